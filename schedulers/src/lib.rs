@@ -1,1 +1,66 @@
-//! To be filled.
+//! Scheduling: filter (feasible?), then score.
+//!
+//! A scheduler sees plain data and changes nothing. The same trait serves both tiers: a root's candidates are
+//! clusters, known by their aggregates ([`ClusterCandidate`]); a cluster's are workers, known exactly
+//! ([`WorkerCandidate`]). Every candidate that is filtered out is counted by a typed reason.
+//!
+//! Whatever the algorithm, replicas of one service go first to the feasible candidates that have fewest of them.
+
+mod algorithm;
+mod cluster;
+mod worker;
+
+pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub use cluster::ClusterCandidate;
+pub use worker::{PortKey, WorkerCandidate, fixed_ports};
+
+use model::job::PlacementRules;
+use model::reason::{ReasonCode, Rejections};
+use model::units::Resources;
+use model::workload::Workload;
+
+/// What is to be placed.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// What runs.
+    pub workload: &'a Workload,
+    /// Where it may run.
+    pub rules: &'a PlacementRules,
+}
+
+/// Something that a service can be placed on.
+pub trait Candidate {
+    /// Its name, for examples of rejections.
+    fn name(&self) -> &str;
+    /// The first reason why the request cannot go here; `None`: it can.
+    fn reject(&self, request: &Request<'_>) -> Option<ReasonCode>;
+    /// How many replicas of the service are here.
+    fn replicas(&self) -> u32;
+    /// What is free here (at a cluster: in the largest hole).
+    fn room(&self) -> Resources;
+    /// Whether this is the place that a document's location means.
+    fn is_at(&self, location: &str) -> bool;
+}
+
+/// No candidate will do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unplaceable {
+    /// All candidates, counted by reason.
+    pub rejections: Rejections,
+}
+
+/// A scheduling algorithm.
+pub trait Scheduler {
+    /// Its name, as in options and answers.
+    fn name(&self) -> &'static str;
+
+    /// Chooses one of `candidates`: its position.
+    ///
+    /// # Errors
+    /// [`Unplaceable`] with the reason for each candidate.
+    fn place<C: Candidate>(
+        &self,
+        request: &Request<'_>,
+        candidates: &[C],
+    ) -> Result<usize, Unplaceable>;
+}

@@ -1,0 +1,238 @@
+//! Jobs: what a user submits, and the state that is derived from its instances.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::id::{ClusterId, JobId};
+use crate::name::Name;
+use crate::time::Wall;
+use crate::workload::Workload;
+
+/// Where a service may run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PlacementRules {
+    /// A cluster's name or id: this one or none.
+    pub cluster: Option<String>,
+    /// Matches a cluster's name, its whole location text or its city, without case (`cluster_location`).
+    pub location: Option<String>,
+    /// A worker's name or id: this one or none.
+    pub worker: Option<String>,
+    /// Labels that the worker must carry.
+    pub labels: BTreeMap<String, String>,
+    /// CPU architectures that will do; empty: any.
+    pub architectures: Vec<String>,
+}
+
+/// One service of a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceSpec {
+    /// Its name; the job's own where the document has one service only.
+    pub name: Name,
+    /// What runs.
+    pub workload: Arc<Workload>,
+    /// Where it may run (the job's rules already merged in).
+    pub placement: PlacementRules,
+    /// How many slots.
+    pub replicas: u32,
+}
+
+/// What happens to a job's instances in a cluster that is lost to the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnPartition {
+    /// They stay where they are.
+    #[default]
+    Stay,
+    /// They are placed in another cluster.
+    Move,
+}
+
+/// A validated document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobSpec {
+    /// The job's name, unique for its owner and tenant.
+    pub name: Name,
+    /// After this long without a proof of life of its worker, an instance is replaced; `None`: the cluster's option.
+    pub lost_after: Option<Duration>,
+    /// On the loss of a cluster.
+    pub on_partition: OnPartition,
+    /// One at least.
+    pub services: Vec<ServiceSpec>,
+}
+
+/// Which tier accepted a job, and so decides about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Owner {
+    /// The root.
+    Root,
+    /// A cluster.
+    Cluster(ClusterId),
+}
+
+/// An accepted job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// The tenant; `default` until there are others.
+    pub tenant: Name,
+    /// Grows with every accepted change of the document.
+    pub generation: u64,
+    /// When it was accepted.
+    pub created_at: Wall,
+    /// When its deletion was accepted.
+    pub deleted_at: Option<Wall>,
+    /// The document.
+    pub spec: Arc<JobSpec>,
+}
+
+impl Job {
+    /// Whether it is to end.
+    pub const fn is_deleted(&self) -> bool {
+        self.deleted_at.is_some()
+    }
+
+    /// The service of that name.
+    pub fn service(&self, name: &Name) -> Option<&ServiceSpec> {
+        self.spec
+            .services
+            .iter()
+            .find(|service| service.name == *name)
+    }
+}
+
+/// A job's state in answers, derived from its instances by the rule in the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum JobState {
+    /// At least one slot waits for a cluster.
+    Requested,
+    /// At least one slot waits for a worker.
+    ScheduledCluster,
+    /// At least one instance was not seen running yet.
+    ScheduledNode,
+    /// All slots run.
+    Running,
+    /// One failed.
+    Failed,
+    /// All ended with 0, or the deletion is confirmed.
+    Terminated,
+    /// A migration is under way.
+    Migrating,
+    /// The number of replicas or the document is being changed.
+    Scaling,
+    /// Nothing can host one of them.
+    NotDeployed,
+    /// One cannot be heard.
+    Unknown,
+}
+
+impl JobState {
+    /// All of them, in the order of the contract.
+    pub const ALL: [Self; 10] = [
+        Self::Requested,
+        Self::ScheduledCluster,
+        Self::ScheduledNode,
+        Self::Running,
+        Self::Failed,
+        Self::Terminated,
+        Self::Migrating,
+        Self::Scaling,
+        Self::NotDeployed,
+        Self::Unknown,
+    ];
+
+    /// The word in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "REQUESTED",
+            Self::ScheduledCluster => "SCHEDULED_CLUSTER",
+            Self::ScheduledNode => "SCHEDULED_NODE",
+            Self::Running => "RUNNING",
+            Self::Failed => "FAILED",
+            Self::Terminated => "TERMINATED",
+            Self::Migrating => "MIGRATING",
+            Self::Scaling => "SCALING",
+            Self::NotDeployed => "NOT_DEPLOYED",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+
+    /// The state of that word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How many of a job's slots are in which state; what the job's state is derived from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// REQUESTED.
+    pub requested: u32,
+    /// SCHEDULED_CLUSTER.
+    pub scheduled_cluster: u32,
+    /// SCHEDULED_NODE.
+    pub scheduled_node: u32,
+    /// RUNNING.
+    pub running: u32,
+    /// FAILED.
+    pub failed: u32,
+    /// NOT_DEPLOYED.
+    pub not_deployed: u32,
+    /// UNKNOWN.
+    pub unknown: u32,
+    /// TERMINATED.
+    pub terminated: u32,
+}
+
+impl Tally {
+    /// Counts one slot.
+    pub fn count(&mut self, state: &crate::instance::InstanceState) {
+        use crate::instance::InstanceState as S;
+        let field = match state {
+            S::Requested => &mut self.requested,
+            S::ScheduledCluster => &mut self.scheduled_cluster,
+            S::ScheduledNode => &mut self.scheduled_node,
+            S::Running(_) => &mut self.running,
+            S::Failed(_) => &mut self.failed,
+            S::NotDeployed { .. } => &mut self.not_deployed,
+            S::Unknown { .. } => &mut self.unknown,
+            S::Terminated { .. } => &mut self.terminated,
+        };
+        *field += 1;
+    }
+
+    /// The job's state: the first rule of the contract that matches.
+    ///
+    /// `confirmed_gone`: the job was deleted and nothing of it is left; `changing`: a scale or update is under way.
+    pub const fn state(&self, confirmed_gone: bool, changing: bool) -> JobState {
+        if confirmed_gone {
+            JobState::Terminated
+        } else if changing {
+            JobState::Scaling
+        } else if self.failed > 0 {
+            JobState::Failed
+        } else if self.not_deployed > 0 {
+            JobState::NotDeployed
+        } else if self.unknown > 0 {
+            JobState::Unknown
+        } else if self.requested > 0 {
+            JobState::Requested
+        } else if self.scheduled_cluster > 0 {
+            JobState::ScheduledCluster
+        } else if self.scheduled_node > 0 {
+            JobState::ScheduledNode
+        } else if self.running == 0 && self.terminated > 0 {
+            JobState::Terminated
+        } else {
+            // No slot at all (scaled to zero) has nothing that fails to run.
+            JobState::Running
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The built-in algorithms. Each is a score; the least wins, and among equals the first candidate.
+
+use std::str::FromStr;
+
+use model::reason::Rejections;
+
+use crate::{Candidate, Request, Scheduler, Unplaceable};
+
+/// A built-in algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Algorithm {
+    /// The first candidate that fits.
+    #[default]
+    FirstFit,
+    /// The first that fits where the document wants to be, else the first that fits.
+    Location,
+}
+
+/// There is no algorithm of that name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownAlgorithm(String);
+
+impl std::fmt::Display for UnknownAlgorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = Algorithm::ALL
+            .iter()
+            .map(|algorithm| algorithm.as_str())
+            .collect();
+        write!(
+            f,
+            "there is no scheduler {:?}; choose one of {}",
+            self.0,
+            names.join(", ")
+        )
+    }
+}
+
+impl std::error::Error for UnknownAlgorithm {}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::FirstFit, Self::Location];
+
+    /// Its name, as in options and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FirstFit => "first-fit",
+            Self::Location => "location",
+        }
+    }
+
+    /// Less is better.
+    fn score<C: Candidate>(self, request: &Request<'_>, candidate: &C) -> u32 {
+        match self {
+            Self::FirstFit => 0,
+            Self::Location => match &request.rules.location {
+                Some(wish) if !candidate.is_at(wish) => 1,
+                Some(_) | None => 0,
+            },
+        }
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = UnknownAlgorithm;
+
+    fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.as_str() == name)
+            .ok_or_else(|| UnknownAlgorithm(name.to_owned()))
+    }
+}
+
+impl Scheduler for Algorithm {
+    fn name(&self) -> &'static str {
+        self.as_str()
+    }
+
+    fn place<C: Candidate>(
+        &self,
+        request: &Request<'_>,
+        candidates: &[C],
+    ) -> Result<usize, Unplaceable> {
+        let best = candidates
+            .iter()
+            .enumerate()
+            .filter(|(_, candidate)| candidate.reject(request).is_none())
+            .min_by_key(|(_, candidate)| (candidate.replicas(), self.score(request, *candidate)));
+        best.map(|(position, _)| position).ok_or_else(|| {
+            let mut rejections = Rejections::default();
+            for candidate in candidates {
+                if let Some(code) = candidate.reject(request) {
+                    rejections.add(code, candidate.name());
+                }
+            }
+            Unplaceable { rejections }
+        })
+    }
+}
