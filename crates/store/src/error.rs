@@ -1,0 +1,90 @@
+//! What a store can fail with.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A failure of a store; cheap to clone, because one failed group commit answers many waiters.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another process, or another [`Embedded`](crate::Embedded) of this one, has the file open.
+    #[error(
+        "the store {} is in use by another process; stop that one first, or give this one a data directory of its own",
+        path.display()
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The file is damaged or was never a store; nothing was read from it.
+    #[error(
+        "the store {} is damaged or is no store ({reason}); it was not used: restore it from a backup, or move it away to begin with an empty one",
+        path.display()
+    )]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What was found, for the log.
+        reason: String,
+    },
+
+    /// The file was written by an older or a newer program.
+    #[error(
+        "the store {} has schema {found} and this program needs schema {expected}; {}",
+        path.display(),
+        if found > expected { "run the newer version that wrote it" } else { "run the version that wrote it, or restore a backup of schema the program needs" }
+    )]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// The schema in the file.
+        found: u32,
+        /// The schema of this program.
+        expected: u32,
+    },
+
+    /// The disk is full; reads still work, and commits do again once there is space.
+    #[error(
+        "cannot {operation} the store: no space left on the disk; free some, the store then recovers by itself"
+    )]
+    Full {
+        /// `open`, `commit to`, ...
+        operation: &'static str,
+        /// What the operating system said.
+        #[source]
+        source: Arc<io::Error>,
+    },
+
+    /// Reading or writing failed; the store opens its file anew at the next call.
+    #[error("cannot {operation} the store")]
+    Io {
+        /// `open`, `commit to`, ...
+        operation: &'static str,
+        /// The cause.
+        #[source]
+        source: Arc<dyn Error + Send + Sync>,
+    },
+
+    /// An earlier commit failed and nobody has loaded since, so what this one was decided on may
+    /// not be there.
+    #[error("an earlier commit failed and the state was not loaded again since")]
+    Stale {
+        /// Why the earlier commit failed.
+        #[source]
+        source: Box<StoreError>,
+    },
+
+    /// The writer has stopped.
+    #[error("the store's writer has stopped")]
+    Closed,
+
+    /// A table name is empty or contains a zero byte.
+    #[error("{table:?} cannot name a table: it is empty or contains a zero byte")]
+    TableName {
+        /// The name.
+        table: &'static str,
+    },
+}

@@ -1,0 +1,265 @@
+//! Level-triggered: what is desired against what is, for what is dirty and what is due.
+
+use model::desired::InstanceReport;
+use model::id::InstanceId;
+use model::instance::{Observed, Report};
+use model::reason::{Reason, ReasonCode};
+use model::time::Now;
+use sync::Observer;
+
+use crate::{Action, Decision, Listing, Run, State, Write, report_entry};
+
+impl State {
+    /// The next thing to do, or nothing. First the runtimes are asked, then instances are looked at one by one, and
+    /// the report comes last, so that one turn makes one report.
+    pub(crate) fn reconcile(&self, now: Now) -> Decision {
+        self.ask_a_runtime(now)
+            .or_else(|| self.look_at_one(now))
+            .or_else(|| self.report())
+            .unwrap_or_default()
+    }
+
+    fn ask_a_runtime(&self, now: Now) -> Option<Decision> {
+        let due = |listing: &Option<Listing>| match listing {
+            None => true,
+            Some(Listing::Silent { retry_at }) => *retry_at <= now.steady,
+            Some(Listing::Asked | Listing::Known) => false,
+        };
+        let (runtime, _) = self.runtimes.iter().find(|(_, listing)| due(listing))?;
+        let write = Write::Runtime {
+            runtime: *runtime,
+            listing: Listing::Asked,
+        };
+        Some(Decision::default().write(write).act(Action::List(*runtime)))
+    }
+
+    fn look_at_one(&self, now: Now) -> Option<Decision> {
+        let due = self.runs.iter().filter(|(instance, run)| match run {
+            Run::Waiting { until, .. } => *until <= now.steady && self.may_start(**instance),
+            Run::Stopping { retry_at } => *retry_at <= now.steady,
+            Run::Starting { .. } | Run::Running { .. } => false,
+        });
+        let instance = *self
+            .dirty
+            .first()
+            .or_else(|| due.map(|(instance, _)| instance).next())?;
+        let mut decision = Decision::default().write(Write::Clean(instance));
+        decision = self.look_at(now, instance, decision);
+        Some(decision)
+    }
+
+    /// Nothing is started before its runtime said what it has: that would be a second copy.
+    fn may_start(&self, instance: InstanceId) -> bool {
+        self.desired(instance).is_some()
+            && self.journal.get(&instance).is_some_and(|journal| {
+                !journal.leaving
+                    && journal.ended.is_none()
+                    && matches!(
+                        self.runtimes.get(&journal.runtime),
+                        Some(Some(Listing::Known))
+                    )
+            })
+    }
+
+    fn look_at(&self, now: Now, instance: InstanceId, decision: Decision) -> Decision {
+        let Some(journal) = self.journal.get(&instance) else {
+            return decision;
+        };
+        let failures = match self.runs.get(&instance) {
+            None => 0,
+            Some(Run::Waiting {
+                until, failures, ..
+            }) if *until <= now.steady => *failures,
+            // A stop under way is seen through, also when the instance is wanted again meanwhile.
+            Some(Run::Stopping { retry_at }) if *retry_at <= now.steady => {
+                return self.stop(now, instance, journal, decision);
+            }
+            Some(Run::Stopping { .. }) => return decision,
+            // A start under way is stopped too: the runtime does both in order.
+            Some(Run::Starting { .. } | Run::Running { .. } | Run::Waiting { .. })
+                if !journal.leaving =>
+            {
+                return decision;
+            }
+            Some(Run::Starting { .. } | Run::Running { .. } | Run::Waiting { .. }) => 0,
+        };
+        if journal.leaving {
+            return self.stop(now, instance, journal, decision);
+        }
+        match self.desired(instance) {
+            Some(desired) if self.may_start(instance) => decision
+                .write(Write::Run {
+                    instance,
+                    run: Some(Run::Starting { failures }),
+                })
+                .act(Action::Start(Box::new(desired.clone()))),
+            Some(_) | None => decision,
+        }
+    }
+
+    fn stop(
+        &self,
+        now: Now,
+        instance: InstanceId,
+        journal: &crate::Journal,
+        decision: Decision,
+    ) -> Decision {
+        // Asked again well after the kill, should the answer be lost.
+        let retry_at = now
+            .steady
+            .plus(journal.grace.saturating_mul(2))
+            .plus(self.config.retry.saturating_mul(5));
+        decision
+            .write(Write::Run {
+                instance,
+                run: Some(Run::Stopping { retry_at }),
+            })
+            .act(Action::Stop {
+                instance,
+                runtime: journal.runtime,
+                grace: journal.grace,
+            })
+    }
+
+    fn report(&self) -> Option<Decision> {
+        if !self.connected || !self.observer.is_due() {
+            return None;
+        }
+        let action = Action::Report {
+            report: self.observer.report(),
+            held: self.held(),
+        };
+        Some(Decision::default().write(Write::Reported).act(action))
+    }
+
+    pub(crate) fn take(&mut self, now: Now, write: &Write) {
+        match write {
+            Write::Node(node) => self.node = Some(*node),
+            Write::Boot(boot) => {
+                self.boot = *boot;
+                self.observer = Observer::new(*boot);
+                let known: Vec<InstanceId> = self.journal.keys().copied().collect();
+                for instance in known {
+                    self.observe(now, instance);
+                }
+            }
+            Write::Desired(update) => self.desired.apply(update),
+            Write::Journal { instance, record } => {
+                if let Some(record) = record {
+                    self.journal.insert(*instance, record.clone());
+                } else {
+                    self.journal.remove(instance);
+                    self.restarts.remove(instance);
+                    self.exits.remove(instance);
+                }
+                self.touched(now, *instance);
+            }
+            Write::Run { instance, run } => {
+                self.run(*instance, run.as_ref());
+                self.touched(now, *instance);
+            }
+            Write::Exit { instance, exit } => {
+                self.exits.insert(*instance, exit.clone());
+            }
+            Write::Staged(part) => self.desired.stage(part.clone()),
+            Write::Refused {
+                want_whole,
+                superseded,
+            } => self.desired.refused(*want_whole, *superseded),
+            Write::Link(connected) => self.connected = *connected,
+            Write::WholeDue => self.observer.ask_whole(),
+            Write::Reported => self.observer.reported(),
+            Write::Runtime { runtime, listing } => {
+                self.runtimes.insert(*runtime, Some(*listing));
+                let theirs = self
+                    .journal
+                    .iter()
+                    .filter(|(_, journal)| journal.runtime == *runtime);
+                self.dirty.extend(theirs.map(|(instance, _)| *instance));
+            }
+            Write::Clean(instance) => {
+                self.dirty.remove(instance);
+            }
+        }
+    }
+
+    fn run(&mut self, instance: InstanceId, run: Option<&Run>) {
+        let again = matches!(self.runs.get(&instance), Some(Run::Waiting { .. }));
+        match run {
+            Some(run) => {
+                if again && matches!(run, Run::Starting { .. }) {
+                    *self.restarts.entry(instance).or_default() += 1;
+                }
+                self.runs.insert(instance, run.clone());
+            }
+            None => {
+                self.runs.remove(&instance);
+            }
+        }
+    }
+
+    fn touched(&mut self, now: Now, instance: InstanceId) {
+        self.dirty.insert(instance);
+        self.observe(now, instance);
+    }
+
+    /// Every instance with a journal is in the reports, until nothing is left of it.
+    fn observe(&mut self, now: Now, instance: InstanceId) {
+        let Some(journal) = self.journal.get(&instance) else {
+            self.observer.remove(&instance);
+            return;
+        };
+        let observed = match (self.runs.get(&instance), &journal.ended) {
+            (_, Some(_)) => Observed::Ended,
+            (
+                Some(Run::Running {
+                    since, endpoints, ..
+                }),
+                None,
+            ) => Observed::Running {
+                since: *since,
+                endpoints: endpoints.clone(),
+            },
+            (
+                Some(Run::Waiting {
+                    until_wall, reason, ..
+                }),
+                None,
+            ) => Observed::Failed {
+                reason: reason.clone(),
+                next_attempt: Some(*until_wall),
+            },
+            (None | Some(Run::Starting { .. } | Run::Stopping { .. }), None) => {
+                self.not_running(journal)
+            }
+        };
+        let report = Report {
+            observed,
+            restarts: self.restarts.get(&instance).copied().unwrap_or(0),
+            last_exit: journal
+                .ended
+                .clone()
+                .or_else(|| self.exits.get(&instance).cloned()),
+            at: now.wall,
+        };
+        self.observer.put(report_entry(InstanceReport {
+            instance,
+            generation: journal.generation,
+            report,
+        }));
+    }
+
+    fn not_running(&self, journal: &crate::Journal) -> Observed {
+        if journal.leaving || self.runtimes.contains_key(&journal.runtime) {
+            return Observed::Starting;
+        }
+        let message = format!(
+            "this worker has no {} runtime; start the engine with --runtimes {}",
+            journal.runtime, journal.runtime
+        );
+        Observed::Failed {
+            reason: Reason::new(ReasonCode::RuntimeMissing, message),
+            next_attempt: None,
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What the runtimes say, and what it does to an instance here.
+
+use std::time::Duration;
+
+use model::id::InstanceId;
+use model::instance::{Endpoint, Exit};
+use model::reason::{Reason, ReasonCode};
+use model::time::{Now, Wall};
+use model::workload::{Restart, RuntimeKind};
+
+use crate::{Decision, Found, FoundStatus, Journal, Listing, Run, State, Write};
+
+impl State {
+    /// A runtime's list is the truth of what runs; what is there and not desired is an orphan and leaves.
+    pub(crate) fn listed(&self, now: Now, runtime: RuntimeKind, found: &[Found]) -> Decision {
+        let mut decision = Decision::default().write(Write::Runtime {
+            runtime,
+            listing: Listing::Known,
+        });
+        for found in found {
+            let Found { instance, status } = found;
+            if self
+                .journal
+                .get(instance)
+                .is_none_or(|journal| journal.leaving)
+            {
+                decision = decision.write(Write::Journal {
+                    instance: *instance,
+                    record: Some(self.orphan(*instance, runtime)),
+                });
+                continue;
+            }
+            match (status, self.runs.get(instance)) {
+                // What this engine is about to do to it is news enough.
+                (_, Some(Run::Starting { .. } | Run::Stopping { .. })) => {}
+                (FoundStatus::Running { since, endpoints }, run) => {
+                    if !matches!(run, Some(Run::Running { since: known, .. }) if known == since) {
+                        decision
+                            .writes
+                            .push(self.runs_now(now, *instance, *since, endpoints));
+                    }
+                }
+                (FoundStatus::Exited(exit), None | Some(Run::Running { .. })) => {
+                    let ended = self.exited(now, *instance, exit);
+                    decision.writes.extend(ended.writes);
+                }
+                (FoundStatus::Exited(_) | FoundStatus::Created, _) => {}
+            }
+        }
+        // What was running and is not in the list is gone without a word.
+        for (instance, run) in &self.runs {
+            let here = self
+                .journal
+                .get(instance)
+                .is_some_and(|journal| journal.runtime == runtime && !journal.leaving);
+            let missing = matches!(run, Run::Running { .. })
+                && !found.iter().any(|found| found.instance == *instance);
+            if here && missing {
+                let exit = Exit {
+                    at: now.wall,
+                    ..Exit::default()
+                };
+                decision
+                    .writes
+                    .extend(self.exited(now, *instance, &exit).writes);
+            }
+        }
+        decision
+    }
+
+    fn orphan(&self, instance: InstanceId, runtime: RuntimeKind) -> Journal {
+        self.journal
+            .get(&instance)
+            .cloned()
+            .unwrap_or_else(|| Journal {
+                runtime,
+                grace: Duration::from_secs(5),
+                generation: model::slot::Generation::default(),
+                leaving: true,
+                ended: None,
+            })
+    }
+
+    pub(crate) fn list_failed(&self, now: Now, runtime: RuntimeKind) -> Decision {
+        let retry_at = now.steady.plus(self.config.retry);
+        Decision::default().write(Write::Runtime {
+            runtime,
+            listing: Listing::Silent { retry_at },
+        })
+    }
+
+    pub(crate) fn started(
+        &self,
+        now: Now,
+        instance: InstanceId,
+        since: Wall,
+        endpoints: &[Endpoint],
+    ) -> Decision {
+        // It may have ended, or be told to stop, before the start was answered.
+        if !matches!(self.runs.get(&instance), Some(Run::Starting { .. })) {
+            return Decision::default();
+        }
+        Decision::default().write(self.runs_now(now, instance, since, endpoints))
+    }
+
+    fn runs_now(
+        &self,
+        now: Now,
+        instance: InstanceId,
+        since: Wall,
+        endpoints: &[Endpoint],
+    ) -> Write {
+        let run = Run::Running {
+            since,
+            seen: now.steady,
+            endpoints: endpoints.to_vec(),
+            failures: self.failures(instance),
+        };
+        Write::Run {
+            instance,
+            run: Some(run),
+        }
+    }
+
+    pub(crate) fn start_failed(&self, now: Now, instance: InstanceId, reason: &Reason) -> Decision {
+        if !matches!(self.runs.get(&instance), Some(Run::Starting { .. })) {
+            return Decision::default();
+        }
+        Decision::default().write(self.wait(now, instance, self.failures(instance), reason.clone()))
+    }
+
+    /// A crash is restarted here, by the restart policy, with or without a link.
+    pub(crate) fn exited(&self, now: Now, instance: InstanceId, exit: &Exit) -> Decision {
+        let Some(journal) = self
+            .journal
+            .get(&instance)
+            .filter(|journal| !journal.leaving)
+        else {
+            return Decision::default();
+        };
+        let Some(desired) = self.desired(instance) else {
+            return Decision::default();
+        };
+        if journal.ended.is_some()
+            || matches!(
+                self.runs.get(&instance),
+                Some(Run::Waiting { .. } | Run::Stopping { .. })
+            )
+        {
+            return Decision::default();
+        }
+        let again = match desired.service.workload.restart {
+            Restart::Always => true,
+            Restart::OnFailure => !exit.success(),
+            Restart::Never => false,
+        };
+        if !again {
+            let record = Journal {
+                ended: Some(exit.clone()),
+                ..journal.clone()
+            };
+            return Decision::default()
+                .write(Write::Exit {
+                    instance,
+                    exit: exit.clone(),
+                })
+                .write(Write::Journal {
+                    instance,
+                    record: Some(record),
+                })
+                .write(Write::Run {
+                    instance,
+                    run: None,
+                });
+        }
+        let failures = match self.runs.get(&instance) {
+            Some(Run::Running { seen, .. })
+                if now.steady.since(*seen) >= self.config.backoff_reset =>
+            {
+                0
+            }
+            _ => self.failures(instance),
+        };
+        let code = if failures >= 2 {
+            ReasonCode::CrashLoop
+        } else {
+            ReasonCode::Exited
+        };
+        let message = format!("the application ended ({}) and is started again", how(exit));
+        Decision::default()
+            .write(Write::Exit {
+                instance,
+                exit: exit.clone(),
+            })
+            .write(self.wait(now, instance, failures, Reason::new(code, message)))
+    }
+
+    fn wait(&self, now: Now, instance: InstanceId, failures: u32, reason: Reason) -> Write {
+        let wait = self
+            .config
+            .backoff
+            .saturating_mul(1 << failures.min(16))
+            .min(self.config.backoff_max);
+        let run = Run::Waiting {
+            until: now.steady.plus(wait),
+            until_wall: Wall(now.wall.0.saturating_add(wait.as_millis() as i64)),
+            failures: failures + 1,
+            reason,
+        };
+        Write::Run {
+            instance,
+            run: Some(run),
+        }
+    }
+
+    fn failures(&self, instance: InstanceId) -> u32 {
+        match self.runs.get(&instance) {
+            Some(
+                Run::Starting { failures }
+                | Run::Running { failures, .. }
+                | Run::Waiting { failures, .. },
+            ) => *failures,
+            Some(Run::Stopping { .. }) | None => 0,
+        }
+    }
+
+    /// Nothing of it is left: it may be forgotten, unless it is wanted (again).
+    pub(crate) fn stopped(&self, instance: InstanceId) -> Decision {
+        let forgotten = Decision::default().write(Write::Run {
+            instance,
+            run: None,
+        });
+        if self.desired(instance).is_some() {
+            forgotten
+        } else {
+            forgotten.write(Write::Journal {
+                instance,
+                record: None,
+            })
+        }
+    }
+
+    pub(crate) fn stop_failed(&self, now: Now, instance: InstanceId) -> Decision {
+        let retry_at = now.steady.plus(self.config.retry);
+        Decision::default().write(Write::Run {
+            instance,
+            run: Some(Run::Stopping { retry_at }),
+        })
+    }
+}
+
+/// "exit code 3", "signal 9", "out of memory".
+fn how(exit: &Exit) -> String {
+    match exit {
+        Exit { oom: true, .. } => "out of memory".to_owned(),
+        Exit {
+            code: Some(code), ..
+        } => format!("exit code {code}"),
+        Exit {
+            signal: Some(signal),
+            ..
+        } => format!("signal {signal}"),
+        Exit { .. } => "no exit status is known".to_owned(),
+    }
+}
