@@ -1,1 +1,17 @@
-//! To be filled.
+//! What the `main` of every program shares: configuration, logging, shutdown, supervised tasks, listening.
+//!
+//! A `main` reads: [`config::load`], [`telemetry::init`], [`shutdown::on_signals`], [`listen::bind`],
+//! [`Tasks::spawn`] for each long-running part, [`ready_line`], and at last [`Tasks::finish`]. Only here and in `main`
+//! is the process itself touched (arguments, environment, signals, standard streams); everything below gets values.
+
+pub mod config;
+pub mod exit;
+pub mod listen;
+mod ready;
+pub mod shutdown;
+mod tasks;
+pub mod telemetry;
+pub mod value;
+
+pub use ready::ready_line;
+pub use tasks::{Ended, Ending, How, Outcome, Tasks};

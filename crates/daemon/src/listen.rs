@@ -1,0 +1,100 @@
+//! Listening, and the rule that plain text stays on this machine.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+
+use crate::exit;
+
+/// Why there is no listener.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address is reachable from other machines, and nobody said that this is wanted.
+    #[error(
+        "refusing to listen in plain text on {address}, which other machines may reach: \
+         use a loopback address such as 127.0.0.1:{port}, or --insecure if the network is trusted",
+        port = address.port()
+    )]
+    Insecure {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// Something else listens there.
+    #[error("the address {address} is in use")]
+    InUse {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// The system refuses for another reason.
+    #[error("cannot listen on {address}")]
+    Io {
+        /// The address asked for.
+        address: SocketAddr,
+        /// The reason.
+        source: io::Error,
+    },
+}
+
+impl BindError {
+    /// The program's exit code for this error, of [`exit`].
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Insecure { .. } => exit::CONFIG,
+            Self::InUse { .. } => exit::ADDRESS_IN_USE,
+            Self::Io { .. } => exit::FAILURE,
+        }
+    }
+}
+
+/// Listens on `address`; port 0 asks for a free one (`TcpListener::local_addr` tells which).
+///
+/// Anything but loopback needs `insecure`.
+pub async fn bind(address: SocketAddr, insecure: bool) -> Result<TcpListener, BindError> {
+    // An IPv4 loopback address may come dressed as IPv6 (`::ffff:127.0.0.1`).
+    if !insecure && !address.ip().to_canonical().is_loopback() {
+        return Err(BindError::Insecure { address });
+    }
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => BindError::InUse { address },
+            _ => BindError::Io { address, source },
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn loopback_needs_no_flag_and_a_taken_port_is_told_apart() {
+        let first = bind("127.0.0.1:0".parse().unwrap(), false).await.unwrap();
+        let address = first.local_addr().unwrap();
+        let error = bind(address, false).await.unwrap_err();
+        assert!(matches!(error, BindError::InUse { .. }), "{error}");
+        assert_eq!(error.exit_code(), 69);
+        bind("[::ffff:127.0.0.1]:0".parse().unwrap(), false)
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn other_addresses_are_refused_without_the_flag_and_the_remedy_is_named() {
+        for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:80"] {
+            let error = bind(address.parse().unwrap(), false).await.unwrap_err();
+            assert!(matches!(error, BindError::Insecure { .. }), "{error}");
+            assert!(error.to_string().contains("--insecure"));
+            assert_eq!(error.exit_code(), 64);
+        }
+        bind("0.0.0.0:0".parse().unwrap(), true).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_address_of_another_machine_is_a_plain_failure() {
+        let error = bind("192.0.2.1:0".parse().unwrap(), true)
+            .await
+            .unwrap_err();
+        assert_eq!(error.exit_code(), 1, "{error}");
+    }
+}
