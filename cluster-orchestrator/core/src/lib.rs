@@ -1,1 +1,554 @@
-//! To be filled.
+//! The decisions of a cluster-orchestrator: exact placement on its workers, and what it tells them and its root.
+//!
+//! [`Input`], [`Write`] and [`Action`] are the feature list. `decide` is total and synchronous; `apply` cannot fail.
+//! The shell drains its queue through [`turn`], commits the durable writes, and only then performs the actions.
+//!
+//! # Path of one assignment
+//! `Input::Assigned` -> `Write::Upstream` marks its slot dirty -> `Input::Reconcile` places it (`slots`) -> `Write::Slot`
+//! reserves and puts it into the worker's desired set -> commit -> `Action::Control` -> the worker's `Input::Held` and
+//! `Input::Reported` -> `Write::Copy` -> `Action::Report` to the root.
+
+mod adopt;
+mod apply;
+mod jobs;
+mod liveness;
+mod nodes;
+mod slots;
+mod state;
+mod upstream;
+mod view;
+
+pub use state::{Config, Copy, CopyState, NodeRecord, SlotRecord, State, Waiting};
+pub use view::Page;
+
+use model::aggregate::Aggregate;
+use model::book::{Draft, Refusal};
+use model::desired::{Desired, InstanceReport, NodeItem, NodeKey, SlotReport};
+use model::event::Event;
+use model::id::{ClusterId, EventId, InstanceId, JobId, NodeId};
+use model::job::Job;
+use model::name::Name;
+use model::node::{NodeFacts, Scheduling, Usage};
+use model::slot::Slot;
+use model::time::{Instant, Now};
+use schedulers::Algorithm;
+use sync::{Change, Digest, Entry, Held, Term, UpReport, Update};
+
+/// An item of a worker's desired set.
+pub type DesiredEntry = Entry<NodeKey, NodeItem>;
+/// An item of a worker's reports.
+pub type ReportEntry = Entry<InstanceId, InstanceReport>;
+/// An item of this cluster's desired set at its root.
+pub type AssignmentEntry = Entry<Slot, Desired>;
+/// An item of this cluster's reports to its root.
+pub type SlotEntry = Entry<Slot, SlotReport>;
+
+/// The entry of an item of a worker's desired set.
+pub fn desired_entry(item: NodeItem) -> DesiredEntry {
+    let (key, identity, weight) = (item.key(), item.identity(), item.weight());
+    Entry::new(key, item, &identity, weight)
+}
+
+/// The entry of a worker's report.
+pub fn report_entry(report: InstanceReport) -> ReportEntry {
+    let identity = report.identity();
+    Entry::new(report.instance, report, &identity, 256)
+}
+
+/// The entry of an assignment.
+pub fn assignment_entry(desired: Desired) -> AssignmentEntry {
+    let (key, identity, weight) = (desired.slot.clone(), desired.identity(), desired.weight());
+    Entry::new(key, desired, &identity, weight)
+}
+
+/// The entry of a slot's report.
+pub fn slot_entry(report: SlotReport) -> SlotEntry {
+    let identity = report.identity();
+    Entry::new(report.slot.clone(), report, &identity, 512)
+}
+
+/// Names a waiting request, so that the shell can answer it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Numbers of a worker's reports, as messages without a report carry them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beat {
+    /// Number of the worker's start.
+    pub boot: u64,
+    /// Number of its last report.
+    pub sequence: u64,
+    /// Digest of everything it observes.
+    pub observed_digest: Digest,
+}
+
+/// A worker asks to join.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registration {
+    /// What it says of itself.
+    pub facts: NodeFacts,
+    /// The id on its disk.
+    pub saved: Option<NodeId>,
+    /// The id that it gets if it has none; minted by the shell.
+    pub fresh: NodeId,
+    /// Hash of the credential that the shell makes for it.
+    pub credential: [u8; 32],
+}
+
+/// What the shell tells the core.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The orchestrator starts; `fresh`: on a store that was created or restored just now.
+    Started {
+        /// Number and nonce of this start.
+        term: Term,
+        /// The store has a new incarnation.
+        fresh: bool,
+    },
+    /// New jobs, all or none.
+    Submit {
+        /// To be answered.
+        request: RequestId,
+        /// The documents.
+        drafts: Vec<Draft>,
+    },
+    /// One document for the job that the path names.
+    Put {
+        /// To be answered.
+        request: RequestId,
+        /// Name or id in the path.
+        path: String,
+        /// The document.
+        draft: Draft,
+    },
+    /// Ends a job.
+    Delete {
+        /// To be answered.
+        request: RequestId,
+        /// Name or id.
+        key: String,
+    },
+    /// Changes what an operator may change of a worker.
+    Patch {
+        /// To be answered.
+        request: RequestId,
+        /// Name or id.
+        key: String,
+        /// What.
+        patch: NodePatch,
+    },
+    /// Another algorithm from now on; nothing placed is touched.
+    Schedule(Algorithm),
+    /// A worker asks to join.
+    Register {
+        /// To be answered.
+        request: RequestId,
+        /// What it brings.
+        registration: Box<Registration>,
+    },
+    /// A worker's connection opened.
+    Connected {
+        /// Which.
+        node: NodeId,
+        /// Greater for later connections.
+        session: u64,
+    },
+    /// A worker's connection ended.
+    Closed {
+        /// Which.
+        node: NodeId,
+        /// Which of its connections.
+        session: u64,
+        /// It was silent for one and a half keep-alives (rather than closed by the other side).
+        silent: bool,
+    },
+    /// A worker says what it holds.
+    Held {
+        /// Which.
+        node: NodeId,
+        /// The acknowledgement.
+        held: Held,
+        /// Numbers of its reports.
+        beat: Beat,
+        /// Measured use, where the message carries it.
+        usage: Option<Usage>,
+    },
+    /// A worker says what it observes.
+    Reported {
+        /// Which.
+        node: NodeId,
+        /// The report.
+        report: UpReport<ReportEntry>,
+        /// What it held while it made the report.
+        held: Held,
+    },
+    /// A worker sent the set that it holds of another store.
+    Adopt {
+        /// Which.
+        node: NodeId,
+        /// What it holds.
+        held: Held,
+        /// All of it.
+        desired: Vec<Desired>,
+    },
+    /// The uplink is up; the root knows this cluster by this id.
+    RootConnected(ClusterId),
+    /// The uplink is down.
+    RootClosed,
+    /// The root sent a part of a change.
+    Assigned(Change<AssignmentEntry>),
+    /// The root wants a whole report.
+    RootAsksWhole,
+    /// The root wants to take over the set that this cluster holds of another store.
+    RootAsksAdopt,
+    /// Time has passed; also after every other input.
+    Reconcile,
+}
+
+/// What an operator may change of a worker at run time.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct NodePatch {
+    /// Whether it gets new work.
+    pub scheduling: Option<Scheduling>,
+    /// How often it reports; the inner `None` goes back to the cluster's interval.
+    pub report_interval: Option<Option<std::time::Duration>>,
+    /// Labels to set (`Some`) or to take away (`None`).
+    pub labels: std::collections::BTreeMap<String, Option<String>>,
+}
+
+/// One change of the state. The durable ones are committed before anything is done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    /// Durable: the term of this start.
+    Term(Term),
+    /// Durable: the id that the root gave.
+    Cluster(ClusterId),
+    /// Durable: the scheduler in force.
+    Algorithm(Algorithm),
+    /// Durable: a job of this cluster's own, as it now is.
+    Job(Job),
+    /// Durable: a deleted job is forgotten.
+    ForgetJob(JobId),
+    /// Durable: a slot and its copies; `None`: nothing of it is left.
+    Slot {
+        /// Which.
+        slot: Slot,
+        /// What.
+        record: Option<SlotRecord>,
+    },
+    /// Durable: a worker.
+    Node {
+        /// Which.
+        node: NodeId,
+        /// What.
+        record: Box<NodeRecord>,
+    },
+    /// Durable: the revision of a worker's desired set, and what was taken over from it.
+    Revision {
+        /// Which.
+        node: NodeId,
+        /// How far its set is.
+        revision: u64,
+    },
+    /// Durable: the root's desired set for this cluster.
+    Upstream(Update<AssignmentEntry>),
+    /// Durable: something happened.
+    Event(Event),
+    /// Durable: an old event is forgotten.
+    ForgetEvent(JobId, EventId),
+    /// Soft: everything that is rebuilt by asking.
+    Soft(Soft),
+}
+
+/// Writes that need not survive a restart.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Soft {
+    /// This start: every known worker is to be heard again.
+    Started,
+    /// Until then nothing is placed, since workers that are not heard yet may run it.
+    Hold(Option<Instant>),
+    /// Our own loop stood still: everybody gets one grace.
+    Outage,
+    /// This turn.
+    Turn,
+    /// A worker's connection.
+    Session {
+        /// Which.
+        node: NodeId,
+        /// The open connection; `None`: it ended.
+        session: Option<u64>,
+        /// It ended by silence.
+        silent: bool,
+    },
+    /// A worker gave a sign of life.
+    Proof(NodeId),
+    /// Whether a worker is heard.
+    Liveness {
+        /// Which.
+        node: NodeId,
+        /// What is believed now.
+        liveness: model::node::Liveness,
+    },
+    /// When a worker is looked at again.
+    Check {
+        /// Which.
+        node: NodeId,
+        /// When.
+        at: Instant,
+    },
+    /// A worker's disk was emptied: its counters begin again.
+    Emptied(NodeId),
+    /// A worker's acknowledgement.
+    Held {
+        /// Which.
+        node: NodeId,
+        /// What it holds.
+        held: Held,
+        /// What is known of its instances was true when it held that.
+        current: bool,
+    },
+    /// Measured use.
+    Usage(NodeId, Usage),
+    /// A worker's report.
+    Reported(NodeId, UpReport<ReportEntry>),
+    /// A worker was asked for a whole report, or for its set.
+    Asked(NodeId),
+    /// A worker's former set is in the store.
+    Adopted(NodeId, Digest),
+    /// A change went out to a worker.
+    Sent(NodeId, Vec<Change<DesiredEntry>>),
+    /// The state of a copy.
+    Copy {
+        /// Which.
+        instance: InstanceId,
+        /// Its state.
+        state: model::instance::InstanceState,
+    },
+    /// A slot waits for room, or no longer.
+    Waiting {
+        /// Which.
+        slot: Slot,
+        /// Why.
+        waiting: Option<Waiting>,
+    },
+    /// A slot needs no look until something changes.
+    Clean(Slot),
+    /// A class of waiting slots was looked at and does not fit.
+    Asleep(String),
+    /// The first slot of a waiting class is tried again.
+    Wake(Slot),
+    /// The uplink.
+    Root(bool),
+    /// A part of the root's change was staged.
+    Staged(Change<AssignmentEntry>),
+    /// What the next acknowledgement to the root says beside what is held.
+    Refused {
+        /// Only the whole set helps.
+        want_whole: bool,
+        /// The sender is superseded.
+        superseded: bool,
+    },
+    /// The next report to the root is a whole one.
+    WholeDue,
+    /// A report to the root went out.
+    ReportedUp,
+    /// An aggregate went out.
+    Aggregated,
+}
+
+impl Write {
+    /// Whether it must survive a restart.
+    pub const fn is_durable(&self) -> bool {
+        !matches!(self, Self::Soft(_))
+    }
+}
+
+/// The answer to a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// New jobs, in the order of their documents.
+    Accepted(Vec<JobId>),
+    /// The document created the job, changed it, or is the one it has.
+    Applied(JobId),
+    /// The job ends.
+    Deleting(JobId),
+    /// The worker was changed.
+    Patched(NodeId),
+    /// The worker has this id.
+    Registered(NodeId),
+    /// It is refused.
+    Refused(Refusal),
+    /// There is no such worker.
+    NoSuchNode(String),
+    /// Another worker, which is there, has the name.
+    NodeNameInUse(Name),
+    /// This orchestrator is superseded by a later run of its store and changes nothing.
+    Fenced,
+}
+
+/// What the shell does after the commit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Answer a request.
+    Answer(RequestId, Answer),
+    /// Send a worker parts of a change.
+    Control(NodeId, Vec<Change<DesiredEntry>>),
+    /// Ask a worker for a whole report.
+    AskWhole(NodeId),
+    /// Ask a worker for the set that it holds of another store.
+    AskAdopt(NodeId),
+    /// Tell the root what is held.
+    Acknowledge {
+        /// The set held.
+        held: Held,
+        /// Numbers of the reports.
+        beat: Beat,
+    },
+    /// Tell the root what is observed.
+    Report {
+        /// The report.
+        report: UpReport<SlotEntry>,
+        /// The set held while it was made.
+        held: Held,
+    },
+    /// Send the root the set that is held of another store.
+    Adopt {
+        /// The set held.
+        held: Held,
+        /// All of it.
+        desired: Vec<Desired>,
+    },
+    /// Tell the root what is free.
+    Aggregate(Box<Aggregate>),
+}
+
+/// First persist `writes`, then perform `actions`.
+#[must_use = "a decision that is dropped never happens"]
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Decision {
+    /// In order.
+    pub writes: Vec<Write>,
+    /// In order.
+    pub actions: Vec<Action>,
+}
+
+impl Decision {
+    pub(crate) fn write(mut self, write: Write) -> Self {
+        self.writes.push(write);
+        self
+    }
+
+    pub(crate) fn soft(self, soft: Soft) -> Self {
+        self.write(Write::Soft(soft))
+    }
+
+    pub(crate) fn act(mut self, action: Action) -> Self {
+        self.actions.push(action);
+        self
+    }
+
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.writes.extend(other.writes);
+        self.actions.extend(other.actions);
+        self
+    }
+
+    fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.actions.is_empty()
+    }
+}
+
+impl State {
+    /// What `input` means: total and pure.
+    pub fn decide(&self, now: Now, input: &Input) -> Decision {
+        match input {
+            Input::Started { term, fresh } => self.started(now, term, *fresh),
+            Input::Submit { request, drafts } => self.submit(now, *request, drafts),
+            Input::Put {
+                request,
+                path,
+                draft,
+            } => self.put(now, *request, path, draft),
+            Input::Delete { request, key } => self.delete(now, *request, key),
+            Input::Patch {
+                request,
+                key,
+                patch,
+            } => self.patch(*request, key, patch),
+            Input::Schedule(algorithm) => Decision::default().write(Write::Algorithm(*algorithm)),
+            Input::Register {
+                request,
+                registration,
+            } => self.register(*request, registration),
+            Input::Connected { node, session } => self.node_connected(*node, *session),
+            Input::Closed {
+                node,
+                session,
+                silent,
+            } => self.node_closed(*node, *session, *silent),
+            Input::Held {
+                node,
+                held,
+                beat,
+                usage,
+            } => self.node_held(now, *node, held, beat, *usage),
+            Input::Reported { node, report, held } => self.node_reported(now, *node, report, held),
+            Input::Adopt {
+                node,
+                held,
+                desired,
+            } => self.adopt(*node, held, desired),
+            Input::RootConnected(cluster) => self.root_connected(*cluster),
+            Input::RootClosed => Decision::default().soft(Soft::Root(false)),
+            Input::Assigned(change) => self.assigned(now, change),
+            Input::RootAsksWhole => Decision::default().soft(Soft::WholeDue),
+            Input::RootAsksAdopt => self.adopt_me(),
+            Input::Reconcile => self.reconcile(now),
+        }
+    }
+
+    /// The next thing to do, or nothing: what is due by time, dirty slots one by one, waiting classes that may fit,
+    /// and last what goes out, so that one turn sends each child and the root one message.
+    fn reconcile(&self, now: Now) -> Decision {
+        self.due_check(now)
+            .or_else(|| {
+                self.dirty
+                    .first()
+                    .map(|slot| self.reconcile_slot(now, slot))
+            })
+            .or_else(|| self.wake_one(now))
+            .or_else(|| self.expired_job(now))
+            .or_else(|| self.next_revision())
+            .or_else(|| self.next_control(now))
+            .or_else(|| self.report_up())
+            .or_else(|| self.aggregate_up(now))
+            .unwrap_or_default()
+    }
+}
+
+/// Decides a batch one after another on the working state, then reconciles until nothing is left to do.
+///
+/// The caller commits the durable writes of the answer and only then performs its actions; if the commit fails it
+/// rebuilds the state from its store.
+pub fn turn(state: &mut State, now: Now, inputs: impl IntoIterator<Item = Input>) -> Decision {
+    let mut total = Decision::default();
+    let mut take = |state: &mut State, decision: Decision| {
+        let idle = decision.is_empty();
+        state.apply(now, &decision.writes);
+        total.writes.extend(decision.writes);
+        total.actions.extend(decision.actions);
+        idle
+    };
+    let outage = state.own_outage(now);
+    take(state, outage);
+    for input in inputs {
+        let decision = state.decide(now, &input);
+        take(state, decision);
+    }
+    loop {
+        let decision = state.decide(now, &Input::Reconcile);
+        if take(state, decision) {
+            return total;
+        }
+    }
+}

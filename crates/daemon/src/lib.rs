@@ -4,6 +4,7 @@
 //! [`Tasks::spawn`] for each long-running part, [`ready_line`], and at last [`Tasks::finish`]. Only here and in `main`
 //! is the process itself touched (arguments, environment, signals, standard streams); everything below gets values.
 
+pub mod clock;
 pub mod config;
 pub mod exit;
 pub mod listen;

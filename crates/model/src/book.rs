@@ -165,14 +165,7 @@ impl JobBook {
             }),
             Ok(job) if job.is_deleted() => Err(Refusal::Deleted(job.id)),
             Ok(job) if job.spec == draft.spec => Ok(Applied::Same(job.id)),
-            Ok(job) => {
-                let generation = job.generation + 1;
-                Ok(Applied::Changed(Job {
-                    generation,
-                    spec: Arc::clone(&draft.spec),
-                    ..job.clone()
-                }))
-            }
+            Ok(job) => Ok(Applied::Changed(changed_job(job, draft))),
             Err(_) if path == name.as_str() => Ok(Applied::Created(new_job(tenant, draft, at))),
             Err(_) if Name::new(path).is_ok() && path.parse::<JobId>().is_err() => {
                 Err(Refusal::PathMismatch {
@@ -225,6 +218,33 @@ fn new_job(tenant: &Name, draft: &Draft, at: Wall) -> Job {
         generation: 1,
         created_at: at,
         deleted_at: None,
+        service_generations: draft
+            .spec
+            .services
+            .iter()
+            .map(|service| (service.name.clone(), 1))
+            .collect(),
         spec: Arc::clone(&draft.spec),
+    }
+}
+
+fn changed_job(job: &Job, draft: &Draft) -> Job {
+    let generation = job.generation + 1;
+    let service_generations = draft.spec.services.iter().map(|service| {
+        let same = job.service(&service.name).is_some_and(|known| {
+            known.workload == service.workload && known.placement == service.placement
+        });
+        let since = if same {
+            job.service_generation(&service.name)
+        } else {
+            generation
+        };
+        (service.name.clone(), since)
+    });
+    Job {
+        generation,
+        service_generations: service_generations.collect(),
+        spec: Arc::clone(&draft.spec),
+        ..job.clone()
     }
 }

@@ -30,6 +30,11 @@ macro_rules! id {
                 Self(bits)
             }
 
+            /// An id whose time part is `at` and whose rest are the low 80 bits of `seed`: how a core makes one.
+            pub const fn derived(at: crate::time::Wall, seed: u128) -> Self {
+                Self(((at.0 as u128 & 0xffff_ffff_ffff) << 80) | (seed & ((1 << 80) - 1)))
+            }
+
             /// The 128 bits, for compact keys on disk.
             pub const fn bits(self) -> u128 {
                 self.0

@@ -63,8 +63,6 @@ pub enum Observed {
     },
     /// It ended and its restart policy leaves it ended.
     Ended,
-    /// It was stopped as told and nothing is left of it.
-    Gone,
 }
 
 /// An observation with what goes along.
@@ -78,6 +76,18 @@ pub struct Report {
     pub last_exit: Option<Exit>,
     /// When the worker saw this, by its wall clock.
     pub at: Wall,
+}
+
+impl Report {
+    /// One word for what was observed; failures carry their code.
+    pub const fn word(&self) -> &'static str {
+        match &self.observed {
+            Observed::Starting => "starting",
+            Observed::Running { .. } => "running",
+            Observed::Failed { reason, .. } => reason.code.as_str(),
+            Observed::Ended => "ended",
+        }
+    }
 }
 
 /// The state of an instance. The wire names are the seed's (`as_str`).
@@ -134,6 +144,8 @@ pub enum InstanceEvent {
     Returned,
     /// Its cluster gave the slot up again.
     HandedUp,
+    /// It was stopped as told and nothing is left of it.
+    Gone,
 }
 
 /// What an event does to a state.
@@ -224,6 +236,9 @@ impl InstanceState {
                     last: Some(report.clone()),
                 })
             }
+            (_, E::Gone) => Transition::To(Self::Terminated {
+                last: self.report().cloned(),
+            }),
             // Only the worker's next report says what it is now.
             (Self::Unknown { .. }, E::Returned) => Transition::To(Self::ScheduledNode),
             (_, _) => Transition::Ignored,
@@ -252,7 +267,7 @@ impl InstanceState {
             {
                 Self::Failed(report.clone())
             }
-            Observed::Ended | Observed::Gone => Self::Terminated {
+            Observed::Ended => Self::Terminated {
                 last: Some(report.clone()),
             },
         };

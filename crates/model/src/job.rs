@@ -58,7 +58,7 @@ pub struct JobSpec {
     /// On the loss of a cluster.
     pub on_partition: OnPartition,
     /// One at least.
-    pub services: Vec<ServiceSpec>,
+    pub services: Vec<Arc<ServiceSpec>>,
 }
 
 /// Which tier accepted a job, and so decides about it.
@@ -85,16 +85,60 @@ pub struct Job {
     pub deleted_at: Option<Wall>,
     /// The document.
     pub spec: Arc<JobSpec>,
+    /// For each service, the job's generation at which its workload or its rules last changed (not its replicas).
+    pub service_generations: BTreeMap<Name, u64>,
 }
 
 impl Job {
+    /// What children must know of it.
+    pub fn head(&self, owner: Owner) -> crate::desired::JobHead {
+        crate::desired::JobHead {
+            id: self.id,
+            name: self.spec.name.clone(),
+            tenant: self.tenant.clone(),
+            owner,
+            lost_after: self.spec.lost_after,
+            on_partition: self.spec.on_partition,
+            created_at: self.created_at,
+        }
+    }
+
+    /// The slots that its document asks for; none once it is deleted.
+    pub fn slots(&self) -> impl Iterator<Item = crate::slot::Slot> {
+        let services = if self.is_deleted() {
+            &[][..]
+        } else {
+            &self.spec.services
+        };
+        services.iter().flat_map(|service| {
+            (0..service.replicas).map(|index| crate::slot::Slot {
+                job: self.id,
+                service: service.name.clone(),
+                index,
+            })
+        })
+    }
+
+    /// Whether its document asks for this slot.
+    pub fn wants(&self, slot: &crate::slot::Slot) -> bool {
+        !self.is_deleted()
+            && self
+                .service(&slot.service)
+                .is_some_and(|service| slot.index < service.replicas)
+    }
+
+    /// The service's share of [`Job::service_generations`]; 1 where it never changed.
+    pub fn service_generation(&self, name: &Name) -> u64 {
+        self.service_generations.get(name).copied().unwrap_or(1)
+    }
+
     /// Whether it is to end.
     pub const fn is_deleted(&self) -> bool {
         self.deleted_at.is_some()
     }
 
     /// The service of that name.
-    pub fn service(&self, name: &Name) -> Option<&ServiceSpec> {
+    pub fn service(&self, name: &Name) -> Option<&Arc<ServiceSpec>> {
         self.spec
             .services
             .iter()

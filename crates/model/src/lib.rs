@@ -6,6 +6,7 @@
 
 pub mod aggregate;
 pub mod book;
+pub mod desired;
 pub mod event;
 pub mod id;
 pub mod instance;

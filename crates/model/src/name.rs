@@ -48,6 +48,16 @@ impl Name {
     }
 }
 
+/// The tenant of everything until there are others.
+pub fn default_tenant() -> Name {
+    Name("default".into())
+}
+
+/// A value before every name, for the start of ranges; it is no name itself.
+pub fn least() -> Name {
+    Name("".into())
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -1,1 +1,7 @@
-//! To be filled.
+//! Wire shapes of edgeIO: documents, REST bodies, MQTT topics and payloads, uplink events.
+pub mod document;
+pub mod problem;
+pub mod rest;
+pub mod time;
+pub mod topic;
+pub mod workload;

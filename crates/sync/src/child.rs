@@ -56,6 +56,18 @@ pub enum Foreign {
     Diverged,
 }
 
+/// Who sends a change, seen from what is held.
+enum Sender {
+    /// The first parent.
+    New,
+    /// The same run, or a later one of the same store.
+    Known,
+    /// An earlier run.
+    Superseded,
+    /// Another store, or a copy of the store.
+    Foreign(Foreign),
+}
+
 /// The desired set that a child holds.
 #[derive(Debug, Clone)]
 pub struct Child<T: Item> {
@@ -105,6 +117,7 @@ impl<T: Item> Child<T> {
             revision: self.mark.revision,
             desired_digest: self.digest,
             staged: self.staged.first().map(|first| StagedMark {
+                change: first.id(),
                 revision: first.revision,
                 parts: first.parts,
                 next: self.staged.len() as u32,
@@ -116,23 +129,20 @@ impl<T: Item> Child<T> {
 
     /// What `change` does: total and pure.
     pub fn decide(&self, change: &Change<T>) -> Verdict<T> {
-        let known = self.mark.incarnation;
-        let mine = known == Some(change.incarnation);
-        if mine {
-            match self.mark.term.order(&change.term) {
-                TermOrder::Same | TermOrder::Later => {}
-                TermOrder::Superseded => return Verdict::Superseded,
-                TermOrder::Diverged
-                    if self.set.is_empty() || change.adopted == Some(self.digest) => {}
-                TermOrder::Diverged => return Verdict::Foreign(Foreign::Diverged),
+        match self.sender(change) {
+            Sender::Known => {}
+            Sender::New => return self.build_on(change, false),
+            // What is held is in that parent's store: from here on it decides.
+            Sender::Foreign(_) if change.adopted == Some(self.digest) => {
+                return self.build_on(change, false);
             }
-        } else if known.is_some() && !self.set.is_empty() && change.adopted != Some(self.digest) {
-            return Verdict::Foreign(Foreign::Incarnation);
+            Sender::Foreign(foreign) => return Verdict::Foreign(foreign),
+            Sender::Superseded => return Verdict::Superseded,
         }
-        if mine && change.revision < self.mark.revision {
+        if change.revision < self.mark.revision {
             return Verdict::Known;
         }
-        if mine && change.revision == self.mark.revision && change.digest == self.digest {
+        if change.revision == self.mark.revision && change.digest == self.digest {
             return if change.term.nonce == self.mark.term.nonce {
                 Verdict::Known
             } else {
@@ -144,8 +154,32 @@ impl<T: Item> Child<T> {
                 })
             };
         }
+        self.build_on(change, true)
+    }
+
+    fn sender(&self, change: &Change<T>) -> Sender {
+        match self.mark.incarnation {
+            None => return Sender::New,
+            Some(known) if known != change.incarnation => {
+                return Sender::Foreign(Foreign::Incarnation);
+            }
+            Some(_) => {}
+        }
+        match self.mark.term.order(&change.term) {
+            // A run starts from what the runs before it have committed: one that knows less is of a copy.
+            TermOrder::Later if change.revision < self.mark.revision => {
+                Sender::Foreign(Foreign::Diverged)
+            }
+            TermOrder::Same | TermOrder::Later => Sender::Known,
+            TermOrder::Superseded => Sender::Superseded,
+            TermOrder::Diverged => Sender::Foreign(Foreign::Diverged),
+        }
+    }
+
+    /// `comparable`: the sender's revisions are those of the set held.
+    fn build_on(&self, change: &Change<T>, comparable: bool) -> Verdict<T> {
         if let Some(base) = change.base
-            && (!mine || base != self.mark.revision)
+            && (!comparable || base != self.mark.revision)
         {
             return Verdict::Refuse { want_whole: false };
         }
@@ -171,13 +205,15 @@ impl<T: Item> Child<T> {
         }
         let staged: &[Change<T>] = if continues { &self.staged } else { &[] };
         let parts = || staged.iter().chain(std::iter::once(change));
-        let put: Vec<T> = parts().flat_map(|part| part.put.iter().cloned()).collect();
+        let mut put: Vec<T> = parts().flat_map(|part| part.put.iter().cloned()).collect();
         let mut remove: Vec<T::Key> = parts()
             .flat_map(|part| part.remove.iter().cloned())
             .collect();
         if change.base.is_none() {
             let named: std::collections::BTreeSet<T::Key> = put.iter().map(Item::key).collect();
             remove.extend(self.set.keys().filter(|key| !named.contains(key)).cloned());
+            // A whole set costs the disk no more than a delta.
+            put.retain(|item| self.set.get(&item.key()).map(Item::mark) != Some(item.mark()));
         }
         let update = Update {
             mark: self.next_mark(change),
@@ -253,6 +289,8 @@ impl<T: Item> Child<T> {
             self.staged.clear();
         }
         self.staged.push(part);
+        self.want_whole = false;
+        self.superseded = false;
     }
 
     /// Notes what the next acknowledgement must say beside what is held.

@@ -16,7 +16,9 @@
 //!
 //! # Assumptions
 //! Revisions are compared inside one incarnation of the parent's store; a child that meets another one keeps what it
-//! has until the parent proves, by the digest, that it has taken it over (`adopted`).
+//! has until the parent proves, by the digest, that it has taken it over (`adopted`). A parent sees that by
+//! [`Parent::wants_former`] and asks for the former set. A run that a child says is superseded ([`Held::supersedes`])
+//! is fenced by its orchestrator. `due` is asked after each input.
 //!
 //! Source: Fig. 6 of the KubeEdge paper (incremental sync with one atomic write), made common to both hops.
 
@@ -24,6 +26,7 @@ mod child;
 mod identity;
 mod observe;
 mod parent;
+mod parts;
 
 pub use child::{Child, Foreign, ParentMark, Update, Verdict};
 pub use identity::{Digest, Incarnation, Term, TermOrder, mark};
@@ -42,6 +45,45 @@ pub trait Item: Clone {
     fn mark(&self) -> Digest;
     /// About how many bytes it takes in a message.
     fn weight(&self) -> usize;
+}
+
+/// An item of any key and value, with its mark computed once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry<K, V> {
+    /// Its key.
+    pub key: K,
+    /// What it says.
+    pub value: V,
+    mark: Digest,
+    weight: usize,
+}
+
+impl<K, V> Entry<K, V> {
+    /// An entry whose mark is that of `identity`, and that takes about `weight` bytes in a message.
+    pub fn new(key: K, value: V, identity: &str, weight: usize) -> Self {
+        Self {
+            key,
+            value,
+            mark: mark(&[&identity]),
+            weight,
+        }
+    }
+}
+
+impl<K: Ord + Clone + std::fmt::Debug, V: Clone> Item for Entry<K, V> {
+    type Key = K;
+
+    fn key(&self) -> K {
+        self.key.clone()
+    }
+
+    fn mark(&self) -> Digest {
+        self.mark
+    }
+
+    fn weight(&self) -> usize {
+        self.weight
+    }
 }
 
 /// One part of a change of a child's desired set.
@@ -67,6 +109,20 @@ pub struct Change<T: Item> {
     pub remove: Vec<T::Key>,
     /// The digest of the child's former set that the parent has taken over.
     pub adopted: Option<Digest>,
+}
+
+impl<T: Item> Change<T> {
+    /// Names the change that this is a part of, so that parts of two are never taken for each other.
+    pub fn id(&self) -> Digest {
+        let base = self.base.map_or_else(String::new, |base| base.to_string());
+        mark(&[
+            &self.incarnation,
+            &base,
+            &self.revision,
+            &self.digest,
+            &self.parts,
+        ])
+    }
 }
 
 /// What a child says it holds: the acknowledgement that counts.
@@ -96,9 +152,20 @@ pub struct Held {
     pub superseded: bool,
 }
 
+impl Held {
+    /// Whether the child has met a later run of this store: then the run of `term` must change nothing any more.
+    ///
+    /// The child's `superseded` alone may have been meant for a run before this one.
+    pub fn supersedes(&self, incarnation: Incarnation, term: &Term) -> bool {
+        self.superseded && self.incarnation == Some(incarnation) && self.term > term.number
+    }
+}
+
 /// How far a child is with the parts of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StagedMark {
+    /// Which change: [`Change::id`].
+    pub change: Digest,
     /// The change's revision.
     pub revision: u64,
     /// How many parts it has in all.

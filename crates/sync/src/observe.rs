@@ -28,6 +28,8 @@ pub struct Observer<T: Item> {
     sequence: u64,
     states: BTreeMap<T::Key, T>,
     digest: Digest,
+    /// The digest that the last report carried.
+    reported: Digest,
     unreported: BTreeSet<T::Key>,
     whole_due: bool,
 }
@@ -40,6 +42,7 @@ impl<T: Item> Observer<T> {
             sequence: 0,
             states: BTreeMap::new(),
             digest: Digest(0),
+            reported: Digest(0),
             unreported: BTreeSet::new(),
             whole_due: true,
         }
@@ -58,6 +61,12 @@ impl<T: Item> Observer<T> {
     /// The digest of everything observed.
     pub const fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// What every message that is no report carries, so that a lost report shows: boot, sequence and digest of the
+    /// last report.
+    pub const fn stamp(&self) -> (u64, u64, Digest) {
+        (self.boot, self.sequence, self.reported)
     }
 
     /// What is observed.
@@ -119,9 +128,10 @@ impl<T: Item> Observer<T> {
         }
     }
 
-    /// Notes that the report went out.
+    /// Notes that the present report went out; nothing may be taken in between `report` and this.
     pub fn reported(&mut self) {
         self.sequence += 1;
+        self.reported = self.digest;
         self.whole_due = false;
         self.unreported.clear();
     }
@@ -145,7 +155,7 @@ pub struct Observed<T: Item> {
     sequence: u64,
     states: BTreeMap<T::Key, T>,
     digest: Digest,
-    /// A whole report of this boot was taken since the parent started.
+    /// The states are all that the child observed at its last report.
     whole: bool,
 }
 
@@ -177,38 +187,24 @@ impl<T: Item> Observed<T> {
         if (report.boot, report.sequence) <= (self.boot, self.sequence) {
             return Reading::Stale;
         }
-        let mut after = Self {
-            boot: self.boot,
-            sequence: self.sequence,
-            states: BTreeMap::new(),
-            digest: self.digest,
-            whole: self.whole,
-        };
-        if report.whole {
-            after.digest = report
+        let mut digest = Digest::default();
+        if report.whole || report.boot != self.boot {
+            digest = report
                 .states
                 .iter()
-                .fold(Digest::default(), |digest, state| digest.plus(state.mark()));
-            after.whole = true;
+                .fold(digest, |digest, state| digest.plus(state.mark()));
         } else {
-            if report.boot != self.boot {
-                return Reading::Gap;
-            }
-            for state in &report.states {
-                after.digest = self
-                    .states
-                    .get(&state.key())
-                    .map_or(after.digest, |old| after.digest.minus(old.mark()))
-                    .plus(state.mark());
-            }
-            for key in &report.gone {
-                after.digest = self
-                    .states
+            let without = |digest: Digest, key: &T::Key| {
+                self.states
                     .get(key)
-                    .map_or(after.digest, |old| after.digest.minus(old.mark()));
-            }
+                    .map_or(digest, |old| digest.minus(old.mark()))
+            };
+            digest = report.states.iter().fold(self.digest, |digest, state| {
+                without(digest, &state.key()).plus(state.mark())
+            });
+            digest = report.gone.iter().fold(digest, without);
         }
-        if after.whole && after.digest == report.digest {
+        if digest == report.digest {
             Reading::Fresh
         } else {
             Reading::Gap
@@ -227,7 +223,6 @@ impl<T: Item> Observed<T> {
         if report.whole || report.boot != self.boot {
             self.states.clear();
             self.digest = Digest::default();
-            self.whole = report.whole;
         }
         (self.boot, self.sequence) = (report.boot, report.sequence);
         for state in &report.states {
@@ -241,6 +236,8 @@ impl<T: Item> Observed<T> {
                 self.digest = self.digest.minus(old.mark());
             }
         }
+        // A report may be missing before this one: then something that is observed may be absent here.
+        self.whole = self.digest == report.digest;
     }
 
     /// The child starts over with an emptied disk: its counters begin again.

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::{Change, Digest, Held, Incarnation, Item, StagedMark, Term};
+use crate::parts::{split, staged_here, weight};
+use crate::{Change, Digest, Held, Incarnation, Item, Term};
 
 /// When to send again, in milliseconds of the parent's steady clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +54,20 @@ pub struct Parent<T: Item> {
 #[derive(Debug, Clone)]
 struct Flight<T: Item> {
     changes: Vec<Change<T>>,
-    sent_at: u64,
+    /// `None`: due at once.
+    sent_at: Option<u64>,
     attempts: u32,
+    /// The first part that was missing when the connection last broke.
+    reached: u32,
     /// Sent on a connection that has since broken.
     broken: bool,
+}
+
+impl<T: Item> Flight<T> {
+    fn due_at(&self, timing: &Timing) -> u64 {
+        let wait = (timing.resend << self.attempts.min(8)).min(timing.resend_max);
+        self.sent_at.map_or(0, |sent| sent.saturating_add(wait))
+    }
 }
 
 impl<T: Item> Default for Parent<T> {
@@ -141,6 +152,11 @@ impl<T: Item> Parent<T> {
         self.flight = None;
     }
 
+    /// Whether the child's former set of this digest was taken over.
+    pub fn has_adopted(&self, former: Digest) -> bool {
+        self.adopted == Some(former)
+    }
+
     /// The connection broke, or is new: nothing counts as held before the child says so again.
     pub fn disconnected(&mut self) {
         self.held = None;
@@ -152,27 +168,80 @@ impl<T: Item> Parent<T> {
     /// Takes the child's word. A change in flight that it acknowledges, or that no longer helps it, is over.
     pub fn acknowledge(&mut self, held: Held, incarnation: Incarnation, timing: &Timing) {
         self.held = Some(held);
-        let Some(flight) = &mut self.flight else {
+        let Some(mut flight) = self.flight.take() else {
             return;
         };
         let Some(first) = flight.changes.first() else {
             return;
         };
-        let mine = held.incarnation == Some(incarnation);
-        let done = mine && held.revision >= first.revision;
-        let builds = first.base.is_none() || (mine && first.base == Some(held.revision));
-        let progress = staged_here(held.staged, first).is_some();
-        if flight.broken && !progress && flight.changes.len() > 1 {
-            // A part that never arrives whole is too big for this link.
-            let part = self.part.unwrap_or(timing.part);
-            self.part = Some((part / 2).max(timing.part_min));
+        if self.is_over(first, &held, incarnation) {
+            return;
         }
-        if done || !builds || held.want_whole || (flight.broken && !progress) {
-            self.flight = None;
-        } else if flight.broken {
+        if flight.broken {
+            let reached = staged_here(held.staged, first);
+            let stuck = reached.unwrap_or(0) <= flight.reached;
+            let next = flight.changes.get(reached.unwrap_or(0) as usize);
+            let size = self.part.unwrap_or(timing.part);
+            if stuck && size > timing.part_min && next.map(weight) > Some(timing.part_min) {
+                // A part that never arrives whole is too big for this link.
+                self.part = Some((size / 2).max(timing.part_min));
+                return;
+            }
+            let Some(reached) = reached else {
+                return;
+            };
+            flight.reached = reached;
             flight.broken = false;
-            flight.sent_at = 0;
+            flight.sent_at = None;
             flight.attempts = 0;
+        }
+        self.flight = Some(flight);
+    }
+
+    /// A whole set that the child refuses stays in flight, so that it is sent again in its time and not at once.
+    fn is_over(&self, first: &Change<T>, held: &Held, incarnation: Incarnation) -> bool {
+        let mine = held.incarnation == Some(incarnation);
+        let done = mine
+            && held.revision == first.revision
+            && held.desired_digest == first.digest
+            && held.nonce == first.term.nonce;
+        let passed = mine && held.revision > first.revision && held.revision <= self.revision;
+        let helps = match first.base {
+            Some(base) => mine && base == held.revision && !held.want_whole,
+            None => !(held.want_whole && first.revision < self.revision),
+        };
+        let proof = self.proof_needed(held, incarnation, &first.term);
+        let proven = proof.is_none() || proof == first.adopted;
+        done || passed || !helps || !proven || self.unadopted(held, incarnation)
+    }
+
+    /// Whether the child's revision is one of this store's. A child that is ahead took its set from a copy of it.
+    fn comparable(&self, held: &Held, incarnation: Incarnation, term: &Term) -> bool {
+        held.incarnation == Some(incarnation)
+            && held.revision <= self.revision
+            && (held.nonce == term.nonce || term.history.contains(&held.nonce))
+    }
+
+    /// What a child that holds another's set wants to be told.
+    fn proof_needed(&self, held: &Held, incarnation: Incarnation, term: &Term) -> Option<Digest> {
+        if held.incarnation.is_none() || self.comparable(held, incarnation, term) {
+            None
+        } else {
+            self.proof(held)
+        }
+    }
+
+    fn unadopted(&self, held: &Held, incarnation: Incarnation) -> bool {
+        held.incarnation.is_some_and(|theirs| theirs != incarnation)
+            && self.proof(held) != Some(held.desired_digest)
+    }
+
+    /// An empty set needs no taking over.
+    fn proof(&self, held: &Held) -> Option<Digest> {
+        if held.desired_digest == Digest::default() {
+            Some(held.desired_digest)
+        } else {
+            self.adopted
         }
     }
 
@@ -185,16 +254,30 @@ impl<T: Item> Parent<T> {
         })
     }
 
-    /// Whether the child has acknowledged `revision` or a later one of this incarnation.
-    pub fn has_acknowledged(&self, incarnation: Incarnation, revision: u64) -> bool {
+    /// Whether the child holds another store's set that this one has not taken over: it is asked to send that up, then
+    /// `adopt` notes that it is stored. Nothing is `due` before, so the child does not notice by itself.
+    pub fn wants_former(&self, incarnation: Incarnation) -> bool {
         self.held
-            .is_some_and(|held| held.incarnation == Some(incarnation) && held.revision >= revision)
+            .is_some_and(|held| self.unadopted(&held, incarnation))
+    }
+
+    /// Whether the child has acknowledged `revision` or a later one of this incarnation.
+    ///
+    /// What a child took from a diverged copy of the store does not count where it shows: ahead, or with another
+    /// digest at the present revision.
+    pub fn has_acknowledged(&self, incarnation: Incarnation, revision: u64) -> bool {
+        self.is_synced(incarnation) && revision <= self.revision
+            || self.held.is_some_and(|held| {
+                held.incarnation == Some(incarnation)
+                    && held.revision >= revision
+                    && held.revision < self.revision
+            })
     }
 
     /// The messages that are due at `now`, if any; `sent` notes them.
     ///
     /// Nothing is due before the child has said what it holds, while a change is unacknowledged and its time is not
-    /// up, or when the child holds the present set.
+    /// up, or when the child holds the present set and knows the present run.
     pub fn due(
         &self,
         now: u64,
@@ -203,12 +286,12 @@ impl<T: Item> Parent<T> {
         timing: &Timing,
     ) -> Option<Vec<Change<T>>> {
         let held = self.held.as_ref()?;
-        if held.superseded || self.is_synced(incarnation) {
+        let settled = self.is_synced(incarnation) && held.nonce == term.nonce;
+        if settled || held.supersedes(incarnation, term) || self.unadopted(held, incarnation) {
             return None;
         }
         if let Some(flight) = &self.flight {
-            let wait = (timing.resend << flight.attempts.min(8)).min(timing.resend_max);
-            if now < flight.sent_at.saturating_add(wait) {
+            if now < flight.due_at(timing) {
                 return None;
             }
             let skip = flight
@@ -218,27 +301,15 @@ impl<T: Item> Parent<T> {
                 .unwrap_or(0);
             return Some(flight.changes.iter().skip(skip as usize).cloned().collect());
         }
-        let foreign = held.incarnation.is_some_and(|theirs| theirs != incarnation);
-        if foreign
-            && held.desired_digest != Digest::default()
-            && self.adopted != Some(held.desired_digest)
-        {
-            // It holds another store's set: nothing may be sent before that is taken over.
-            return None;
-        }
-        let mut term = term.clone();
-        if held.nonce == term.nonce {
-            term.history.clear();
-        }
-        Some(self.build(held, incarnation, &term, self.part.unwrap_or(timing.part)))
+        Some(self.build(held, incarnation, term, self.part.unwrap_or(timing.part)))
     }
 
-    /// The time at which an unacknowledged change is sent again.
+    /// The time at which an unacknowledged change is sent again; `due` may still have nothing then.
     pub fn resend_at(&self, timing: &Timing) -> Option<u64> {
-        self.held.as_ref()?;
+        let held = self.held.as_ref()?;
         let flight = self.flight.as_ref()?;
-        let wait = (timing.resend << flight.attempts.min(8)).min(timing.resend_max);
-        Some(flight.sent_at.saturating_add(wait))
+        let first = flight.changes.first()?;
+        (!held.supersedes(first.incarnation, &first.term)).then(|| flight.due_at(timing))
     }
 
     /// Notes that these messages go out at `now`.
@@ -252,14 +323,16 @@ impl<T: Item> Parent<T> {
         };
         match &mut self.flight {
             Some(flight) if same(flight) => {
-                flight.sent_at = now;
-                flight.attempts += 1;
+                if flight.sent_at.replace(now).is_some() {
+                    flight.attempts += 1;
+                }
             }
             Some(_) | None => {
                 self.flight = Some(Flight {
                     changes: changes.to_vec(),
-                    sent_at: now,
+                    sent_at: Some(now),
                     attempts: 0,
+                    reached: 0,
                     broken: false,
                 });
             }
@@ -273,10 +346,11 @@ impl<T: Item> Parent<T> {
         term: &Term,
         part: usize,
     ) -> Vec<Change<T>> {
-        let delta = held.incarnation == Some(incarnation)
+        let comparable = self.comparable(held, incarnation, term);
+        let delta = comparable
             && !held.want_whole
             && held.revision >= self.log_from
-            && held.revision < self.revision;
+            && (held.revision < self.revision || self.is_synced(incarnation));
         let mut put: Vec<T> = Vec::new();
         let mut remove: Vec<T::Key> = Vec::new();
         if delta {
@@ -295,54 +369,23 @@ impl<T: Item> Parent<T> {
         } else {
             put.extend(self.set.values().cloned());
         }
+        let adopted = self.proof_needed(held, incarnation, term);
+        let mut term = term.clone();
+        if held.nonce == term.nonce {
+            term.history.clear();
+        }
         let head = Change {
             incarnation,
-            term: term.clone(),
+            term,
             base: delta.then_some(held.revision),
             revision: self.revision,
             digest: self.digest,
             part: 0,
             parts: 1,
             put: Vec::new(),
-            remove,
-            adopted: self.adopted,
+            remove: Vec::new(),
+            adopted,
         };
-        split(head, put, part)
+        split(&head, remove, put, part)
     }
-}
-
-/// The first missing part, when the child has staged some of exactly this change.
-fn staged_here<T: Item>(staged: Option<StagedMark>, change: &Change<T>) -> Option<u32> {
-    staged
-        .filter(|mark| mark.revision == change.revision && mark.parts == change.parts)
-        .map(|mark| mark.next)
-}
-
-/// Deals the items out over parts of about `size` bytes; the removals go into the first.
-fn split<T: Item>(head: Change<T>, put: Vec<T>, size: usize) -> Vec<Change<T>> {
-    let mut parts: Vec<Change<T>> = Vec::new();
-    let mut weight = head.remove.len() * 48;
-    let mut current = head.clone();
-    for item in put {
-        let more = item.weight();
-        if weight > 0
-            && weight + more > size
-            && !(current.put.is_empty() && current.remove.is_empty())
-        {
-            let next = Change {
-                part: current.part + 1,
-                remove: Vec::new(),
-                put: Vec::new(),
-                ..head.clone()
-            };
-            parts.push(std::mem::replace(&mut current, next));
-            weight = 0;
-        }
-        weight += more;
-        current.put.push(item);
-    }
-    parts.push(current);
-    let count = parts.len() as u32;
-    parts.iter_mut().for_each(|change| change.parts = count);
-    parts
 }

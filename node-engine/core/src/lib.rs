@@ -33,10 +33,7 @@ pub type ReportEntry = Entry<InstanceId, InstanceReport>;
 /// The desired entry of an item.
 pub fn desired_entry(item: NodeItem) -> DesiredEntry {
     let (key, identity) = (item.key(), item.identity());
-    let weight = match &item {
-        NodeItem::Settings(_) => 64,
-        NodeItem::Instance(desired) => desired.weight(),
-    };
+    let weight = item.weight();
     Entry::new(key, item, &identity, weight)
 }
 

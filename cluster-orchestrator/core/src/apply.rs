@@ -1,0 +1,611 @@
+//! Writes become state. Nothing is decided here, and nothing can fail.
+
+use std::sync::Arc;
+
+use model::desired::NodeItem;
+use model::event::Event;
+use model::id::{InstanceId, NodeId};
+use model::instance::InstanceState;
+use model::job::Job;
+use model::node::Liveness;
+use model::slot::Slot;
+use model::time::{Instant, Now};
+use schedulers::fixed_ports;
+use sync::{Held, Observer, Update};
+
+use crate::state::{Copy, CopyState, Node, NodeRecord, SlotRecord, State, Waiting};
+use crate::{AssignmentEntry, Soft, Write, desired_entry, slot_entry};
+
+impl State {
+    /// Takes writes in; cannot fail.
+    pub fn apply(&mut self, now: Now, writes: &[Write]) {
+        for write in writes {
+            match write {
+                Write::Term(term) => self.take_term(now, term),
+                Write::Cluster(id) => self.take_cluster(*id),
+                Write::Algorithm(algorithm) => self.algorithm = *algorithm,
+                Write::Job(job) => self.take_job(now, job),
+                Write::ForgetJob(id) => {
+                    self.book.forget(*id);
+                    self.heads.remove(id);
+                    self.events.remove(id);
+                    self.deleted.retain(|(_, job)| job != id);
+                }
+                Write::Slot { slot, record } => self.take_slot(now, slot, record.as_ref()),
+                Write::Node { node, record } => self.take_node(now, *node, record),
+                Write::Revision { node, revision } => self.take_revision(*node, *revision),
+                Write::Upstream(update) => self.take_upstream(now, update),
+                Write::Event(event) => self.take_event(event),
+                Write::ForgetEvent(job, id) => {
+                    if let Some(events) = self.events.get_mut(job) {
+                        events.retain(|event| event.id != *id);
+                    }
+                }
+                Write::Soft(soft) => self.take_soft(now, soft),
+            }
+        }
+    }
+
+    /// The durable part, as the writes that rebuild it.
+    pub fn snapshot(&self) -> Vec<Write> {
+        let mut writes = vec![
+            Write::Term(self.term.clone()),
+            Write::Algorithm(self.algorithm),
+        ];
+        writes.extend(self.cluster.map(Write::Cluster));
+        writes.extend(self.nodes.iter().map(|(id, node)| Write::Node {
+            node: *id,
+            record: Box::new(node.record.clone()),
+        }));
+        writes.extend(self.book.iter().cloned().map(Write::Job));
+        let put = self.upstream.set().values().cloned().collect();
+        writes.push(Write::Upstream(Update {
+            mark: self.upstream.mark().clone(),
+            put,
+            remove: Vec::new(),
+        }));
+        writes.extend(self.slots.iter().map(|(slot, record)| Write::Slot {
+            slot: slot.clone(),
+            record: Some(record.clone()),
+        }));
+        writes.extend(self.nodes.iter().map(|(id, node)| Write::Revision {
+            node: *id,
+            revision: node.stored_revision,
+        }));
+        writes.extend(self.events.values().flatten().cloned().map(Write::Event));
+        writes
+    }
+
+    fn take_term(&mut self, now: Now, term: &sync::Term) {
+        self.term = term.clone();
+        self.observer = Observer::new(term.number);
+        let slots: Vec<Slot> = self
+            .upstream
+            .set()
+            .keys()
+            .chain(self.slots.keys())
+            .cloned()
+            .collect();
+        for slot in slots {
+            self.refresh(now, &slot);
+        }
+    }
+
+    fn take_cluster(&mut self, id: model::id::ClusterId) {
+        self.cluster = Some(id);
+        let owner = self.owner();
+        for (job, head) in &mut self.heads {
+            if let Some(job) = self.book.get(*job) {
+                *head = Arc::new(job.head(owner));
+            }
+        }
+    }
+
+    fn take_job(&mut self, now: Now, job: &Job) {
+        self.heads.insert(job.id, Arc::new(job.head(self.owner())));
+        let known: Vec<Slot> = self
+            .slots_of(job.id)
+            .map(|(slot, _)| slot.clone())
+            .collect();
+        self.dirty.extend(known);
+        self.dirty.extend(job.slots());
+        if job.is_deleted() {
+            self.deleted
+                .insert((now.steady.plus(self.config.retention), job.id));
+        }
+        self.book.apply(job.clone());
+    }
+
+    fn take_upstream(&mut self, now: Now, update: &Update<AssignmentEntry>) {
+        let touched: Vec<Slot> = update
+            .put
+            .iter()
+            .map(|entry| entry.key.clone())
+            .chain(update.remove.iter().cloned())
+            .collect();
+        self.upstream.apply(update);
+        for slot in touched {
+            self.refresh(now, &slot);
+            self.dirty.insert(slot);
+        }
+    }
+
+    fn take_event(&mut self, event: &Event) {
+        self.events_issued += 1;
+        let events = self.events.entry(event.job).or_default();
+        events.push_back(event.clone());
+        if events.len() > Self::EVENTS {
+            events.pop_front();
+        }
+    }
+
+    fn take_node(&mut self, now: Now, id: NodeId, record: &NodeRecord) {
+        let settings = self.settings(record);
+        let room_grew = self
+            .nodes
+            .get(&id)
+            .is_none_or(|node| node.record != *record);
+        self.names.retain(|_, holder| *holder != id);
+        self.names.insert(record.facts.name.clone(), id);
+        let spared = now.steady.plus(self.config.grace());
+        let fresh = !self.nodes.contains_key(&id);
+        let node = self
+            .nodes
+            .entry(id)
+            .or_insert_with(|| Node::new(record.clone()));
+        node.record = record.clone();
+        node.labels = record.labels_in_force();
+        node.desired.put(desired_entry(settings));
+        if fresh {
+            node.proof = now.steady;
+            node.spared_until = spared;
+        }
+        self.set_changed(id);
+        self.schedule_check(id, now.steady);
+        if room_grew {
+            self.room_freed();
+        }
+    }
+
+    fn take_revision(&mut self, id: NodeId, revision: u64) {
+        self.revised.remove(&id);
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        node.stored_revision = revision;
+        if !self.started {
+            node.desired.restore(revision);
+            for instance in self.on_node.get(&id).into_iter().flatten() {
+                if let Some(copy) = self.copies.get_mut(instance)
+                    && copy.left_at.is_some()
+                {
+                    copy.left_at = Some(revision);
+                }
+            }
+        }
+    }
+
+    fn take_slot(&mut self, now: Now, slot: &Slot, record: Option<&SlotRecord>) {
+        let old = match record {
+            Some(record) => self.slots.insert(slot.clone(), record.clone()),
+            None => self.slots.remove(slot),
+        };
+        for copy in old.iter().flat_map(|record| &record.copies) {
+            self.unreserve(copy);
+            let instance = copy.desired.instance;
+            if !record.is_some_and(|record| {
+                record
+                    .copies
+                    .iter()
+                    .any(|kept| kept.desired.instance == instance)
+            }) {
+                self.drop_copy(copy);
+            }
+        }
+        for copy in record.into_iter().flat_map(|record| &record.copies) {
+            self.reserve(copy);
+            self.take_copy(now, slot, copy);
+        }
+        self.dirty.insert(slot.clone());
+        self.refresh(now, slot);
+    }
+
+    fn take_copy(&mut self, now: Now, slot: &Slot, copy: &Copy) {
+        let instance = copy.desired.instance;
+        let Some(node) = self.nodes.get_mut(&copy.node) else {
+            return;
+        };
+        if copy.leaving {
+            node.desired
+                .remove(&model::desired::NodeKey::Instance(instance));
+        } else {
+            node.desired
+                .put(desired_entry(NodeItem::Instance(copy.desired.clone())));
+        }
+        let revision = node.desired.revision();
+        let observed = node
+            .observed
+            .states()
+            .get(&instance)
+            .map(|entry| entry.value.report.clone());
+        let started = self.started;
+        let state = self.copies.entry(instance).or_insert_with(|| {
+            // After a restart nothing is known of a copy before its worker is heard.
+            let state = if started {
+                InstanceState::ScheduledNode
+            } else {
+                InstanceState::Unknown { last: None }
+            };
+            let event = observed.map(model::instance::InstanceEvent::Reported);
+            let state = match event.map(|event| state.on(&event)) {
+                Some(model::instance::Transition::To(next)) => next,
+                Some(model::instance::Transition::Ignored) | None => state,
+            };
+            CopyState {
+                slot: slot.clone(),
+                node: copy.node,
+                state,
+                since: now.wall,
+                left_at: None,
+            }
+        });
+        state.left_at = copy.leaving.then(|| state.left_at.unwrap_or(revision));
+        self.on_node.entry(copy.node).or_default().insert(instance);
+        self.set_changed(copy.node);
+    }
+
+    fn drop_copy(&mut self, copy: &Copy) {
+        let instance = copy.desired.instance;
+        self.copies.remove(&instance);
+        if let Some(here) = self.on_node.get_mut(&copy.node) {
+            here.remove(&instance);
+        }
+        if let Some(node) = self.nodes.get_mut(&copy.node) {
+            node.desired
+                .remove(&model::desired::NodeKey::Instance(instance));
+        }
+        self.set_changed(copy.node);
+    }
+
+    fn reserve(&mut self, copy: &Copy) {
+        let Some(node) = self.nodes.get_mut(&copy.node) else {
+            return;
+        };
+        let workload = &copy.desired.service.workload;
+        node.reserved = node.reserved.plus(workload.resources);
+        node.ports.extend(fixed_ports(workload));
+        *node
+            .services
+            .entry((copy.desired.slot.job, copy.desired.slot.service.clone()))
+            .or_default() += 1;
+        self.aggregate_changed = true;
+    }
+
+    fn unreserve(&mut self, copy: &Copy) {
+        let Some(node) = self.nodes.get_mut(&copy.node) else {
+            return;
+        };
+        let workload = &copy.desired.service.workload;
+        node.reserved = node.reserved.minus(workload.resources);
+        for port in fixed_ports(workload) {
+            node.ports.remove(&port);
+        }
+        let service = (copy.desired.slot.job, copy.desired.slot.service.clone());
+        if let Some(count) = node.services.get_mut(&service) {
+            *count -= 1;
+            if *count == 0 {
+                node.services.remove(&service);
+            }
+        }
+        self.room_freed();
+    }
+
+    /// Something may fit now that did not.
+    fn room_freed(&mut self) {
+        self.capacity_revision += 1;
+        self.aggregate_changed = true;
+        self.awake.extend(self.classes.keys().cloned());
+    }
+
+    fn set_changed(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get(&id) else {
+            return;
+        };
+        if self.started && node.desired.revision() != node.stored_revision {
+            self.revised.insert(id);
+        }
+        if node.desired.is_synced(self.incarnation) {
+            self.unsynced.remove(&id);
+        } else {
+            self.unsynced.insert(id);
+        }
+    }
+
+    /// A worker is looked at again at `at`, or earlier if that was planned.
+    fn schedule_check(&mut self, id: NodeId, at: Instant) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        if let Some(planned) = node.check_at.filter(|planned| *planned > at) {
+            self.checks.remove(&(planned, id));
+            node.check_at = None;
+        }
+        if node.check_at.is_none() {
+            node.check_at = Some(at);
+            self.checks.insert((at, id));
+        }
+    }
+
+    fn touch_slots_on(&mut self, now: Now, id: NodeId) {
+        let slots: Vec<Slot> = self
+            .on_node
+            .get(&id)
+            .into_iter()
+            .flatten()
+            .filter_map(|instance| self.copies.get(instance).map(|copy| copy.slot.clone()))
+            .collect();
+        for slot in slots {
+            self.refresh(now, &slot);
+            self.dirty.insert(slot);
+        }
+    }
+
+    /// What the root is told of a slot follows every change of it.
+    fn refresh(&mut self, now: Now, slot: &Slot) {
+        match self.slot_report(now, slot) {
+            Some(report) => self.observer.put(slot_entry(report)),
+            None => self.observer.remove(slot),
+        }
+    }
+
+    fn take_soft(&mut self, now: Now, soft: &Soft) {
+        match soft {
+            Soft::Started => self.begin(now),
+            Soft::Hold(until) => {
+                self.hold = *until;
+                self.awake.extend(self.classes.keys().cloned());
+            }
+            Soft::Outage => self.spare_all(now),
+            Soft::Turn => self.last_turn = Some(now.steady),
+            Soft::Session {
+                node,
+                session,
+                silent,
+            } => self.take_session(now, *node, *session, *silent),
+            Soft::Proof(node) => self.take_proof(now, *node),
+            Soft::Liveness { node, liveness } => self.take_liveness(now, *node, *liveness),
+            Soft::Check { node, at } => self.take_check(now, *node, *at),
+            Soft::Emptied(node) => {
+                if let Some(node) = self.nodes.get_mut(node) {
+                    node.observed.reset();
+                    node.observed_at = 0;
+                    node.desired.disconnected();
+                }
+            }
+            Soft::Held {
+                node,
+                held,
+                current,
+            } => self.take_held(now, *node, *held, *current),
+            Soft::Usage(node, usage) => {
+                if let Some(node) = self.nodes.get_mut(node) {
+                    node.usage = Some(*usage);
+                }
+            }
+            Soft::Reported(node, report) => {
+                if let Some(node) = self.nodes.get_mut(node) {
+                    node.observed.apply(report);
+                }
+                self.touch_slots_on(now, *node);
+            }
+            Soft::Asked(node) => {
+                if let Some(node) = self.nodes.get_mut(node) {
+                    node.asked_at = Some(now.steady);
+                }
+            }
+            Soft::Adopted(node, digest) => {
+                if let Some(node) = self.nodes.get_mut(node) {
+                    node.desired.adopt(*digest);
+                }
+                self.set_changed(*node);
+            }
+            Soft::Sent(node, changes) => {
+                if let Some(node) = self.nodes.get_mut(node) {
+                    node.desired.sent(changes, now.steady.0);
+                }
+            }
+            Soft::Copy { instance, state } => self.take_copy_state(now, *instance, state),
+            Soft::Waiting { slot, waiting } => self.take_waiting(now, slot, waiting.as_ref()),
+            Soft::Clean(slot) => {
+                self.dirty.remove(slot);
+            }
+            Soft::Asleep(class) => {
+                self.awake.remove(class);
+            }
+            Soft::Wake(slot) => {
+                self.dirty.insert(slot.clone());
+            }
+            Soft::Root(connected) => self.root_connected = *connected,
+            Soft::Staged(part) => self.upstream.stage(part.clone()),
+            Soft::Refused {
+                want_whole,
+                superseded,
+            } => self.upstream.refused(*want_whole, *superseded),
+            Soft::WholeDue => self.observer.ask_whole(),
+            Soft::ReportedUp => self.observer.reported(),
+            Soft::Aggregated => {
+                self.aggregate_changed = false;
+                self.aggregated_at = Some(now.steady);
+            }
+        }
+    }
+
+    fn begin(&mut self, now: Now) {
+        self.started = true;
+        self.last_turn = Some(now.steady);
+        self.aggregated_at = Some(now.steady);
+        self.spare_all(now);
+        let nodes: Vec<NodeId> = self.nodes.keys().copied().collect();
+        for id in nodes {
+            self.set_changed(id);
+        }
+    }
+
+    fn spare_all(&mut self, now: Now) {
+        let until = now.steady.plus(self.config.grace());
+        let nodes: Vec<NodeId> = self.nodes.keys().copied().collect();
+        for id in nodes {
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.spared_until = until;
+                node.proof = now.steady;
+            }
+            self.schedule_check(id, now.steady);
+        }
+    }
+
+    fn take_session(&mut self, now: Now, id: NodeId, session: Option<u64>, silent: bool) {
+        let silence = self.config.silence();
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        node.desired.disconnected();
+        node.session = session;
+        if session.is_none() {
+            // A closed connection is a sign of life of the machine; a silent one was one keep-alive and a half ago.
+            let back = if silence.as_millis() as u64 <= now.steady.0 {
+                Instant(now.steady.0 - silence.as_millis() as u64)
+            } else {
+                Instant(0)
+            };
+            node.proof = if silent {
+                node.proof.max(back)
+            } else {
+                now.steady
+            };
+        }
+        self.set_changed(id);
+        self.schedule_check(id, now.steady);
+    }
+
+    fn take_proof(&mut self, now: Now, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        node.proof = now.steady;
+        node.last_seen = Some(now.wall);
+        if matches!(node.liveness, Liveness::Suspect | Liveness::Lost) {
+            self.take_liveness(now, id, Liveness::Reconnecting);
+        }
+    }
+
+    fn take_liveness(&mut self, now: Now, id: NodeId, liveness: Liveness) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        if node.liveness == liveness {
+            return;
+        }
+        node.liveness = liveness;
+        if liveness == Liveness::Alive {
+            self.room_freed();
+        }
+        self.aggregate_changed = true;
+        self.touch_slots_on(now, id);
+        self.schedule_check(id, now.steady);
+    }
+
+    fn take_check(&mut self, now: Now, id: NodeId, at: Instant) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            if let Some(planned) = node.check_at.take() {
+                self.checks.remove(&(planned, id));
+            }
+            node.check_at = Some(at);
+            self.checks.insert((at, id));
+            if !matches!(node.liveness, Liveness::Alive) {
+                self.touch_slots_on(now, id);
+            }
+        }
+    }
+
+    fn take_held(&mut self, now: Now, id: NodeId, held: Held, current: bool) {
+        let (incarnation, timing) = (self.incarnation, self.config.timing);
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        node.desired.acknowledge(held, incarnation, &timing);
+        if current && node.observed.is_whole() {
+            node.observed_at = if held.incarnation == Some(incarnation) {
+                held.revision
+            } else {
+                0
+            };
+        }
+        self.fenced |= held.superseded && held.term > self.term.number;
+        let leaving: Vec<Slot> = self
+            .copies_on(id)
+            .filter(|(_, copy)| copy.leaving)
+            .map(|(slot, _)| slot.clone())
+            .collect();
+        self.dirty.extend(leaving);
+        self.set_changed(id);
+        let _ = now;
+    }
+
+    fn take_copy_state(&mut self, now: Now, instance: InstanceId, state: &InstanceState) {
+        let Some(copy) = self.copies.get_mut(&instance) else {
+            return;
+        };
+        if copy.state.as_str() != state.as_str() {
+            copy.since = now.wall;
+        }
+        copy.state = state.clone();
+        let slot = copy.slot.clone();
+        self.refresh(now, &slot);
+    }
+
+    fn take_waiting(&mut self, now: Now, slot: &Slot, waiting: Option<&Waiting>) {
+        if let Some(old) = self.waiting.remove(slot)
+            && let Some(slots) = self.classes.get_mut(&old.class)
+        {
+            slots.remove(slot);
+            if slots.is_empty() {
+                self.classes.remove(&old.class);
+                self.awake.remove(&old.class);
+            }
+        }
+        if let Some(waiting) = waiting {
+            self.classes
+                .entry(waiting.class.clone())
+                .or_default()
+                .insert(slot.clone());
+            self.waiting.insert(slot.clone(), waiting.clone());
+        }
+        self.refresh(now, slot);
+    }
+
+    /// When the next [`crate::Input::Reconcile`] is due, if nothing else happens.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let check = self.checks.first().map(|(at, _)| *at);
+        let resend = self
+            .unsynced
+            .iter()
+            .filter_map(|id| {
+                self.nodes
+                    .get(id)?
+                    .desired
+                    .resend_at(&self.config.timing)
+                    .map(Instant)
+            })
+            .min();
+        let aggregate = self.root_connected.then(|| self.aggregate_at()).flatten();
+        let expiry = self.deleted.first().map(|(at, _)| *at);
+        // At least twice a keep-alive, so that an outage of our own is told from a quiet hour.
+        let turn = self
+            .last_turn
+            .map(|last| last.plus(self.config.keep_alive / 2));
+        [check, resend, aggregate, expiry, self.hold, turn]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}

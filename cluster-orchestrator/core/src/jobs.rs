@@ -1,0 +1,93 @@
+//! Jobs that this cluster accepted itself.
+
+use model::book::{Applied, Draft, Refusal};
+use model::job::Job;
+use model::name::Name;
+use model::time::Now;
+
+use crate::state::State;
+use crate::{Action, Answer, Decision, RequestId, Write};
+
+impl State {
+    /// The only tenant there is yet.
+    pub(crate) fn tenant(&self) -> Name {
+        self.default_tenant.clone()
+    }
+
+    pub(crate) fn submit(&self, now: Now, request: RequestId, drafts: &[Draft]) -> Decision {
+        if self.fenced {
+            return answer(request, Answer::Fenced);
+        }
+        match self.book.submit(&self.tenant(), drafts, now.wall) {
+            Ok(jobs) => {
+                let ids = jobs.iter().map(|job| job.id).collect();
+                let mut decision = Decision::default();
+                decision.writes.extend(jobs.into_iter().map(Write::Job));
+                decision.and(answer(request, Answer::Accepted(ids)))
+            }
+            Err(refusal) => answer(request, Answer::Refused(refusal)),
+        }
+    }
+
+    pub(crate) fn put(&self, now: Now, request: RequestId, path: &str, draft: &Draft) -> Decision {
+        if let Some(refusal) = self.foreign(path) {
+            return answer(request, refusal);
+        }
+        match self.book.put(&self.tenant(), path, draft, now.wall) {
+            Ok(Applied::Same(id)) => answer(request, Answer::Applied(id)),
+            Ok(Applied::Created(job) | Applied::Changed(job)) => {
+                let id = job.id;
+                Decision::default()
+                    .write(Write::Job(job))
+                    .and(answer(request, Answer::Applied(id)))
+            }
+            Err(refusal) => answer(request, Answer::Refused(refusal)),
+        }
+    }
+
+    pub(crate) fn delete(&self, now: Now, request: RequestId, key: &str) -> Decision {
+        if let Some(refusal) = self.foreign(key) {
+            return answer(request, refusal);
+        }
+        match self.book.delete(&self.tenant(), key, now.wall) {
+            Ok(job) => {
+                let id = job.id;
+                Decision::default()
+                    .write(Write::Job(job))
+                    .and(answer(request, Answer::Deleting(id)))
+            }
+            Err(refusal) => answer(request, Answer::Refused(refusal)),
+        }
+    }
+
+    /// Why a write to this job is not for this cluster.
+    fn foreign(&self, key: &str) -> Option<Answer> {
+        if self.fenced {
+            return Some(Answer::Fenced);
+        }
+        if self.book.find(&self.tenant(), key).is_ok() {
+            return None;
+        }
+        let head = self.find_foreign(key)?;
+        let refusal = Refusal::OwnedElsewhere {
+            job: head.name.to_string(),
+            owner: "root".to_owned(),
+        };
+        Some(Answer::Refused(refusal))
+    }
+
+    /// A deleted job that nobody has to see any more.
+    pub(crate) fn expired_job(&self, now: Now) -> Option<Decision> {
+        let (_, id) = self.deleted.first().filter(|(at, _)| *at <= now.steady)?;
+        Some(Decision::default().write(Write::ForgetJob(*id)))
+    }
+
+    /// Whether nothing is left of a job.
+    pub(crate) fn is_over(&self, job: &Job) -> bool {
+        job.is_deleted() && self.slots_of(job.id).next().is_none()
+    }
+}
+
+fn answer(request: RequestId, answer: Answer) -> Decision {
+    Decision::default().act(Action::Answer(request, answer))
+}

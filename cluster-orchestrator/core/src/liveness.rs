@@ -1,0 +1,165 @@
+//! Who is heard: proofs of life, suspicion, loss, and our own outages (protocol, section 5).
+
+use std::time::Duration;
+
+use model::id::NodeId;
+use model::node::Liveness;
+use model::time::{Instant, Now};
+use sync::Term;
+
+use crate::state::{Node, State};
+use crate::{Decision, Soft, Write};
+
+impl State {
+    pub(crate) fn started(&self, now: Now, term: &Term, fresh: bool) -> Decision {
+        // A restored store may lack copies that run: nothing is placed before its workers could be heard.
+        let hold = (fresh && !self.nodes.is_empty()).then(|| {
+            now.steady
+                .plus(self.config.grace())
+                .plus(self.config.lost_after)
+        });
+        Decision::default()
+            .write(Write::Term(term.clone()))
+            .soft(Soft::Started)
+            .soft(Soft::Hold(hold))
+    }
+
+    /// A gap of more than one keep-alive between two turns of our own loop is our own outage: one grace for all.
+    pub(crate) fn own_outage(&self, now: Now) -> Decision {
+        let decision = Decision::default().soft(Soft::Turn);
+        let outage = self
+            .last_turn
+            .is_some_and(|last| now.steady.since(last) > self.config.keep_alive);
+        if outage {
+            decision.soft(Soft::Outage)
+        } else {
+            decision
+        }
+    }
+
+    pub(crate) fn node_connected(&self, node: NodeId, session: u64) -> Decision {
+        if !self.nodes.contains_key(&node) {
+            return Decision::default();
+        }
+        Decision::default()
+            .soft(Soft::Session {
+                node,
+                session: Some(session),
+                silent: false,
+            })
+            .soft(Soft::Proof(node))
+    }
+
+    pub(crate) fn node_closed(&self, node: NodeId, session: u64, silent: bool) -> Decision {
+        // The end of a displaced connection says nothing about the present one.
+        match self.nodes.get(&node) {
+            Some(known) if known.session == Some(session) => Decision::default()
+                .soft(Soft::Session {
+                    node,
+                    session: None,
+                    silent,
+                })
+                .soft(Soft::Liveness {
+                    node,
+                    liveness: Liveness::Suspect,
+                }),
+            Some(_) | None => Decision::default(),
+        }
+    }
+
+    /// When a worker that is not heard counts as lost for a job with this option; `None` while it is heard.
+    pub(crate) fn lost_at(&self, node: &Node, lost_after: Option<Duration>) -> Option<Instant> {
+        let unheard = match node.liveness {
+            Liveness::Suspect | Liveness::Lost => true,
+            Liveness::Reconnecting => node.session.is_none(),
+            Liveness::Alive => false,
+        };
+        let after = lost_after
+            .unwrap_or(self.config.lost_after)
+            .max(self.config.silence());
+        unheard.then(|| node.proof.plus(after).max(node.spared_until))
+    }
+
+    /// When silence makes a worker suspect, whatever a broker says: two and a half report intervals.
+    fn suspect_at(&self, node: &Node) -> Instant {
+        let interval = node
+            .record
+            .report_interval
+            .unwrap_or(self.config.report_interval);
+        node.proof
+            .plus(interval.mul_f64(2.5))
+            .max(node.spared_until)
+    }
+
+    /// The next worker whose time is up.
+    pub(crate) fn due_check(&self, now: Now) -> Option<Decision> {
+        if self.hold.is_some_and(|until| until <= now.steady) {
+            return Some(Decision::default().soft(Soft::Hold(None)));
+        }
+        let (at, id) = self.checks.first().filter(|(at, _)| *at <= now.steady)?;
+        debug_assert!(
+            self.nodes
+                .get(id)
+                .is_some_and(|node| node.check_at == Some(*at))
+        );
+        let node = self.nodes.get(id)?;
+        Some(self.check(now, *id, node))
+    }
+
+    fn check(&self, now: Now, id: NodeId, node: &Node) -> Decision {
+        let own = self.lost_at(node, None);
+        let decision = Decision::default();
+        let liveness = match node.liveness {
+            Liveness::Alive if self.suspect_at(node) <= now.steady => Liveness::Suspect,
+            Liveness::Reconnecting
+                if node.session.is_some() && self.suspect_at(node) <= now.steady =>
+            {
+                Liveness::Suspect
+            }
+            Liveness::Suspect | Liveness::Reconnecting
+                if own.is_some_and(|at| at <= now.steady) =>
+            {
+                Liveness::Lost
+            }
+            same @ (Liveness::Alive
+            | Liveness::Suspect
+            | Liveness::Lost
+            | Liveness::Reconnecting) => same,
+        };
+        if liveness != node.liveness {
+            return decision.soft(Soft::Liveness { node: id, liveness });
+        }
+        // The slots of jobs with another `lost_after` are looked at when their own time is up.
+        let later = self
+            .thresholds(id, node)
+            .filter(|at| *at > now.steady)
+            .min();
+        let next = match node.liveness {
+            Liveness::Alive => self.suspect_at(node),
+            Liveness::Reconnecting if node.session.is_some() => self.suspect_at(node),
+            Liveness::Suspect | Liveness::Reconnecting | Liveness::Lost => {
+                later.unwrap_or_else(|| {
+                    now.steady
+                        .plus(self.config.lost_after.max(Duration::from_mins(1)))
+                })
+            }
+        };
+        decision.soft(Soft::Check {
+            node: id,
+            at: next.max(Instant(now.steady.0 + 1)),
+        })
+    }
+
+    /// All moments at which something on this worker becomes lost.
+    fn thresholds<'a>(&'a self, id: NodeId, node: &'a Node) -> impl Iterator<Item = Instant> + 'a {
+        let own = self.lost_at(node, None);
+        let jobs: std::collections::BTreeSet<Duration> = self
+            .copies_on(id)
+            .filter_map(|(_, copy)| copy.desired.job.lost_after)
+            .collect();
+        own.into_iter().chain(
+            jobs.into_iter()
+                .filter_map(move |after| self.lost_at(node, Some(after))),
+        )
+    }
+}

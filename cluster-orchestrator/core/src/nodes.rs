@@ -1,0 +1,229 @@
+//! Workers: registration, acknowledgements, reports, and what is sent to them.
+
+use model::desired::{NodeItem, NodeSettings};
+use model::id::NodeId;
+use model::instance::InstanceEvent;
+use model::node::{Liveness, Usage};
+use model::time::Now;
+use sync::{Held, Reading, UpReport};
+
+use crate::state::{Copy, Node, NodeRecord, State};
+use crate::{
+    Action, Answer, Beat, Decision, NodePatch, Registration, ReportEntry, RequestId, Soft, Write,
+    slots,
+};
+
+impl State {
+    /// A worker keeps the id on its disk; the name of one that is not there, with an emptied disk, brings its id back.
+    pub(crate) fn register(&self, request: RequestId, registration: &Registration) -> Decision {
+        let name = &registration.facts.name;
+        let holder = self.names.get(name).copied();
+        let is_there = |id: NodeId| {
+            self.nodes
+                .get(&id)
+                .is_some_and(|node| node.liveness == Liveness::Alive && node.session.is_some())
+        };
+        let node = match (registration.saved, holder) {
+            (Some(saved), Some(other)) if saved != other && is_there(other) => {
+                return Decision::default()
+                    .act(Action::Answer(request, Answer::NodeNameInUse(name.clone())));
+            }
+            (Some(saved), _) => saved,
+            (None, Some(other)) if is_there(other) => {
+                return Decision::default()
+                    .act(Action::Answer(request, Answer::NodeNameInUse(name.clone())));
+            }
+            (None, Some(other)) => other,
+            (None, None) => registration.fresh,
+        };
+        let known = self.nodes.get(&node).map(|node| &node.record);
+        let record = NodeRecord {
+            facts: registration.facts.clone(),
+            scheduling: known.map(|known| known.scheduling).unwrap_or_default(),
+            report_interval: known.and_then(|known| known.report_interval),
+            labels: known.map(|known| known.labels.clone()).unwrap_or_default(),
+            credential: registration.credential,
+        };
+        let mut decision = Decision::default().write(Write::Node {
+            node,
+            record: Box::new(record),
+        });
+        if registration.saved.is_none() && known.is_some() {
+            decision = decision.soft(Soft::Emptied(node));
+        }
+        decision.act(Action::Answer(request, Answer::Registered(node)))
+    }
+
+    pub(crate) fn patch(&self, request: RequestId, key: &str, patch: &NodePatch) -> Decision {
+        let Some((id, node)) = self
+            .find_node(key)
+            .and_then(|id| Some((id, self.nodes.get(&id)?)))
+        else {
+            return Decision::default()
+                .act(Action::Answer(request, Answer::NoSuchNode(key.to_owned())));
+        };
+        let mut record = node.record.clone();
+        record.scheduling = patch.scheduling.unwrap_or(record.scheduling);
+        record.report_interval = patch.report_interval.unwrap_or(record.report_interval);
+        record.labels.extend(patch.labels.clone());
+        Decision::default()
+            .write(Write::Node {
+                node: id,
+                record: Box::new(record),
+            })
+            .act(Action::Answer(request, Answer::Patched(id)))
+    }
+
+    /// What a worker's desired set says beside instances.
+    pub(crate) fn settings(&self, record: &NodeRecord) -> NodeItem {
+        NodeItem::Settings(NodeSettings {
+            report_interval: record
+                .report_interval
+                .unwrap_or(self.config.report_interval),
+        })
+    }
+
+    pub(crate) fn node_held(
+        &self,
+        now: Now,
+        id: NodeId,
+        held: &Held,
+        beat: &Beat,
+        usage: Option<Usage>,
+    ) -> Decision {
+        let Some(node) = self.nodes.get(&id) else {
+            return Decision::default();
+        };
+        let misses = node
+            .observed
+            .misses(beat.boot, beat.sequence, beat.observed_digest);
+        let mut decision = Decision::default().soft(Soft::Proof(id)).soft(Soft::Held {
+            node: id,
+            held: *held,
+            current: !misses,
+        });
+        if let Some(usage) = usage {
+            decision = decision.soft(Soft::Usage(id, usage));
+        }
+        if held.superseded {
+            return decision;
+        }
+        self.ask(now, id, node, held, misses, decision)
+    }
+
+    /// A whole report where one was lost, the whole set where it is another store's; not too often.
+    fn ask(
+        &self,
+        now: Now,
+        id: NodeId,
+        node: &Node,
+        held: &Held,
+        misses: bool,
+        decision: Decision,
+    ) -> Decision {
+        let foreign = held
+            .incarnation
+            .is_some_and(|theirs| theirs != self.incarnation);
+        let to_adopt = foreign
+            && held.desired_digest != sync::Digest::default()
+            && !node.desired.has_adopted(held.desired_digest);
+        let lately = node
+            .asked_at
+            .is_some_and(|at| now.steady.since(at) < self.config.ask_again);
+        if lately || !(misses || to_adopt) {
+            decision
+        } else {
+            let action = if to_adopt {
+                Action::AskAdopt(id)
+            } else {
+                Action::AskWhole(id)
+            };
+            decision.soft(Soft::Asked(id)).act(action)
+        }
+    }
+
+    pub(crate) fn node_reported(
+        &self,
+        now: Now,
+        id: NodeId,
+        report: &UpReport<ReportEntry>,
+        held: &Held,
+    ) -> Decision {
+        let Some(node) = self.nodes.get(&id) else {
+            return Decision::default();
+        };
+        let reading = node.observed.read(report);
+        let mut decision = Decision::default().soft(Soft::Proof(id));
+        if reading == Reading::Stale {
+            return decision;
+        }
+        let fresh = reading == Reading::Fresh;
+        decision = decision
+            .soft(Soft::Reported(id, report.clone()))
+            .soft(Soft::Held {
+                node: id,
+                held: *held,
+                current: fresh,
+            });
+        if fresh && node.liveness != Liveness::Alive {
+            decision = decision.soft(Soft::Liveness {
+                node: id,
+                liveness: Liveness::Alive,
+            });
+        }
+        for entry in &report.states {
+            let cause = slots::reason_of(&entry.value.report)
+                .map_or("observed", |reason| reason.code.as_str());
+            let event = InstanceEvent::Reported(entry.value.report.clone());
+            decision = self.copy_event(now, entry.value.instance, &event, cause, decision);
+        }
+        self.ask(now, id, node, held, !fresh, decision)
+    }
+
+    /// The copies on a worker, with their slots.
+    pub(crate) fn copies_on(
+        &self,
+        id: NodeId,
+    ) -> impl Iterator<Item = (&model::slot::Slot, &Copy)> {
+        let here = self.on_node.get(&id).into_iter().flatten();
+        here.filter_map(|instance| {
+            let state = self.copies.get(instance)?;
+            let record = self.slots.get(&state.slot)?;
+            Some((
+                &state.slot,
+                record
+                    .copies
+                    .iter()
+                    .find(|copy| copy.desired.instance == *instance)?,
+            ))
+        })
+    }
+
+    /// The next worker whose revision the store does not have yet.
+    pub(crate) fn next_revision(&self) -> Option<Decision> {
+        let node = *self.revised.first()?;
+        let revision = self.nodes.get(&node)?.desired.revision();
+        Some(Decision::default().write(Write::Revision { node, revision }))
+    }
+
+    /// The next worker to which something is due.
+    pub(crate) fn next_control(&self, now: Now) -> Option<Decision> {
+        if self.fenced {
+            return None;
+        }
+        self.unsynced.iter().find_map(|id| {
+            let node = self.nodes.get(id)?;
+            let changes = node.desired.due(
+                now.steady.0,
+                self.incarnation,
+                &self.term,
+                &self.config.timing,
+            )?;
+            Some(
+                Decision::default()
+                    .soft(Soft::Sent(*id, changes.clone()))
+                    .act(Action::Control(*id, changes)),
+            )
+        })
+    }
+}

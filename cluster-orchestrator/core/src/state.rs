@@ -1,0 +1,394 @@
+//! What a cluster-orchestrator knows.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::book::JobBook;
+use model::desired::{Desired, JobHead};
+use model::event::Event;
+use model::id::{ClusterId, InstanceId, JobId, NodeId};
+use model::instance::InstanceState;
+use model::job::Owner;
+use model::name::Name;
+use model::node::{Liveness, NodeFacts, Scheduling, Usage};
+use model::reason::{Reason, Rejections};
+use model::slot::{Generation, Slot};
+use model::time::{Instant, Wall};
+use model::units::Resources;
+use schedulers::{Algorithm, PortKey};
+use sync::{Child, Incarnation, Observed, Observer, Parent, Term, Timing};
+
+use crate::{AssignmentEntry, DesiredEntry, ReportEntry, SlotEntry};
+
+/// Settings of the decisions; the defaults are those of protocol, section 5.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The cluster's name.
+    pub name: Name,
+    /// After this long without a proof of life a worker's instances are replaced.
+    pub lost_after: Duration,
+    /// MQTT keep-alive of the workers.
+    pub keep_alive: Duration,
+    /// Between two reports of use.
+    pub report_interval: Duration,
+    /// The longest reconnect back-off of a worker.
+    pub reconnect_max: Duration,
+    /// Resends and parts.
+    pub timing: Timing,
+    /// How long a deleted job can be seen.
+    pub retention: Duration,
+    /// Between two questions to the same worker.
+    pub ask_again: Duration,
+    /// Between two aggregates, at least.
+    pub aggregate_pause: Duration,
+}
+
+impl Config {
+    /// The defaults, for a cluster of that name.
+    pub fn new(name: Name) -> Self {
+        Self {
+            name,
+            lost_after: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(5),
+            report_interval: Duration::from_secs(15),
+            reconnect_max: Duration::from_secs(5),
+            timing: Timing::default(),
+            retention: Duration::from_hours(24),
+            ask_again: Duration::from_secs(2),
+            aggregate_pause: Duration::from_millis(250),
+        }
+    }
+
+    /// One and a half keep-alives: the silence that makes a worker suspect.
+    pub fn silence(&self) -> Duration {
+        self.keep_alive.mul_f64(1.5)
+    }
+
+    /// One grace: after our own outage nobody is lost before it has passed.
+    pub fn grace(&self) -> Duration {
+        self.reconnect_max
+            .saturating_mul(2)
+            .saturating_add(self.silence())
+    }
+}
+
+/// One copy of a slot, on one worker. Durable.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Copy {
+    /// What runs, under which id and generation.
+    pub desired: Desired,
+    /// Where.
+    pub node: NodeId,
+    /// It must end; its resources stay reserved until it has.
+    pub leaving: bool,
+}
+
+/// A slot and its copies. Durable.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SlotRecord {
+    /// The greatest placement issued for the slot.
+    pub placement: u64,
+    /// The last id that the owner gave for a first copy, and that was used.
+    pub used: Option<InstanceId>,
+    /// Taken over from a worker; not confirmed by the owner yet.
+    pub provisional: bool,
+    /// The copies; few.
+    pub copies: Vec<Copy>,
+}
+
+/// A worker. Durable.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeRecord {
+    /// What it said of itself.
+    pub facts: NodeFacts,
+    /// Whether it gets new work.
+    pub scheduling: Scheduling,
+    /// An operator's report interval.
+    pub report_interval: Option<Duration>,
+    /// An operator's labels: set, or taken away.
+    pub labels: BTreeMap<String, Option<String>>,
+    /// Hash of its credential.
+    pub credential: [u8; 32],
+}
+
+impl NodeRecord {
+    /// The labels in force: the worker's own, overridden by an operator's.
+    pub fn labels_in_force(&self) -> BTreeMap<String, String> {
+        let mut labels = self.facts.labels.clone();
+        for (key, value) in &self.labels {
+            match value {
+                Some(value) => labels.insert(key.clone(), value.clone()),
+                None => labels.remove(key),
+            };
+        }
+        labels
+    }
+}
+
+/// Why a slot waits. Soft.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waiting {
+    /// The sentence and the code.
+    pub reason: Reason,
+    /// Counted over the workers.
+    pub rejections: Rejections,
+    /// The capacity revision of the try.
+    pub capacity_revision: u64,
+    /// Requirements; slots of one class fit or do not fit together.
+    pub class: String,
+}
+
+/// The state of a copy. Soft.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CopyState {
+    /// Of which slot.
+    pub slot: Slot,
+    /// On which worker.
+    pub node: NodeId,
+    /// As last heard.
+    pub state: InstanceState,
+    /// Since when.
+    pub since: Wall,
+    /// The revision of the worker's set from which on it is not in it; `None` while it is.
+    pub left_at: Option<u64>,
+}
+
+/// A worker with all that is known of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) record: NodeRecord,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) desired: Parent<DesiredEntry>,
+    /// The revision that the store has.
+    pub(crate) stored_revision: u64,
+    pub(crate) observed: Observed<ReportEntry>,
+    /// What is observed was true when the worker held this revision.
+    pub(crate) observed_at: u64,
+    pub(crate) reserved: Resources,
+    pub(crate) ports: BTreeSet<PortKey>,
+    /// Copies by service, for spreading.
+    pub(crate) services: BTreeMap<(JobId, Name), u32>,
+    pub(crate) liveness: Liveness,
+    /// The last proof of life.
+    pub(crate) proof: Instant,
+    pub(crate) last_seen: Option<Wall>,
+    pub(crate) session: Option<u64>,
+    /// Its last connection ended.
+    pub(crate) closed: bool,
+    /// Until then it is not lost, whatever is not heard.
+    pub(crate) spared_until: Instant,
+    pub(crate) check_at: Option<Instant>,
+    pub(crate) asked_at: Option<Instant>,
+    pub(crate) usage: Option<Usage>,
+}
+
+impl Node {
+    pub(crate) fn new(record: NodeRecord) -> Self {
+        Self {
+            labels: record.labels_in_force(),
+            record,
+            desired: Parent::default(),
+            stored_revision: 0,
+            observed: Observed::default(),
+            observed_at: 0,
+            reserved: Resources::default(),
+            ports: BTreeSet::new(),
+            services: BTreeMap::new(),
+            liveness: Liveness::Reconnecting,
+            proof: Instant::default(),
+            last_seen: None,
+            session: None,
+            closed: false,
+            spared_until: Instant::default(),
+            check_at: None,
+            asked_at: None,
+            usage: None,
+        }
+    }
+
+    pub(crate) fn room(&self) -> Resources {
+        self.record.facts.allocatable.minus(self.reserved)
+    }
+
+    /// It is heard, and all that it runs is known.
+    pub(crate) const fn is_heard(&self) -> bool {
+        matches!(self.liveness, Liveness::Alive) && self.observed.is_whole()
+    }
+}
+
+/// Everything that a cluster-orchestrator knows.
+#[derive(Debug, Clone)]
+pub struct State {
+    pub(crate) config: Config,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) term: Term,
+    /// The store is loaded and this run has begun.
+    pub(crate) started: bool,
+    pub(crate) fenced: bool,
+    pub(crate) default_tenant: Name,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) cluster: Option<ClusterId>,
+    pub(crate) book: JobBook,
+    pub(crate) heads: BTreeMap<JobId, Arc<JobHead>>,
+    pub(crate) upstream: Child<AssignmentEntry>,
+    pub(crate) slots: BTreeMap<Slot, SlotRecord>,
+    pub(crate) copies: BTreeMap<InstanceId, CopyState>,
+    pub(crate) on_node: BTreeMap<NodeId, BTreeSet<InstanceId>>,
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
+    pub(crate) names: BTreeMap<Name, NodeId>,
+    pub(crate) waiting: BTreeMap<Slot, Waiting>,
+    pub(crate) classes: BTreeMap<String, BTreeSet<Slot>>,
+    /// Classes that may fit since something became free.
+    pub(crate) awake: BTreeSet<String>,
+    pub(crate) dirty: BTreeSet<Slot>,
+    pub(crate) revised: BTreeSet<NodeId>,
+    /// Workers that do not hold their present set.
+    pub(crate) unsynced: BTreeSet<NodeId>,
+    pub(crate) checks: BTreeSet<(Instant, NodeId)>,
+    pub(crate) hold: Option<Instant>,
+    pub(crate) last_turn: Option<Instant>,
+    pub(crate) capacity_revision: u64,
+    pub(crate) root_connected: bool,
+    pub(crate) observer: Observer<SlotEntry>,
+    pub(crate) aggregate_changed: bool,
+    pub(crate) aggregated_at: Option<Instant>,
+    pub(crate) deleted: BTreeSet<(Instant, JobId)>,
+    pub(crate) events: BTreeMap<JobId, VecDeque<Event>>,
+    pub(crate) events_issued: u64,
+}
+
+impl State {
+    /// Events kept of one job.
+    pub const EVENTS: usize = 200;
+
+    /// A cluster with nothing in its store but its incarnation.
+    pub fn new(config: Config, incarnation: Incarnation) -> Self {
+        Self {
+            config,
+            incarnation,
+            term: Term::default(),
+            started: false,
+            fenced: false,
+            default_tenant: model::name::default_tenant(),
+            algorithm: Algorithm::default(),
+            cluster: None,
+            book: JobBook::default(),
+            heads: BTreeMap::new(),
+            upstream: Child::default(),
+            slots: BTreeMap::new(),
+            copies: BTreeMap::new(),
+            on_node: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            names: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            classes: BTreeMap::new(),
+            awake: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            revised: BTreeSet::new(),
+            unsynced: BTreeSet::new(),
+            checks: BTreeSet::new(),
+            hold: None,
+            last_turn: None,
+            capacity_revision: 0,
+            root_connected: false,
+            observer: Observer::new(0),
+            aggregate_changed: true,
+            aggregated_at: None,
+            deleted: BTreeSet::new(),
+            events: BTreeMap::new(),
+            events_issued: 0,
+        }
+    }
+
+    /// Who this cluster is as an owner; a cluster that never met a root still owns its jobs.
+    pub(crate) fn owner(&self) -> Owner {
+        Owner::Cluster(self.cluster.unwrap_or(ClusterId::from_bits(0)))
+    }
+
+    /// What should fill a slot: the root's assignment, a job of this cluster's own, or what a worker brought along.
+    pub(crate) fn wanted(&self, slot: &Slot) -> Option<Desired> {
+        if let Some(entry) = self.upstream.set().get(slot) {
+            return Some(entry.value.clone());
+        }
+        if let Some(job) = self.book.get(slot.job) {
+            let service = job.service(&slot.service).filter(|_| job.wants(slot))?;
+            let seed = sync::mark(&[&self.incarnation, slot, &"first"]).0;
+            return Some(Desired {
+                instance: InstanceId::derived(job.created_at, seed),
+                slot: slot.clone(),
+                generation: Generation {
+                    assignment: job.service_generation(&slot.service),
+                    placement: 0,
+                },
+                job: Arc::clone(self.heads.get(&slot.job)?),
+                service: Arc::clone(service),
+            });
+        }
+        let record = self
+            .slots
+            .get(slot)
+            .filter(|record| record.provisional && !self.root_answered())?;
+        record
+            .copies
+            .iter()
+            .find(|copy| !copy.leaving)
+            .map(|copy| copy.desired.clone())
+    }
+
+    /// The root has said, in this incarnation of our store, what it wants here.
+    pub(crate) fn root_answered(&self) -> bool {
+        self.upstream.mark().incarnation.is_some()
+    }
+
+    /// The slots of a job that have a record.
+    pub(crate) fn slots_of(&self, job: JobId) -> impl Iterator<Item = (&Slot, &SlotRecord)> {
+        let first = Slot {
+            job,
+            service: model::name::least(),
+            index: 0,
+        };
+        self.slots
+            .range(first..)
+            .take_while(move |(slot, _)| slot.job == job)
+    }
+
+    /// The slots of a job that the root assigned here.
+    pub(crate) fn assigned_of(&self, job: JobId) -> impl Iterator<Item = &Desired> {
+        let first = Slot {
+            job,
+            service: model::name::least(),
+            index: 0,
+        };
+        self.upstream
+            .set()
+            .range(first..)
+            .take_while(move |(slot, _)| slot.job == job)
+            .map(|(_, entry)| &entry.value)
+    }
+
+    /// The head of a job that the root owns and that has something here, by name or id.
+    pub(crate) fn find_foreign(&self, key: &str) -> Option<Arc<JobHead>> {
+        let id = key.parse::<JobId>().ok();
+        let matches = |head: &JobHead| id == Some(head.id) || head.name.as_str() == key;
+        let assigned = self.upstream.set().values().map(|entry| &entry.value.job);
+        let leaving = self
+            .slots
+            .values()
+            .flat_map(|record| &record.copies)
+            .map(|copy| &copy.desired.job);
+        assigned
+            .chain(leaving)
+            .find(|head| matches!(head.owner, Owner::Root) && matches(head))
+            .cloned()
+    }
+
+    /// The worker of that name or id.
+    pub(crate) fn find_node(&self, key: &str) -> Option<NodeId> {
+        let by_id = key
+            .parse::<NodeId>()
+            .ok()
+            .filter(|id| self.nodes.contains_key(id));
+        by_id.or_else(|| self.names.get(key).copied())
+    }
+}

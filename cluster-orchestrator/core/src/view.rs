@@ -1,0 +1,399 @@
+//! What a cluster shows of itself.
+
+use model::event::Event;
+use model::id::{JobId, NodeId};
+use model::instance::InstanceState;
+use model::job::{Job, JobState, Owner, Tally};
+use model::node::Liveness;
+use model::slot::{Generation, Role, Slot};
+use model::time::Now;
+use model::view::{Explanation, InstanceView, JobView, NodeView};
+
+use crate::state::{Copy, State};
+
+/// A page of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page<K> {
+    /// After this one.
+    pub after: Option<K>,
+    /// So many, at most 1,000.
+    pub limit: usize,
+}
+
+impl State {
+    /// The scheduler in force.
+    pub const fn algorithm(&self) -> schedulers::Algorithm {
+        self.algorithm
+    }
+
+    /// The id that the root gave.
+    pub const fn cluster(&self) -> Option<model::id::ClusterId> {
+        self.cluster
+    }
+
+    /// The store's incarnation.
+    pub const fn incarnation(&self) -> sync::Incarnation {
+        self.incarnation
+    }
+
+    /// The present term.
+    pub const fn term(&self) -> &sync::Term {
+        &self.term
+    }
+
+    /// The settings.
+    pub const fn config(&self) -> &crate::Config {
+        &self.config
+    }
+
+    /// A later run of this store is known: this one changes nothing any more.
+    pub const fn is_fenced(&self) -> bool {
+        self.fenced
+    }
+
+    /// The hash of a worker's credential, for its logins.
+    pub fn credential(&self, node: NodeId) -> Option<[u8; 32]> {
+        self.nodes.get(&node).map(|node| node.record.credential)
+    }
+
+    /// One job by id or name: an own one, or one of the root's with something here.
+    pub fn job(&self, now: Now, key: &str) -> Option<JobView> {
+        match self.book.find(&self.default_tenant, key) {
+            Ok(job) => Some(self.own_job(now, job)),
+            Err(_) => self
+                .find_foreign(key)
+                .map(|head| self.foreign_job(now, head.id)),
+        }
+    }
+
+    /// Jobs by id, the root's with something here among them.
+    pub fn jobs(&self, now: Now, page: &Page<JobId>, state: Option<JobState>) -> Vec<JobView> {
+        let mut ids: std::collections::BTreeSet<JobId> =
+            self.book.after(page.after).map(|job| job.id).collect();
+        let foreign = self
+            .upstream
+            .set()
+            .keys()
+            .chain(self.slots.keys())
+            .map(|slot| slot.job);
+        ids.extend(foreign.filter(|id| page.after.is_none_or(|after| *id > after)));
+        ids.into_iter()
+            .map(|id| {
+                self.book
+                    .get(id)
+                    .map_or_else(|| self.foreign_job(now, id), |job| self.own_job(now, job))
+            })
+            .filter(|view| state.is_none_or(|state| view.state == state))
+            .take(page.limit)
+            .collect()
+    }
+
+    fn own_job(&self, now: Now, job: &Job) -> JobView {
+        let owner = self.config.name.to_string();
+        let slots: std::collections::BTreeSet<Slot> = job
+            .slots()
+            .chain(self.slots_of(job.id).map(|(slot, _)| slot.clone()))
+            .collect();
+        self.view(now, job.clone(), owner, slots)
+    }
+
+    fn foreign_job(&self, now: Now, id: JobId) -> JobView {
+        let slots: std::collections::BTreeSet<Slot> = self
+            .assigned_of(id)
+            .map(|desired| desired.slot.clone())
+            .chain(self.slots_of(id).map(|(slot, _)| slot.clone()))
+            .collect();
+        let leaving = self
+            .slots_of(id)
+            .flat_map(|(_, record)| &record.copies)
+            .map(|copy| &copy.desired);
+        let known: Vec<_> = self.assigned_of(id).chain(leaving).collect();
+        let mut services: Vec<std::sync::Arc<model::job::ServiceSpec>> = Vec::new();
+        for desired in &known {
+            if !services
+                .iter()
+                .any(|service| service.name == desired.service.name)
+            {
+                services.push(std::sync::Arc::clone(&desired.service));
+            }
+        }
+        let head = known
+            .first()
+            .map(|desired| std::sync::Arc::clone(&desired.job));
+        let gone = self.assigned_of(id).next().is_none();
+        let job = Job {
+            id,
+            tenant: head
+                .as_ref()
+                .map_or_else(|| self.default_tenant.clone(), |head| head.tenant.clone()),
+            generation: known
+                .iter()
+                .map(|desired| desired.generation.assignment)
+                .max()
+                .unwrap_or(1),
+            created_at: head.as_ref().map_or(now.wall, |head| head.created_at),
+            deleted_at: gone.then_some(now.wall),
+            spec: std::sync::Arc::new(model::job::JobSpec {
+                name: head
+                    .as_ref()
+                    .map_or_else(model::name::least, |head| head.name.clone()),
+                lost_after: head.as_ref().and_then(|head| head.lost_after),
+                on_partition: head.map(|head| head.on_partition).unwrap_or_default(),
+                services,
+            }),
+            service_generations: std::collections::BTreeMap::new(),
+        };
+        self.view(now, job, "root".to_owned(), slots)
+    }
+
+    fn view(
+        &self,
+        now: Now,
+        job: Job,
+        owner: String,
+        slots: std::collections::BTreeSet<Slot>,
+    ) -> JobView {
+        let mut tally = Tally::default();
+        let mut instances = Vec::new();
+        for slot in &slots {
+            let rows = self.rows(now, slot);
+            // A dangling copy does not change the job's state once its replacement runs.
+            let telling = rows
+                .iter()
+                .find(|row| row.role == Role::Holder)
+                .or_else(|| rows.first());
+            if let Some(row) = telling.filter(|_| !job.is_deleted()) {
+                tally.count(&row.state);
+            }
+            instances.extend(rows);
+        }
+        let over = self.is_over(&job) || (job.is_deleted() && instances.is_empty());
+        let state = if job.is_deleted() && !over {
+            JobState::Running
+        } else {
+            tally.state(over, false)
+        };
+        let waiting = slots.iter().find_map(|slot| self.waiting.get(slot));
+        let reason = match state {
+            JobState::Running | JobState::Terminated => None,
+            _ => instances.iter().find_map(|row| row.reason.clone()),
+        };
+        JobView {
+            unconfirmed: if job.is_deleted() {
+                instances.len() as u32
+            } else {
+                0
+            },
+            owner,
+            state,
+            reason,
+            rejections: waiting.map(|waiting| waiting.rejections.clone()),
+            instances,
+            job,
+        }
+    }
+
+    /// The copies of a slot, or the slot itself while it has none.
+    fn rows(&self, now: Now, slot: &Slot) -> Vec<InstanceView> {
+        let record = self.slots.get(slot);
+        let copies: Vec<&Copy> = record
+            .into_iter()
+            .flat_map(|record| &record.copies)
+            .collect();
+        let mut rows: Vec<InstanceView> = copies
+            .iter()
+            .filter_map(|copy| self.row(now, copy))
+            .collect();
+        let filled = rows.iter().any(|row| row.role == Role::Holder);
+        if !filled && let Some(wanted) = self.wanted(slot) {
+            let waiting = self.waiting.get(slot);
+            let state = waiting.map_or(InstanceState::ScheduledCluster, |waiting| {
+                InstanceState::NotDeployed {
+                    reason: waiting.reason.clone(),
+                    rejections: waiting.rejections.clone(),
+                }
+            });
+            if rows.is_empty() || waiting.is_some() {
+                rows.push(InstanceView {
+                    instance: rows.is_empty().then_some(wanted.instance),
+                    service: slot.service.clone(),
+                    index: slot.index,
+                    role: Role::Holder,
+                    generation: Generation {
+                        placement: record.map_or(0, |record| record.placement),
+                        ..wanted.generation
+                    },
+                    state,
+                    cluster: Some(self.config.name.clone()),
+                    cluster_id: self.cluster,
+                    worker: None,
+                    worker_id: None,
+                    endpoints: Vec::new(),
+                    reason: waiting.map(|waiting| waiting.reason.clone()),
+                    since: wanted.job.created_at,
+                    observed_at: None,
+                    stale: false,
+                });
+            }
+        }
+        rows
+    }
+
+    fn row(&self, now: Now, copy: &Copy) -> Option<InstanceView> {
+        let state = self.copies.get(&copy.desired.instance)?;
+        let node = self.nodes.get(&copy.node)?;
+        let report = state.state.report();
+        let address = node.record.facts.addresses.first().cloned();
+        let endpoints = match report.map(|report| &report.observed) {
+            Some(model::instance::Observed::Running { endpoints, .. }) => endpoints.clone(),
+            _ => Vec::new(),
+        };
+        let failure = report.and_then(crate::slots::reason_of).cloned();
+        let unheard = model::reason::Reason::new(
+            model::reason::ReasonCode::WorkerLost,
+            format!("worker {} cannot be heard", node.record.facts.name),
+        );
+        let reason = match &state.state {
+            InstanceState::Unknown { .. } => Some(unheard),
+            InstanceState::Failed(report) => {
+                failure.or_else(|| report.last_exit.as_ref().map(exited))
+            }
+            _ => failure,
+        };
+        Some(InstanceView {
+            instance: Some(copy.desired.instance),
+            service: copy.desired.slot.service.clone(),
+            index: copy.desired.slot.index,
+            role: self.role(now, copy),
+            generation: copy.desired.generation,
+            state: state.state.clone(),
+            cluster: Some(self.config.name.clone()),
+            cluster_id: self.cluster,
+            worker: Some(node.record.facts.name.clone()),
+            worker_id: Some(copy.node),
+            endpoints: endpoints
+                .into_iter()
+                .map(|endpoint| (endpoint, address.clone()))
+                .collect(),
+            reason,
+            since: state.since,
+            observed_at: report.map(|report| report.at),
+            stale: node.liveness != Liveness::Alive,
+        })
+    }
+
+    /// All workers, by id.
+    pub fn nodes(&self, page: &Page<NodeId>) -> Vec<NodeView> {
+        use std::ops::Bound;
+        let from = page.after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.nodes
+            .range((from, Bound::Unbounded))
+            .take(page.limit)
+            .filter_map(|(id, _)| self.node_view(*id))
+            .collect()
+    }
+
+    /// One worker by id or name.
+    pub fn node(&self, key: &str) -> Option<NodeView> {
+        self.node_view(self.find_node(key)?)
+    }
+
+    fn node_view(&self, id: NodeId) -> Option<NodeView> {
+        let node = self.nodes.get(&id)?;
+        Some(NodeView {
+            id,
+            facts: node.record.facts.clone(),
+            liveness: node.liveness,
+            scheduling: node.record.scheduling,
+            room: node.room(),
+            usage: node.usage,
+            labels: node.labels.clone(),
+            instances: self.copies_on(id).filter(|(_, copy)| !copy.leaving).count() as u32,
+            last_seen: node.last_seen,
+        })
+    }
+
+    /// The history of a job that is kept, oldest first.
+    pub fn events(&self, job: JobId) -> impl Iterator<Item = &Event> {
+        self.events.get(&job).into_iter().flatten()
+    }
+
+    /// The history of all jobs that is kept, unordered.
+    pub fn all_events(&self) -> impl Iterator<Item = &Event> {
+        self.events.values().flatten()
+    }
+
+    /// Why each slot of a job is where it is, or is nowhere, as far as this cluster decides it.
+    pub fn explain(&self, now: Now, id: JobId) -> Vec<Explanation> {
+        let own = self.book.get(id).into_iter().flat_map(Job::slots);
+        let slots: std::collections::BTreeSet<Slot> = own
+            .chain(self.assigned_of(id).map(|desired| desired.slot.clone()))
+            .chain(self.slots_of(id).map(|(slot, _)| slot.clone()))
+            .collect();
+        slots
+            .iter()
+            .flat_map(|slot| {
+                self.rows(now, slot)
+                    .into_iter()
+                    .map(|row| self.explain_row(slot, row))
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    fn explain_row(&self, slot: &Slot, row: InstanceView) -> Explanation {
+        let waiting = self.waiting.get(slot);
+        let message = match (&row.worker, waiting) {
+            (_, Some(waiting)) => waiting.reason.message.clone(),
+            (Some(worker), None) => format!(
+                "{} chose worker {worker} out of {}",
+                self.algorithm.as_str(),
+                self.nodes.len()
+            ),
+            (None, None) => "not placed yet".to_owned(),
+        };
+        Explanation {
+            service: row.service,
+            index: row.index,
+            state: row.state.as_str(),
+            cluster: row.cluster,
+            worker: row.worker,
+            message,
+            rejections: waiting.map(|waiting| waiting.rejections.clone()),
+        }
+    }
+
+    /// How many jobs of this cluster's own, by state; for metrics.
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for copy in self.copies.values() {
+            tally.count(&copy.state);
+        }
+        for _ in self.waiting.keys() {
+            tally.not_deployed += 1;
+        }
+        tally
+    }
+
+    /// Which worker an owner's instance is on; for questions to it.
+    pub fn worker_of(&self, instance: model::id::InstanceId) -> Option<NodeId> {
+        self.copies.get(&instance).map(|copy| copy.node)
+    }
+
+    /// Whether this cluster itself accepted the job.
+    pub fn owns(&self, id: JobId) -> bool {
+        self.book.get(id).is_some() && matches!(self.owner(), Owner::Cluster(_))
+    }
+}
+
+fn exited(exit: &model::instance::Exit) -> model::reason::Reason {
+    let how = match (exit.code, exit.signal) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "no exit status".to_owned(),
+    };
+    model::reason::Reason::new(
+        model::reason::ReasonCode::Exited,
+        format!("the application ended ({how}); its restart policy leaves it ended"),
+    )
+}

@@ -1,0 +1,224 @@
+//! What tiers say to each other: desired instances down, observed ones up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::id::{InstanceId, JobId, NodeId};
+use crate::instance::{InstanceState, Report};
+use crate::job::{OnPartition, Owner, ServiceSpec};
+use crate::name::Name;
+use crate::reason::{Reason, Rejections};
+use crate::slot::{Generation, Role, Slot};
+use crate::time::Wall;
+
+/// What a child must know of a job to run, show, and in need rebuild it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobHead {
+    /// The job.
+    pub id: JobId,
+    /// Its name.
+    pub name: Name,
+    /// Its tenant.
+    pub tenant: Name,
+    /// Who decides about it.
+    pub owner: Owner,
+    /// The document's option, if it has one.
+    pub lost_after: Option<Duration>,
+    /// The document's policy.
+    pub on_partition: OnPartition,
+    /// When it was accepted.
+    pub created_at: Wall,
+}
+
+/// One desired instance: from a root an assignment to a cluster (`placement` is 0), from a cluster a deployment to a worker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Desired {
+    /// The copy; from a root the id that the first copy of this assignment gets.
+    pub instance: InstanceId,
+    /// The slot that it fills.
+    pub slot: Slot,
+    /// Its generation.
+    pub generation: Generation,
+    /// Of which job.
+    pub job: Arc<JobHead>,
+    /// What to run.
+    pub service: Arc<ServiceSpec>,
+}
+
+impl Desired {
+    /// What digests cover: `instance|generation|spec_hash` (protocol, section 4).
+    pub fn identity(&self) -> String {
+        format!(
+            "{}|{}|{}",
+            self.instance, self.generation, self.service.workload.hash
+        )
+    }
+
+    /// About how many bytes it takes in a message.
+    pub fn weight(&self) -> usize {
+        let workload = &self.service.workload;
+        let texts = workload
+            .command
+            .iter()
+            .chain(&workload.args)
+            .map(String::len)
+            .sum::<usize>()
+            + workload
+                .environment
+                .iter()
+                .map(|(key, value)| key.len() + value.len() + 6)
+                .sum::<usize>();
+        420 + texts + 40 * (workload.ports.len() + workload.volumes.len())
+    }
+}
+
+/// Settings of a worker: part of its desired set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeSettings {
+    /// How often it reports its use.
+    pub report_interval: Duration,
+}
+
+/// Key of an item in a worker's desired set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NodeKey {
+    /// The settings.
+    Settings,
+    /// An instance.
+    Instance(InstanceId),
+}
+
+/// An item of a worker's desired set.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NodeItem {
+    /// Its settings.
+    Settings(NodeSettings),
+    /// An instance to run.
+    Instance(Desired),
+}
+
+impl NodeItem {
+    /// Its key.
+    pub const fn key(&self) -> NodeKey {
+        match self {
+            Self::Settings(_) => NodeKey::Settings,
+            Self::Instance(desired) => NodeKey::Instance(desired.instance),
+        }
+    }
+
+    /// About how many bytes it takes in a message.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Settings(_) => 64,
+            Self::Instance(desired) => desired.weight(),
+        }
+    }
+
+    /// What digests cover; settings count as `settings|report_interval in ms`.
+    pub fn identity(&self) -> String {
+        match self {
+            Self::Settings(settings) => {
+                format!("settings|{}", settings.report_interval.as_millis())
+            }
+            Self::Instance(desired) => desired.identity(),
+        }
+    }
+}
+
+/// What a worker reports of one instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InstanceReport {
+    /// Which.
+    pub instance: InstanceId,
+    /// The generation that it runs under.
+    pub generation: Generation,
+    /// What was observed.
+    pub report: Report,
+}
+
+impl InstanceReport {
+    /// What digests cover.
+    pub fn identity(&self) -> String {
+        format!(
+            "{}|{}|{}|{}",
+            self.instance,
+            self.generation,
+            self.report.word(),
+            self.report.restarts
+        )
+    }
+}
+
+/// A cluster offers a slot back: it cannot place it (any more), and keeps it until it is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Why.
+    pub reason: Reason,
+    /// Counted over its workers.
+    pub rejections: Rejections,
+    /// Its capacity revision at that moment: asking again helps only after it grew.
+    pub capacity_revision: u64,
+}
+
+/// One copy, as its cluster shows it to its root.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CopyReport {
+    /// Which.
+    pub instance: InstanceId,
+    /// Its generation.
+    pub generation: Generation,
+    /// What it is to its slot.
+    pub role: Role,
+    /// Its worker.
+    pub node: NodeId,
+    /// Its worker's name.
+    pub node_name: Name,
+    /// An address of its worker, for endpoints.
+    pub address: Option<String>,
+    /// Its state.
+    pub state: InstanceState,
+    /// Since when it is in it, by the cluster's wall clock.
+    pub since: Wall,
+}
+
+/// What a cluster reports of one slot that its root assigned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SlotReport {
+    /// Which.
+    pub slot: Slot,
+    /// The assignment that it follows.
+    pub assignment: u64,
+    /// It cannot be placed here.
+    pub offer: Option<Offer>,
+    /// Its copies.
+    pub copies: Vec<CopyReport>,
+}
+
+impl SlotReport {
+    /// What digests cover.
+    pub fn identity(&self) -> String {
+        use std::fmt::Write as _;
+        let mut text = format!("{}|{}", self.slot, self.assignment);
+        if let Some(offer) = &self.offer {
+            // Writing into a String cannot fail.
+            let _ = write!(
+                text,
+                "|offer {} {} {}",
+                offer.reason.code,
+                offer.capacity_revision,
+                offer.rejections.total()
+            );
+        }
+        for copy in &self.copies {
+            let report = copy.state.report();
+            let (word, restarts) =
+                report.map_or(("", 0), |report| (report.word(), report.restarts));
+            let _ = write!(
+                text,
+                "|{} {} {:?} {} {word} {restarts}",
+                copy.instance, copy.generation, copy.role, copy.state
+            );
+        }
+        text
+    }
+}

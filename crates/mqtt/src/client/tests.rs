@@ -1,0 +1,206 @@
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use super::*;
+use crate::endpoint::{Published, Reason};
+use crate::rig::{DEADLINE, Rig, node};
+use protocol::topic::Topic;
+
+async fn next(events: &mut Events) -> Option<Event> {
+    timeout(DEADLINE, events.next())
+        .await
+        .expect("no event came")
+}
+
+async fn closed(events: &mut Events) -> Closed {
+    loop {
+        match next(events).await {
+            Some(Event::Closed { reason }) => {
+                assert_eq!(next(events).await, None, "Closed is the last event");
+                return reason;
+            }
+            Some(_) => {}
+            None => panic!("the events ended without Closed"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_larger_than_10_kib_pass_both_ways() {
+    let mut rig = Rig::start().await;
+    let (client, mut events) = connect(rig.client(node(1)), CancellationToken::new());
+    let (request, reply) = (
+        Topic::Request(node(1)),
+        Topic::Reply {
+            node: node(1),
+            request: "r1".into(),
+        },
+    );
+    client.subscribe(&[&request.to_string()]).await.unwrap();
+    rig.connected().await;
+    let large = Bytes::from(vec![7; 200_000]);
+    client
+        .publish(&reply.to_string(), large.clone(), Qos::AtLeastOnce)
+        .await
+        .unwrap();
+    assert_eq!(rig.message().await, (reply, large.clone()));
+    assert_eq!(
+        rig.handle.publish(&request, large.clone()),
+        Published::Published
+    );
+    assert_eq!(next(&mut events).await, Some(Event::Connected));
+    let topic = request.to_string();
+    assert_eq!(
+        next(&mut events).await,
+        Some(Event::Message {
+            topic: topic.clone(),
+            payload: large
+        })
+    );
+    let huge = Bytes::from(vec![0; 300_000]);
+    assert_eq!(
+        client.publish(&topic, huge, Qos::AtMostOnce).await,
+        Err(ClientError::Invalid)
+    );
+    assert_eq!(
+        client.publish("a/+", Bytes::new(), Qos::AtMostOnce).await,
+        Err(ClientError::Invalid)
+    );
+}
+
+#[tokio::test]
+async fn a_refused_subscription_is_an_error_and_the_connection_stays() {
+    let mut rig = Rig::start().await;
+    let (client, _events) = connect(rig.client(node(1)), CancellationToken::new());
+    let (own, foreign) = (
+        Topic::Control(node(1)).to_string(),
+        Topic::Control(node(2)).to_string(),
+    );
+    assert_eq!(
+        client.subscribe(&[&own, &foreign]).await,
+        Err(ClientError::Refused)
+    );
+    assert_eq!(
+        client.subscribe(&["nodes/#"]).await,
+        Err(ClientError::Refused)
+    );
+    assert_eq!(client.subscribe(&[&own]).await, Ok(()));
+    rig.connected().await;
+    assert!(rig.inbound.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_refused_connection_tells_the_code() {
+    let rig = Rig::start().await;
+    let mut options = rig.client(node(1));
+    options.password = Some(Bytes::from_static(b"wrong"));
+    let (client, mut events) = connect(options, CancellationToken::new());
+    assert_eq!(closed(&mut events).await, Closed::Refused(5));
+    assert_eq!(client.subscribe(&["x"]).await, Err(ClientError::Ended));
+    assert_eq!(
+        client.publish("x", Bytes::new(), Qos::AtMostOnce).await,
+        Err(ClientError::Ended)
+    );
+}
+
+#[tokio::test]
+async fn an_absent_broker_is_told_and_not_tried_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let (_client, mut events) = connect(
+        Options::new("127.0.0.1", port, "x"),
+        CancellationToken::new(),
+    );
+    assert!(matches!(closed(&mut events).await, Closed::Failed(_)));
+}
+
+#[tokio::test]
+async fn the_will_is_told_when_events_are_dropped_and_not_after_a_goodbye() {
+    let mut rig = Rig::start().await;
+    let mut options = rig.client(node(1));
+    let topic = Topic::Connection(node(1));
+    options.will = Some((topic.to_string(), Bytes::from_static(b"offline")));
+    let (_client, mut events) = connect(options.clone(), CancellationToken::new());
+    assert_eq!(next(&mut events).await, Some(Event::Connected));
+    rig.connected().await;
+    drop(events);
+    assert_eq!(
+        rig.message().await,
+        (topic.clone(), Bytes::from_static(b"offline"))
+    );
+    assert_eq!(rig.closed().await, Reason::Lost);
+
+    let shutdown = CancellationToken::new();
+    let (client, mut events) = connect(options.clone(), shutdown.clone());
+    assert_eq!(next(&mut events).await, Some(Event::Connected));
+    rig.connected().await;
+    client
+        .publish(
+            &topic.to_string(),
+            Bytes::from_static(b"leaving"),
+            Qos::AtLeastOnce,
+        )
+        .await
+        .unwrap();
+    shutdown.cancel();
+    assert_eq!(rig.message().await.1, "leaving");
+    assert_eq!(rig.closed().await, Reason::Disconnected);
+    assert_eq!(closed(&mut events).await, Closed::Finished);
+
+    let (client, mut events) = connect(options, CancellationToken::new());
+    rig.connected().await;
+    client.disconnect().await.unwrap();
+    assert_eq!(rig.closed().await, Reason::Disconnected);
+    assert_eq!(closed(&mut events).await, Closed::Finished);
+}
+
+#[tokio::test]
+async fn pings_keep_a_quiet_connection_and_the_end_of_the_endpoint_is_told() {
+    let mut rig = Rig::start().await;
+    let mut options = rig.client(node(1));
+    options.keep_alive = 1;
+    let (_client, mut events) = connect(options, CancellationToken::new());
+    assert_eq!(next(&mut events).await, Some(Event::Connected));
+    rig.connected().await;
+    let quiet = timeout(Duration::from_secs(3), events.next()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+    rig.shutdown.cancel();
+    assert_eq!(rig.closed().await, Reason::Shutdown);
+    assert!(matches!(closed(&mut events).await, Closed::Failed(_)));
+}
+
+#[tokio::test]
+async fn a_broker_that_stands_still_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let frozen = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut bytes = [0; 256];
+        let _ = stream.read(&mut bytes).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, &[0x20, 2, 0, 0])
+            .await
+            .unwrap();
+        // Reads on, as the kernel would for a stopped process, and answers nothing.
+        while !matches!(stream.read(&mut bytes).await, Ok(0) | Err(_)) {}
+    });
+    let mut options = Options::new("127.0.0.1", port, "x");
+    options.keep_alive = 1;
+    let (client, mut events) = connect(options, CancellationToken::new());
+    let talk = tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        while client
+            .publish("x", Bytes::new(), Qos::AtLeastOnce)
+            .await
+            .is_ok()
+        {
+            ticks.tick().await;
+        }
+    });
+    assert!(matches!(closed(&mut events).await, Closed::Failed(_)));
+    talk.await.unwrap();
+    frozen.await.unwrap();
+}

@@ -1,0 +1,254 @@
+//! From the first byte to CONNACK: who is there, may they come in, and where do they sit.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use model::id::NodeId;
+use protocol::topic::Topic;
+use rmqtt_codec::error::DecodeError;
+use rmqtt_codec::types::MQTT_LEVEL_311;
+use rmqtt_codec::v3::{Connect, ConnectAck, ConnectAckReason, LastWill, Packet};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::registry::{Role, Seat};
+use super::wire::{Turn, Wire};
+use super::{Inbound, Login, Shared, Verdict};
+
+/// The largest CONNECT in bytes. A stranger cannot make us keep more than this.
+pub(super) const CONNECT_LIMIT: u32 = 16 * 1024;
+
+/// The first byte of every CONNECT.
+const CONNECT: u8 = 0x10;
+
+/// The longest boot id in bytes.
+const BOOT_LIMIT: usize = 64;
+
+/// How a peer's CONNECT ended.
+pub(super) enum Admission {
+    /// The peer has a seat, its owner was told, and CONNACK waits to be written.
+    Granted(Box<Ticket>),
+    /// A refusing CONNACK waits to be written.
+    Refused,
+    /// There is nobody to answer.
+    Gone,
+}
+
+/// What an admitted peer comes with.
+pub(super) struct Ticket {
+    pub(super) seat: Seat,
+    pub(super) keep_alive: u16,
+    pub(super) will: Option<Will>,
+}
+
+/// The message to publish if the peer vanishes.
+#[derive(Debug, Clone)]
+pub(super) struct Will {
+    node: NodeId,
+    pub(super) name: ByteString,
+    pub(super) payload: Bytes,
+}
+
+impl Will {
+    pub(super) fn into_inbound(self, session: u64) -> Inbound {
+        let Self { node, payload, .. } = self;
+        Inbound::Message {
+            node,
+            session,
+            topic: Topic::Connection(node),
+            payload,
+        }
+    }
+}
+
+/// Why no seat is given.
+enum Refusal {
+    /// Answered by this code.
+    Code(ConnectAckReason),
+    /// Not answered: what came is no CONNECT, or the connection ended.
+    Silent,
+}
+
+/// Who the peer is, once its CONNECT was found in order.
+struct Guest {
+    role: Role,
+    boot: Option<String>,
+    will: Option<Will>,
+}
+
+/// Reads the CONNECT, judges it, and takes the seat.
+pub(super) async fn admit<S>(wire: &mut Wire<S>, peer: SocketAddr, shared: &Shared) -> Admission
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut connected = false;
+    let admitted = async {
+        let connect = first_packet(wire).await?;
+        connected = true;
+        let keep_alive = connect.keep_alive;
+        let guest = judge(*connect, peer, shared)?;
+        let seat = seat(guest.role, guest.boot.as_deref(), peer, shared).await?;
+        Ok(Ticket {
+            seat,
+            keep_alive,
+            will: guest.will,
+        })
+    };
+    let outcome = tokio::time::timeout(shared.options.connect_within, admitted).await;
+    let (code, admission) = match outcome {
+        Ok(Ok(ticket)) => (
+            ConnectAckReason::ConnectionAccepted,
+            Admission::Granted(Box::new(ticket)),
+        ),
+        Ok(Err(Refusal::Code(code))) => (code, Admission::Refused),
+        Err(_) if connected => (ConnectAckReason::ServiceUnavailable, Admission::Refused),
+        Ok(Err(Refusal::Silent)) | Err(_) => return Admission::Gone,
+    };
+    if let Admission::Granted(_) = admission {
+        wire.limit(shared.options.max_packet);
+    } else {
+        tracing::info!(%peer, ?code, "an MQTT connection was refused");
+    }
+    wire.put(Packet::ConnectAck(ConnectAck {
+        return_code: code,
+        session_present: false,
+    }));
+    admission
+}
+
+async fn first_packet<S>(wire: &mut Wire<S>) -> Result<Box<Connect>, Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut begun = false;
+    loop {
+        // Whoever speaks another protocol is not waited for.
+        if !begun && let Some(first) = wire.peek() {
+            if first != CONNECT {
+                return Err(Refusal::Silent);
+            }
+            begun = true;
+        }
+        match wire.packet() {
+            Ok(Some(Packet::Connect(connect))) => return Ok(connect),
+            Ok(None) => {}
+            Err(DecodeError::InvalidProtocol | DecodeError::UnsupportedProtocolLevel) => {
+                return Err(Refusal::Code(ConnectAckReason::UnacceptableProtocolVersion));
+            }
+            Err(DecodeError::InvalidClientId) => {
+                return Err(Refusal::Code(ConnectAckReason::IdentifierRejected));
+            }
+            Ok(Some(_)) | Err(_) => return Err(Refusal::Silent),
+        }
+        match wire.turn().await {
+            Ok(Turn::Read | Turn::Wrote) => {}
+            Ok(Turn::Ended) | Err(_) => return Err(Refusal::Silent),
+        }
+    }
+}
+
+/// Checks all that can be said without waiting.
+fn judge(connect: Connect, peer: SocketAddr, shared: &Shared) -> Result<Guest, Refusal> {
+    if connect.protocol.level() != MQTT_LEVEL_311 {
+        return Err(Refusal::Code(ConnectAckReason::UnacceptableProtocolVersion));
+    }
+    if connect.client_id.contains('\0') {
+        return Err(Refusal::Code(ConnectAckReason::IdentifierRejected));
+    }
+    let login = Login {
+        client_id: connect.client_id.to_string(),
+        username: connect.username.map(|name| name.to_string()),
+        password: connect.password,
+        peer,
+        clean_session: connect.clean_session,
+    };
+    match (shared.authenticate)(&login) {
+        Verdict::Worker(node) => {
+            if login.client_id != node.to_string() {
+                return Err(Refusal::Code(ConnectAckReason::IdentifierRejected));
+            }
+            let boot = boot_id(&login)
+                .map_err(|NoName| Refusal::Code(ConnectAckReason::BadUserNameOrPassword))?
+                .map(str::to_owned);
+            let will = connect
+                .last_will
+                .map(|will| will_of(node, will))
+                .transpose()?;
+            Ok(Guest {
+                role: Role::Worker(node),
+                boot,
+                will,
+            })
+        }
+        Verdict::Reader if connect.last_will.is_none() => {
+            let name = connect.client_id;
+            let name = if name.is_empty() {
+                shared.registry.unnamed()
+            } else {
+                name
+            };
+            Ok(Guest {
+                role: Role::Reader(name),
+                boot: None,
+                will: None,
+            })
+        }
+        Verdict::Reader | Verdict::Refused => Err(Refusal::Code(ConnectAckReason::NotAuthorized)),
+    }
+}
+
+/// The user name is not that of a worker.
+struct NoName;
+
+/// The boot id in a worker's user name, if it carries one.
+fn boot_id(login: &Login) -> Result<Option<&str>, NoName> {
+    let name = login.username.as_deref().ok_or(NoName)?;
+    let rest = name.strip_prefix(&login.client_id).ok_or(NoName)?;
+    if rest.is_empty() {
+        return Ok(None);
+    }
+    let boot = rest.strip_prefix(':').ok_or(NoName)?;
+    if (1..=BOOT_LIMIT).contains(&boot.len()) {
+        Ok(Some(boot))
+    } else {
+        Err(NoName)
+    }
+}
+
+fn will_of(node: NodeId, will: LastWill) -> Result<Will, Refusal> {
+    if will.topic.parse() != Ok(Topic::Connection(node)) {
+        return Err(Refusal::Code(ConnectAckReason::NotAuthorized));
+    }
+    Ok(Will {
+        node,
+        name: will.topic,
+        payload: Bytes::copy_from_slice(&will.message),
+    })
+}
+
+/// Takes the seat and tells the owner. The timeout around this gives the seat back if the owner does not listen.
+async fn seat(
+    role: Role,
+    boot: Option<&str>,
+    peer: SocketAddr,
+    shared: &Shared,
+) -> Result<Seat, Refusal> {
+    let unavailable = || Refusal::Code(ConnectAckReason::ServiceUnavailable);
+    let seat = shared
+        .registry
+        .sit(role, boot, shared.options.probe_within)
+        .await
+        .map_err(|_| {
+            tracing::warn!(%peer, "a second machine wants the seat of a worker that is alive");
+            Refusal::Code(ConnectAckReason::IdentifierRejected)
+        })?;
+    if let Role::Worker(node) = seat.role {
+        let place = shared.inbound.reserve().await.map_err(|_| unavailable())?;
+        place.send(Inbound::Connected {
+            node,
+            session: seat.session,
+            peer,
+        });
+    }
+    Ok(seat)
+}

@@ -1,0 +1,207 @@
+use expect_test::expect;
+use std::sync::Arc;
+
+use model::job::{JobSpec, OnPartition, PlacementRules, ServiceSpec};
+use proptest::prelude::*;
+
+use super::*;
+
+fn small() -> Workload {
+    sealed(Workload {
+        hash: SpecHash::default(),
+        runtime: RuntimeKind::Docker,
+        image: Some("nginx".to_owned()),
+        pull: Pull::IfAbsent,
+        command: Vec::new(),
+        args: Vec::new(),
+        environment: BTreeMap::new(),
+        ports: Vec::new(),
+        volumes: Vec::new(),
+        resources: Resources::default(),
+        restart: Restart::Always,
+        stop_grace: Duration::from_secs(5),
+    })
+}
+
+fn full() -> Workload {
+    sealed(Workload {
+        args: vec!["-v".to_owned()],
+        command: vec!["/bin/app".to_owned()],
+        environment: BTreeMap::from([
+            ("B".to_owned(), "2".to_owned()),
+            ("A".to_owned(), "1".to_owned()),
+        ]),
+        ports: vec![Port {
+            host: Some(8080),
+            container: 80,
+            transport: Transport::Udp,
+        }],
+        volumes: vec![Volume {
+            source: VolumeSource::HostPath("/srv".to_owned()),
+            target: "/data".to_owned(),
+            read_only: true,
+        }],
+        resources: Resources {
+            cpu: Millicores(500),
+            memory: Bytes::from_mb(256),
+            disk: Bytes::from_mb(1),
+        },
+        pull: Pull::Always,
+        restart: Restart::OnFailure,
+        stop_grace: Duration::from_millis(200),
+        ..small()
+    })
+}
+
+/// These texts are on disks and in flight: they and their hashes stay for ever.
+#[test]
+fn the_wire_shape_and_its_hash_are_as_ever() {
+    let show =
+        |workload: &Workload| serde_json::to_string_pretty(&WireWorkload::from(workload)).unwrap();
+    expect![[r#"
+        {
+          "hash": "cb090669e115414f47287f5bf802340a",
+          "image": "nginx",
+          "runtime": "docker"
+        }"#]]
+    .assert_eq(&show(&small()));
+    expect![[r#"
+        {
+          "args": [
+            "-v"
+          ],
+          "command": [
+            "/bin/app"
+          ],
+          "cpu": 500,
+          "disk": 1048576,
+          "environment": {
+            "A": "1",
+            "B": "2"
+          },
+          "hash": "23500b0ef2215dba1a19a4b7f5fd7b31",
+          "image": "nginx",
+          "memory": 268435456,
+          "ports": [
+            {
+              "container": 80,
+              "host": 8080,
+              "transport": "udp"
+            }
+          ],
+          "pull": "always",
+          "restart": "on_failure",
+          "runtime": "docker",
+          "stop_grace_ms": 200,
+          "volumes": [
+            {
+              "host_path": "/srv",
+              "read_only": true,
+              "target": "/data"
+            }
+          ]
+        }"#]]
+    .assert_eq(&show(&full()));
+}
+
+#[test]
+fn a_workload_whose_hash_is_not_that_of_its_content_is_refused() {
+    let mut json = serde_json::to_value(WireWorkload::from(&full())).unwrap();
+    json["image"] = "other".into();
+    let wire: WireWorkload = serde_json::from_value(json.clone()).unwrap();
+    assert!(matches!(
+        Workload::try_from(wire),
+        Err(WorkloadError::HashMismatch { .. })
+    ));
+    json.as_object_mut().unwrap().remove("hash");
+    let wire: WireWorkload = serde_json::from_value(json).unwrap();
+    assert_eq!(Workload::try_from(wire), Err(WorkloadError::NoHash));
+    let volume = WireVolume {
+        host_path: None,
+        name: None,
+        read_only: false,
+        target: "/x".to_owned(),
+    };
+    assert!(Volume::try_from(volume).is_err());
+}
+
+fn text() -> impl Strategy<Value = String> {
+    // Any text at all: stores must give back what an older version admitted.
+    proptest::collection::vec(any::<char>(), 0..8).prop_map(|chars| chars.into_iter().collect())
+}
+
+prop_compose! {
+    fn port()(host in any::<Option<u16>>(), container in any::<u16>(), udp in any::<bool>()) -> Port {
+        Port { host, container, transport: if udp { Transport::Udp } else { Transport::Tcp } }
+    }
+}
+
+prop_compose! {
+    fn volume()(named in any::<bool>(), source in text(), target in text(), read_only in any::<bool>()) -> Volume {
+        let source = if named { VolumeSource::Named(source) } else { VolumeSource::HostPath(source) };
+        Volume { source, target, read_only }
+    }
+}
+
+prop_compose! {
+    fn workload()(
+        runtime in prop::sample::select(vec![RuntimeKind::Docker, RuntimeKind::Native, RuntimeKind::Noop]),
+        image in prop::option::of(text()),
+        (command, args) in (prop::collection::vec(text(), 0..3), prop::collection::vec(text(), 0..3)),
+        environment in prop::collection::btree_map(text(), text(), 0..3),
+        ports in prop::collection::vec(port(), 0..3),
+        volumes in prop::collection::vec(volume(), 0..3),
+        (cpu, memory, disk) in any::<(u64, u64, u64)>(),
+        pull in prop::sample::select(vec![Pull::IfAbsent, Pull::Always]),
+        restart in prop::sample::select(vec![Restart::Always, Restart::OnFailure, Restart::Never]),
+        grace in any::<u64>(),
+    ) -> Workload {
+        let resources = Resources { cpu: Millicores(cpu), memory: Bytes(memory), disk: Bytes(disk) };
+        let stop_grace = Duration::from_millis(grace);
+        sealed(Workload { hash: SpecHash::default(), runtime, image, pull, command, args, environment, ports, volumes, resources, restart, stop_grace })
+    }
+}
+
+prop_compose! {
+    fn service()(
+        name in "[a-z][a-z0-9]{0,8}",
+        workload in workload(),
+        (cluster, location, worker) in (prop::option::of(text()), prop::option::of(text()), prop::option::of(text())),
+        labels in prop::collection::btree_map(text(), text(), 0..3),
+        architectures in prop::collection::vec(text(), 0..3),
+        replicas in any::<u32>(),
+    ) -> ServiceSpec {
+        let placement = PlacementRules { cluster, location, worker, labels, architectures };
+        ServiceSpec { name: Name::new(&name).unwrap(), workload: Arc::new(workload), placement, replicas }
+    }
+}
+
+prop_compose! {
+    fn job()(
+        name in "[a-z][a-z0-9]{0,8}",
+        lost_after in any::<Option<u64>>(),
+        moves in any::<bool>(),
+        services in prop::collection::vec(service(), 1..3),
+    ) -> JobSpec {
+        let on_partition = if moves { OnPartition::Move } else { OnPartition::Stay };
+        JobSpec { name: Name::new(&name).unwrap(), lost_after: lost_after.map(Duration::from_millis), on_partition, services: services.into_iter().map(Arc::new).collect() }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_job_survives_its_wire_shape(job in job()) {
+        let text = serde_json::to_string(&WireJobSpec::from(&job)).unwrap();
+        let wire: WireJobSpec = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(JobSpec::try_from(wire), Ok(job));
+    }
+
+    #[test]
+    fn equal_hashes_mean_equal_workloads(one in workload(), other in workload()) {
+        let again = sealed(Workload { hash: SpecHash([7; 16]), ..one.clone() });
+        prop_assert_eq!(&again, &one);
+        prop_assert_eq!(one.hash == other.hash, one == other);
+    }
+}

@@ -1,0 +1,121 @@
+//! What the engine is asked to make.
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, PortBinding, RestartPolicy,
+    RestartPolicyNameEnum,
+};
+use model::workload::{Port, Transport, Volume, VolumeSource, Workload};
+
+use crate::runtime::Identity;
+
+/// The container's name (contract, "Documents").
+pub(super) fn name(identity: &Identity) -> String {
+    let Identity {
+        job_name,
+        service,
+        index,
+        instance,
+        ..
+    } = identity;
+    format!("edgeio-{job_name}-{service}-{index}-{}", instance.short())
+}
+
+/// The whole request.
+pub(super) fn body(identity: &Identity, workload: &Workload) -> ContainerCreateBody {
+    let some = |words: &Vec<String>| (!words.is_empty()).then(|| words.clone());
+    // Without a command the image keeps its entry point; with one, the image's arguments would not fit it.
+    let args = if workload.command.is_empty() {
+        some(&workload.args)
+    } else {
+        Some(workload.args.clone())
+    };
+    let mut labels: HashMap<String, String> = identity
+        .words()
+        .into_iter()
+        .map(|(word, value)| (format!("edgeio.{word}"), value))
+        .collect();
+    labels.insert("edgeio.spec_hash".to_owned(), workload.hash.to_string());
+    ContainerCreateBody {
+        image: workload.image.clone(),
+        entrypoint: some(&workload.command),
+        cmd: args,
+        env: Some(
+            workload
+                .environment
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect(),
+        ),
+        labels: Some(labels),
+        exposed_ports: Some(workload.ports.iter().map(port_key).collect()),
+        stop_timeout: Some(workload.stop_grace.as_millis().div_ceil(1000) as i64),
+        host_config: Some(host_config(workload)),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn host_config(workload: &Workload) -> HostConfig {
+    let resources = &workload.resources;
+    // Memory and memory with swap are the same: an application that is over its limit ends, it does not slow the worker.
+    let memory = (resources.memory.0 > 0).then_some(resources.memory.0 as i64);
+    let mut bindings: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
+    for port in &workload.ports {
+        let host_port = port
+            .host
+            .filter(|host| *host != 0)
+            .map_or_else(String::new, |host| host.to_string());
+        let binding = PortBinding {
+            host_ip: None,
+            host_port: Some(host_port),
+        };
+        bindings
+            .entry(port_key(port))
+            .or_default()
+            .get_or_insert_default()
+            .push(binding);
+    }
+    let log_options = [("max-size", "10m"), ("max-file", "2")];
+    HostConfig {
+        memory,
+        memory_swap: memory,
+        nano_cpus: (resources.cpu.0 > 0).then_some(resources.cpu.0 as i64 * 1_000_000),
+        binds: Some(workload.volumes.iter().map(bind).collect()),
+        port_bindings: Some(bindings),
+        // We restart, also without a network; two who restart would fight.
+        restart_policy: Some(RestartPolicy {
+            name: Some(RestartPolicyNameEnum::NO),
+            maximum_retry_count: None,
+        }),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("json-file".to_owned()),
+            config: Some(
+                log_options
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .into(),
+            ),
+        }),
+        ..HostConfig::default()
+    }
+}
+
+fn port_key(port: &Port) -> String {
+    let transport = match port.transport {
+        Transport::Tcp => "tcp",
+        Transport::Udp => "udp",
+    };
+    format!("{}/{transport}", port.container)
+}
+
+fn bind(volume: &Volume) -> String {
+    let source = match &volume.source {
+        VolumeSource::Named(name) => name,
+        VolumeSource::HostPath(path) => path,
+    };
+    format!(
+        "{source}:{}{}",
+        volume.target,
+        if volume.read_only { ":ro" } else { "" }
+    )
+}

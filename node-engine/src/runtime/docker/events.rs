@@ -1,0 +1,181 @@
+//! Hearing of ends: one stream of events, and a list after each gap in it.
+//!
+//! # Guarantees
+//! No end of a watched container is missed: the list is asked for after `since` was taken, and the stream begins at
+//! `since`. So an end is in the list or in the stream; one that is in both is told once, by the container's phase.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, EventMessage};
+use bollard::query_parameters::{EventsOptionsBuilder, InspectContainerOptions};
+use futures_util::StreamExt;
+use model::id::InstanceId;
+use model::instance::Exit;
+use tokio::time::timeout;
+
+use super::{Phase, Shared, Watched, read};
+use crate::runtime::{Exited, chain, wall};
+
+/// The engine may be gone for a moment or for good; asking a socket that nobody serves costs next to nothing.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// A list all the same, for an engine that hangs or lost an event.
+const SWEEP: Duration = Duration::from_secs(60);
+/// How long the engine may take to list before it counts as hanging.
+const LIST: Duration = Duration::from_secs(15);
+
+/// Runs for ever.
+pub(super) async fn follow(shared: Arc<Shared>) {
+    let mut back_off = BACK_OFF.0;
+    loop {
+        // A second of overlap, since the engine compares whole seconds.
+        let since = wall().0 / 1000 - 1;
+        match sweep(&shared).await {
+            Ok(docker) => {
+                shared.set_fault(None);
+                back_off = BACK_OFF.0;
+                stream(&shared, &docker, since).await;
+            }
+            Err(error) => {
+                shared.set_fault(Some(error));
+                // The next engine may speak another version.
+                *shared.client.lock().await = None;
+            }
+        }
+        tokio::time::sleep(back_off).await;
+        back_off = (back_off * 2).min(BACK_OFF.1);
+    }
+}
+
+/// Reads events until the stream breaks or a sweep fails.
+async fn stream(shared: &Arc<Shared>, docker: &bollard::Docker, since: i64) {
+    let filters = HashMap::from([
+        ("type".to_owned(), vec!["container".to_owned()]),
+        ("event".to_owned(), vec!["die".to_owned()]),
+        (
+            "label".to_owned(),
+            vec![format!("edgeio.worker={}", shared.node)],
+        ),
+    ]);
+    let options = EventsOptionsBuilder::new()
+        .since(&since.to_string())
+        .filters(&filters)
+        .build();
+    let mut events = Box::pin(docker.events(Some(options)));
+    loop {
+        match timeout(SWEEP, events.next()).await {
+            Ok(Some(Ok(event))) => heard(shared, docker, event),
+            Ok(Some(Err(_)) | None) => return,
+            Err(_) => {
+                if sweep(shared).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn heard(shared: &Arc<Shared>, docker: &bollard::Docker, event: EventMessage) {
+    let Some(actor) = event.actor else { return };
+    let attributes = actor.attributes.unwrap_or_default();
+    let instance = attributes
+        .get("edgeio.instance")
+        .and_then(|text| text.parse().ok());
+    let Some((container, instance)) = actor.id.zip(instance) else {
+        return;
+    };
+    let code = attributes
+        .get("exitCode")
+        .and_then(|code| code.parse().ok());
+    tell(shared, docker, instance, container, code);
+}
+
+/// Compares what is watched with what the engine has, and tells the ends that were missed.
+async fn sweep(shared: &Arc<Shared>) -> Result<bollard::Docker, String> {
+    // Before the list: what is started meanwhile is not in it.
+    let running: Vec<(InstanceId, Watched)> = {
+        let watched = shared
+            .watched
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        watched
+            .iter()
+            .filter(|(_, watched)| watched.phase == Phase::Running)
+            .map(|(id, watched)| (*id, watched.clone()))
+            .collect()
+    };
+    let listed = timeout(LIST, async {
+        let docker = shared.client().await?;
+        let all = shared.all(&docker).await?;
+        Ok::<_, Error>((docker, all))
+    });
+    let (docker, all) = match listed.await {
+        Ok(Ok(listed)) => listed,
+        Ok(Err(error)) => return Err(chain(&error)),
+        Err(_) => return Err(format!("no answer within {} s", LIST.as_secs())),
+    };
+    for (instance, watched) in running {
+        let there = all
+            .iter()
+            .find(|summary| summary.id.as_ref() == Some(&watched.container));
+        if there.is_none_or(has_ended) {
+            tell(shared, &docker, instance, watched.container, None);
+        }
+    }
+    Ok(docker)
+}
+
+fn has_ended(summary: &ContainerSummary) -> bool {
+    matches!(
+        summary.state,
+        Some(ContainerSummaryStateEnum::EXITED | ContainerSummaryStateEnum::DEAD)
+    )
+}
+
+/// Tells the end of a container once; `code` is what the event said, for one that is already removed.
+fn tell(
+    shared: &Arc<Shared>,
+    docker: &bollard::Docker,
+    instance: InstanceId,
+    container: String,
+    code: Option<i64>,
+) {
+    {
+        let mut watched = shared
+            .watched
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match watched.get_mut(&instance) {
+            Some(known) if known.container == container && known.phase == Phase::Running => {
+                known.phase = Phase::Over
+            }
+            Some(_) | None => return,
+        }
+    }
+    let (exits, docker) = (shared.exits.clone(), docker.clone());
+    // By itself, so that an engine that is slow to inspect delays no other end.
+    tokio::spawn(async move {
+        let inspected = docker
+            .inspect_container(&container, None::<InspectContainerOptions>)
+            .await
+            .ok();
+        let exit = match &inspected {
+            Some(inspected) => read::ended(&docker, &container, inspected).await,
+            None => None,
+        };
+        let exit = exit.unwrap_or_else(|| {
+            // Somebody removed it by force.
+            let (code, signal) = read::code_or_signal(code.unwrap_or(137));
+            Exit {
+                code,
+                signal,
+                at: wall(),
+                ..Exit::default()
+            }
+        });
+        // Nobody listens while the engine ends; the next one finds the container.
+        let _ = exits.send(Exited { instance, exit }).await;
+    });
+}

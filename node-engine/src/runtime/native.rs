@@ -1,0 +1,457 @@
+//! Applications as processes of the worker, each under a small parent of its own (`crate::shim`).
+//!
+//! All that this runtime knows stands in `<data_dir>/instances/<instance>/`, so a new engine knows it too.
+
+mod remains;
+mod watch;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use model::id::{InstanceId, NodeId};
+use model::workload::{RuntimeKind, VolumeSource, Workload};
+use rustix::process::Signal;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use super::keyed::Keyed;
+use super::{
+    Cause, Exited, Found, Identity, ListError, StartError, Started, Status, StopError, TAIL_BYTES,
+    TAIL_LINES,
+};
+use crate::shim::record::{ExitRecord, Folder, PortRecord, Running, SpawnFault, Spec, State};
+use crate::shim::{output, process};
+
+/// How long a shim may take to start its application, or to end after its application was killed.
+const SHIM: Duration = Duration::from_secs(10);
+/// Between two looks at a folder whose shim has not said anything yet.
+const LOOK: Duration = Duration::from_millis(10);
+/// Bytes that `logs_tail` reads, at most.
+const LOG_BYTES: usize = 64 << 10;
+
+/// How the shim is started: this program with these arguments, and the folder after them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShimCommand {
+    /// The executable that holds `crate::shim::main`.
+    pub program: PathBuf,
+    /// What stands before the folder, as `["shim"]`.
+    pub args: Vec<OsString>,
+}
+
+/// The native runtime.
+#[derive(Debug)]
+pub struct Native {
+    node: NodeId,
+    instances: PathBuf,
+    shim: ShimCommand,
+    exits: mpsc::Sender<Exited>,
+    locks: Keyed,
+    watches: Mutex<HashMap<InstanceId, AbortHandle>>,
+    said_unlimited: AtomicBool,
+}
+
+/// What a folder says.
+enum Look {
+    Running(Running),
+    Exited(ExitRecord),
+    Created,
+}
+
+impl Native {
+    /// The runtime of `node`, whose folders are in `data_dir`; ends are told to `exits`.
+    ///
+    /// # Errors
+    /// When the data directory cannot be written.
+    pub fn new(
+        node: NodeId,
+        data_dir: &std::path::Path,
+        shim: ShimCommand,
+        exits: mpsc::Sender<Exited>,
+    ) -> io::Result<Self> {
+        let instances = data_dir.join("instances");
+        fs::create_dir_all(&instances)?;
+        // Shims work elsewhere, so their folder must be named from the root.
+        let instances = fs::canonicalize(instances)?;
+        let (locks, watches) = (Keyed::default(), Mutex::default());
+        Ok(Self {
+            node,
+            instances,
+            shim,
+            exits,
+            locks,
+            watches,
+            said_unlimited: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) async fn start(
+        &self,
+        identity: &Identity,
+        workload: &Workload,
+    ) -> Result<Started, StartError> {
+        let spec = spec(identity, workload)?;
+        let _turn = self.locks.lock(identity.instance).await;
+        let folder = self.folder(identity.instance);
+        if folder.exists() {
+            let look = look(identity.instance, &folder).await;
+            match look.map_err(|source| fault("see what an earlier engine left", source))? {
+                Look::Running(running) => {
+                    self.watch(identity.instance, &folder, &running);
+                    return Ok(started(folder.spec().as_ref().unwrap_or(&spec), &running));
+                }
+                Look::Exited(_) | Look::Created => {
+                    remove(&folder)
+                        .await
+                        .map_err(|source| fault("remove the last run's folder", source))?;
+                }
+            }
+        }
+        let launched = match folder.make(&spec) {
+            Ok(()) => self.launch(&folder, &spec).await,
+            Err(source) => Err(fault("make the instance's folder", source)),
+        };
+        match launched {
+            Ok(running) => {
+                self.say_unlimited(&running);
+                self.watch(identity.instance, &folder, &running);
+                Ok(started(&spec, &running))
+            }
+            Err(error) => {
+                let _ = remove(&folder).await;
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) async fn stop(
+        &self,
+        instance: InstanceId,
+        grace: Duration,
+    ) -> Result<(), StopError> {
+        let _turn = self.locks.lock(instance).await;
+        let folder = self.folder(instance);
+        if !folder.exists() {
+            return Ok(());
+        }
+        let look = look(instance, &folder).await;
+        let failed = |operation, source: io::Error| StopError {
+            instance,
+            operation,
+            source: source.into(),
+        };
+        if let Look::Running(running) = look.map_err(|source| failed("look at", source))? {
+            self.unwatch(instance);
+            if let Err(source) = end(instance, &folder, &running, grace).await {
+                self.watch(instance, &folder, &running);
+                return Err(failed("kill", source));
+            }
+        }
+        self.unwatch(instance);
+        remove(&folder)
+            .await
+            .map_err(|source| failed("remove the folder of", source))
+    }
+
+    pub(super) async fn list(&self) -> Result<Vec<Found>, ListError> {
+        let failed = |source: io::Error| ListError {
+            runtime: RuntimeKind::Native,
+            source: source.into(),
+        };
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.instances).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let Some(instance) = name.to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let _turn = self.locks.lock(instance).await;
+            let folder = self.folder(instance);
+            let Some(spec) = folder.spec() else {
+                tracing::warn!(instance.id = %instance, "a native instance's folder has no readable spec; its next start makes it again");
+                continue;
+            };
+            if spec.node != self.node {
+                continue;
+            }
+            let status = match look(instance, &folder).await.map_err(failed)? {
+                Look::Running(running) => {
+                    self.watch(instance, &folder, &running);
+                    Status::Running(started(&spec, &running))
+                }
+                Look::Exited(record) => Status::Exited(record.exit(exit_tail(&folder))),
+                Look::Created => Status::Created,
+            };
+            found.push(Found {
+                instance,
+                spec_hash: spec.spec_hash,
+                generation: spec.generation,
+                status,
+            });
+        }
+        Ok(found)
+    }
+
+    pub(super) fn logs_tail(&self, instance: InstanceId, lines: usize) -> Vec<String> {
+        output::tail(&self.folder(instance).output(), lines, LOG_BYTES)
+    }
+
+    fn folder(&self, instance: InstanceId) -> Folder {
+        Folder::new(self.instances.join(instance.to_string()))
+    }
+
+    /// Starts the shim and waits until it has said what became of the application.
+    async fn launch(&self, folder: &Folder, spec: &Spec) -> Result<Running, StartError> {
+        let spawned = self.spawn_shim(folder);
+        let mut told = spawned.map_err(|source| fault("start the shim", source))?;
+        // Nothing is ever written: the end of the pipe says that the state is there, or that there is no shim any more.
+        let end = timeout(SHIM, told.read_u8()).await;
+        match folder.state() {
+            Some(State::Running(running)) => Ok(running),
+            Some(State::Failed { fault, message }) => {
+                Err(spawn_failed(&spec.program, fault, message))
+            }
+            None if end.is_err() => Err(fault("start the shim", "it did not answer within 10 s")),
+            None => Err(fault("start the shim", "it ended without a word")),
+        }
+    }
+
+    fn spawn_shim(&self, folder: &Folder) -> io::Result<pipe::Receiver> {
+        let (reader, writer) = io::pipe()?;
+        let mut command = Command::new(&self.shim.program);
+        command
+            .args(&self.shim.args)
+            .arg(folder.path())
+            .current_dir("/");
+        command
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .stderr(Stdio::null());
+        // The child is not kept: whoever watches its end reaps it, and a later engine is not its parent anyway.
+        command.spawn()?;
+        drop(command);
+        pipe::Receiver::from_owned_fd(reader.into())
+    }
+
+    fn watch(&self, instance: InstanceId, folder: &Folder, running: &Running) {
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        if watches.get(&instance).is_none_or(AbortHandle::is_finished) {
+            let (folder, running, exits) = (folder.clone(), running.clone(), self.exits.clone());
+            let task = tokio::spawn(async move {
+                let record = watch::ended(instance, &folder, &running).await;
+                // Nobody listens while the engine ends; the folder keeps the record for the next one.
+                let _ = exits
+                    .send(Exited {
+                        instance,
+                        exit: record.exit(exit_tail(&folder)),
+                    })
+                    .await;
+            });
+            watches.insert(instance, task.abort_handle());
+        }
+    }
+
+    fn unwatch(&self, instance: InstanceId) {
+        if let Some(task) = self
+            .watches
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&instance)
+        {
+            task.abort();
+        }
+    }
+
+    fn say_unlimited(&self, running: &Running) {
+        if let Some(why) = &running.unlimited
+            && !self.said_unlimited.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                why,
+                "native instances run without their cpu and memory limits"
+            );
+        }
+    }
+}
+
+impl Drop for Native {
+    fn drop(&mut self) {
+        for task in self
+            .watches
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+        {
+            task.abort();
+        }
+    }
+}
+
+/// Reads a folder, and settles what a shim that was killed has left.
+async fn look(instance: InstanceId, folder: &Folder) -> io::Result<Look> {
+    let deadline = tokio::time::Instant::now() + SHIM;
+    loop {
+        // In this order: a shim that ends between the two looks has left its record.
+        let shim_lives = folder.has_shim();
+        if let Some(record) = folder.exit() {
+            return Ok(Look::Exited(record));
+        }
+        match (folder.state(), shim_lives) {
+            (Some(State::Running(running)), true) => return Ok(Look::Running(running)),
+            (Some(State::Running(running)), false) => {
+                return Ok(Look::Exited(
+                    remains::settle(instance, folder, &running).await,
+                ));
+            }
+            (Some(State::Failed { .. }) | None, false) | (Some(State::Failed { .. }), true) => {
+                return Ok(Look::Created);
+            }
+            (None, true) if tokio::time::Instant::now() >= deadline => {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "its shim lives and says nothing",
+                ));
+            }
+            (None, true) => tokio::time::sleep(LOOK).await,
+        }
+    }
+}
+
+/// Asks the application to end, then kills it; returns when nothing of it is left.
+async fn end(
+    instance: InstanceId,
+    folder: &Folder,
+    running: &Running,
+    grace: Duration,
+) -> io::Result<()> {
+    let signal = |signal| {
+        if process::is(running.pid, running.pid_start) {
+            process::signal_group(running.pid, signal)
+        } else {
+            Ok(())
+        }
+    };
+    signal(Signal::TERM)?;
+    if timeout(grace, watch::ended(instance, folder, running))
+        .await
+        .is_ok()
+    {
+        return Ok(());
+    }
+    signal(Signal::KILL)?;
+    // The shim kills the rest and records the end.
+    timeout(SHIM, watch::ended(instance, folder, running)).await?;
+    Ok(())
+}
+
+async fn remove(folder: &Folder) -> io::Result<()> {
+    if let Some(State::Running(running)) = folder.state() {
+        remains::remove_groups(&running).await;
+    }
+    let folder = folder.clone();
+    // The application may have left any number of files in it.
+    tokio::task::spawn_blocking(move || folder.remove()).await?
+}
+
+fn exit_tail(folder: &Folder) -> Vec<String> {
+    output::tail(&folder.output(), TAIL_LINES, TAIL_BYTES)
+}
+
+fn started(spec: &Spec, running: &Running) -> Started {
+    Started {
+        since: running.since,
+        endpoints: spec.ports.iter().map(|port| (*port).into()).collect(),
+    }
+}
+
+fn spec(identity: &Identity, workload: &Workload) -> Result<Spec, StartError> {
+    let image = workload.image.as_deref();
+    let (program, args) = match (image, workload.command.split_first()) {
+        (_, Some((program, rest))) => (
+            program.as_str(),
+            rest.iter().chain(&workload.args).cloned().collect(),
+        ),
+        (Some(image), None) => (
+            image.strip_prefix("file://").unwrap_or(image),
+            workload.args.clone(),
+        ),
+        (None, None) => ("", Vec::new()),
+    };
+    let refused = |why: &'static str, advice| StartError::Start {
+        subject: format!("program {program:?}"),
+        advice,
+        source: why.into(),
+    };
+    if !program.starts_with('/') {
+        return Err(refused(
+            "it is no absolute path",
+            "write image: file:///absolute/path, or a command that begins with one",
+        ));
+    }
+    let elsewhere = |volume: &model::workload::Volume| match &volume.source {
+        VolumeSource::HostPath(path) => *path != volume.target,
+        VolumeSource::Named(_) => true,
+    };
+    if workload.volumes.iter().any(elsewhere) {
+        return Err(refused(
+            "a native application sees the worker's own folders",
+            "leave volumes out and use absolute paths",
+        ));
+    }
+    let mut environment = workload.environment.clone();
+    environment.extend(
+        identity
+            .words()
+            .map(|(word, value)| (format!("EDGEIO_{}", word.to_uppercase()), value)),
+    );
+    let port = |port: &model::workload::Port| PortRecord {
+        container: port.container,
+        host: port
+            .host
+            .filter(|host| *host != 0)
+            .unwrap_or(port.container),
+        transport: port.transport,
+    };
+    Ok(Spec {
+        node: identity.node,
+        instance: identity.instance,
+        spec_hash: workload.hash,
+        generation: identity.generation,
+        program: program.into(),
+        args,
+        environment,
+        memory: workload.resources.memory,
+        cpu: workload.resources.cpu,
+        ports: workload.ports.iter().map(port).collect(),
+    })
+}
+
+fn spawn_failed(program: &std::path::Path, fault: SpawnFault, message: String) -> StartError {
+    let advice = match fault {
+        SpawnFault::NotFound => {
+            "install the program (or the interpreter that it names) on this worker, or correct its path"
+        }
+        SpawnFault::NotPermitted => "make it executable for the user that runs the node-engine",
+        SpawnFault::Other => "start it by hand on this worker to see what is wrong",
+    };
+    StartError::Start {
+        subject: format!("program {}", program.display()),
+        advice,
+        source: message.into(),
+    }
+}
+
+fn fault(operation: &str, source: impl Into<Cause>) -> StartError {
+    StartError::Fault {
+        operation: operation.to_owned(),
+        source: source.into(),
+    }
+}

@@ -1,0 +1,73 @@
+//! What is left of an instance whose shim was killed, or whose machine was started again.
+
+use std::time::Duration;
+
+use model::id::InstanceId;
+use rustix::process::Signal;
+use tokio::time::Instant;
+
+use crate::runtime::wall;
+use crate::shim::cgroup::Cgroup;
+use crate::shim::process;
+use crate::shim::record::{ExitRecord, Folder, Running};
+
+/// How long killed processes may take to go.
+const GONE: Duration = Duration::from_secs(5);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Kills what still runs of an instance without a shim and records its end, so that there are never two copies.
+///
+/// The application itself is known by pid and start time; its process group and control groups go with it, and whatever
+/// else carries its instance in the environment.
+pub(super) async fn settle(instance: InstanceId, folder: &Folder, running: &Running) -> ExitRecord {
+    let same_boot = running.boot_id == process::boot_id();
+    if same_boot {
+        kill(instance, running).await;
+    }
+    let record = ExitRecord {
+        code: None,
+        signal: same_boot.then_some(9),
+        oom: false,
+        at: wall(),
+    };
+    if let Err(error) = folder.set_exit(&record) {
+        tracing::warn!(instance.id = %instance, %error, "cannot record the end of a native instance");
+    }
+    record
+}
+
+async fn kill(instance: InstanceId, running: &Running) {
+    let variable = format!("EDGEIO_INSTANCE={instance}");
+    let deadline = Instant::now() + GONE;
+    loop {
+        let alive = process::is(running.pid, running.pid_start);
+        if alive {
+            let _ = process::signal_group(running.pid, Signal::KILL);
+        }
+        Cgroup::of(running.cgroups.clone()).kill();
+        let others = process::with_variable(&variable);
+        for pid in &others {
+            let _ = process::signal(*pid, Signal::KILL);
+        }
+        if !alive && others.is_empty() {
+            return;
+        }
+        if Instant::now() >= deadline {
+            tracing::error!(instance.id = %instance, "processes of an instance whose shim was killed do not end");
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Removes the control groups of an instance that has ended; the kernel takes a moment to see that they are empty.
+pub(super) async fn remove_groups(running: &Running) {
+    let groups = Cgroup::of(running.cgroups.clone());
+    let deadline = Instant::now() + GONE;
+    groups.remove();
+    while !groups.is_gone() && Instant::now() < deadline {
+        tokio::time::sleep(LOOK).await;
+        groups.remove();
+    }
+}
