@@ -20,7 +20,7 @@ pub fn fixed_ports(workload: &Workload) -> impl Iterator<Item = PortKey> {
     workload.ports.iter().filter_map(move |port| {
         // A native application binds its own port; a container's is chosen unless the document names one.
         port.host
-            .or(native.then_some(port.container))
+            .or_else(|| native.then_some(port.container))
             .map(|host| (port.transport, host))
     })
 }

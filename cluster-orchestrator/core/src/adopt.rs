@@ -17,7 +17,11 @@ impl State {
     /// Each instance becomes a copy of its slot, provisional until its owner confirms it; jobs of this cluster's own
     /// are rebuilt from what the instances say of them.
     pub(crate) fn adopt(&self, node: NodeId, held: &Held, desired: &[Desired]) -> Decision {
-        if !self.nodes.contains_key(&node) || held.incarnation == Some(self.incarnation) {
+        let wanted = self
+            .nodes
+            .get(&node)
+            .is_some_and(|known| known.desired.wants_former(self.incarnation));
+        if !wanted {
             return Decision::default();
         }
         let mut records: BTreeMap<&Slot, SlotRecord> = BTreeMap::new();

@@ -386,7 +386,7 @@ impl State {
                 node,
                 held,
                 current,
-            } => self.take_held(now, *node, *held, *current),
+            } => self.take_held(*node, *held, *current),
             Soft::Usage(node, usage) => {
                 if let Some(node) = self.nodes.get_mut(node) {
                     node.usage = Some(*usage);
@@ -527,8 +527,9 @@ impl State {
         }
     }
 
-    fn take_held(&mut self, now: Now, id: NodeId, held: Held, current: bool) {
+    fn take_held(&mut self, id: NodeId, held: Held, current: bool) {
         let (incarnation, timing) = (self.incarnation, self.config.timing);
+        self.fenced |= held.supersedes(incarnation, &self.term);
         let Some(node) = self.nodes.get_mut(&id) else {
             return;
         };
@@ -540,7 +541,6 @@ impl State {
                 0
             };
         }
-        self.fenced |= held.superseded && held.term > self.term.number;
         let leaving: Vec<Slot> = self
             .copies_on(id)
             .filter(|(_, copy)| copy.leaving)
@@ -548,7 +548,6 @@ impl State {
             .collect();
         self.dirty.extend(leaving);
         self.set_changed(id);
-        let _ = now;
     }
 
     fn take_copy_state(&mut self, now: Now, instance: InstanceId, state: &InstanceState) {

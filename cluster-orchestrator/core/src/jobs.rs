@@ -76,10 +76,17 @@ impl State {
         Some(Answer::Refused(refusal))
     }
 
-    /// A deleted job that nobody has to see any more.
+    /// A deleted job that nobody has to see any more, with its history.
     pub(crate) fn expired_job(&self, now: Now) -> Option<Decision> {
-        let (_, id) = self.deleted.first().filter(|(at, _)| *at <= now.steady)?;
-        Some(Decision::default().write(Write::ForgetJob(*id)))
+        let due = self.deleted.iter().take_while(|(at, _)| *at <= now.steady);
+        let id = due
+            .map(|(_, id)| *id)
+            .find(|id| self.book.get(*id).is_none_or(|job| self.is_over(job)))?;
+        let mut decision = Decision::default();
+        for event in self.events(id) {
+            decision = decision.write(Write::ForgetEvent(id, event.id));
+        }
+        Some(decision.write(Write::ForgetJob(id)))
     }
 
     /// Whether nothing is left of a job.

@@ -78,8 +78,10 @@ pub struct Beat {
     pub boot: u64,
     /// Number of its last report.
     pub sequence: u64,
-    /// Digest of everything it observes.
+    /// Digest of everything that the last report said.
     pub observed_digest: Digest,
+    /// Nothing changed since that report.
+    pub settled: bool,
 }
 
 /// A worker asks to join.
@@ -519,6 +521,7 @@ impl State {
             .or_else(|| self.wake_one(now))
             .or_else(|| self.expired_job(now))
             .or_else(|| self.next_revision())
+            .or_else(|| self.next_adoption(now))
             .or_else(|| self.next_control(now))
             .or_else(|| self.report_up())
             .or_else(|| self.aggregate_up(now))

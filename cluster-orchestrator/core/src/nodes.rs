@@ -97,49 +97,54 @@ impl State {
         let misses = node
             .observed
             .misses(beat.boot, beat.sequence, beat.observed_digest);
+        let current = !misses && beat.settled;
         let mut decision = Decision::default().soft(Soft::Proof(id)).soft(Soft::Held {
             node: id,
             held: *held,
-            current: !misses,
+            current,
         });
         if let Some(usage) = usage {
             decision = decision.soft(Soft::Usage(id, usage));
         }
-        if held.superseded {
-            return decision;
+        if misses {
+            decision.and(self.ask(now, id, node))
+        } else {
+            decision
         }
-        self.ask(now, id, node, held, misses, decision)
     }
 
-    /// A whole report where one was lost, the whole set where it is another store's; not too often.
-    fn ask(
-        &self,
-        now: Now,
-        id: NodeId,
-        node: &Node,
-        held: &Held,
-        misses: bool,
-        decision: Decision,
-    ) -> Decision {
-        let foreign = held
-            .incarnation
-            .is_some_and(|theirs| theirs != self.incarnation);
-        let to_adopt = foreign
-            && held.desired_digest != sync::Digest::default()
-            && !node.desired.has_adopted(held.desired_digest);
-        let lately = node
-            .asked_at
-            .is_some_and(|at| now.steady.since(at) < self.config.ask_again);
-        if lately || !(misses || to_adopt) {
-            decision
-        } else {
-            let action = if to_adopt {
-                Action::AskAdopt(id)
-            } else {
-                Action::AskWhole(id)
-            };
-            decision.soft(Soft::Asked(id)).act(action)
+    /// A whole report where one was lost; not too often.
+    fn ask(&self, now: Now, id: NodeId, node: &Node) -> Decision {
+        if self.asked_lately(now, node) {
+            return Decision::default();
         }
+        Decision::default()
+            .soft(Soft::Asked(id))
+            .act(Action::AskWhole(id))
+    }
+
+    fn asked_lately(&self, now: Now, node: &Node) -> bool {
+        node.asked_at
+            .is_some_and(|at| now.steady.since(at) < self.config.ask_again)
+    }
+
+    /// The next worker that holds another store's set, which has to be taken over.
+    pub(crate) fn next_adoption(&self, now: Now) -> Option<Decision> {
+        if self.fenced {
+            return None;
+        }
+        let wants = |node: &Node| {
+            node.desired.wants_former(self.incarnation) && !self.asked_lately(now, node)
+        };
+        let id = self
+            .unsynced
+            .iter()
+            .find(|id| self.nodes.get(id).is_some_and(wants))?;
+        Some(
+            Decision::default()
+                .soft(Soft::Asked(*id))
+                .act(Action::AskAdopt(*id)),
+        )
     }
 
     pub(crate) fn node_reported(
@@ -177,7 +182,11 @@ impl State {
             let event = InstanceEvent::Reported(entry.value.report.clone());
             decision = self.copy_event(now, entry.value.instance, &event, cause, decision);
         }
-        self.ask(now, id, node, held, !fresh, decision)
+        if fresh {
+            decision
+        } else {
+            decision.and(self.ask(now, id, node))
+        }
     }
 
     /// The copies on a worker, with their slots.

@@ -38,7 +38,7 @@ impl State {
         self.keep_one(now, &mut record, wanted.as_ref());
         let mut waiting = None;
         if let Some(wanted) = &wanted {
-            self.restamp(&mut record, wanted);
+            Self::restamp(&mut record, wanted);
             if self.is_vacant(now, &record) {
                 match self.place(now, slot, wanted, &mut record) {
                     Ok(placed) => decision = decision.and(placed),
@@ -52,7 +52,8 @@ impl State {
                 waiting,
             });
         }
-        let changed = known.map_or(record != SlotRecord::default(), |known| *known != record);
+        let changed =
+            known.map_or_else(|| record != SlotRecord::default(), |known| *known != record);
         let over = wanted.is_none() && record.copies.is_empty();
         if over && known.is_some() {
             decision.write(Write::Slot {
@@ -96,7 +97,7 @@ impl State {
         let left_at = self
             .copies
             .get(&instance)
-            .map_or(Some(node.desired.revision()), |state| state.left_at);
+            .map_or_else(|| Some(node.desired.revision()), |state| state.left_at);
         node.observed.is_whole()
             && left_at.is_some_and(|revision| node.observed_at >= revision && node.observed_at > 0)
             && !node.observed.states().contains_key(&instance)
@@ -185,7 +186,7 @@ impl State {
     }
 
     /// A copy that stays follows a newer assignment under a new generation, without a restart.
-    fn restamp(&self, record: &mut SlotRecord, wanted: &Desired) {
+    fn restamp(record: &mut SlotRecord, wanted: &Desired) {
         for copy in record.copies.iter_mut().filter(|copy| !copy.leaving) {
             if copy.desired.generation.assignment != wanted.generation.assignment {
                 record.placement += 1;
@@ -382,6 +383,7 @@ impl State {
     }
 
     /// An event of a job's history; `offset` counts those of the same decision before it.
+    #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
     pub(crate) fn event(
         &self,
         now: Now,

@@ -174,8 +174,6 @@ pub(crate) struct Node {
     pub(crate) proof: Instant,
     pub(crate) last_seen: Option<Wall>,
     pub(crate) session: Option<u64>,
-    /// Its last connection ended.
-    pub(crate) closed: bool,
     /// Until then it is not lost, whatever is not heard.
     pub(crate) spared_until: Instant,
     pub(crate) check_at: Option<Instant>,
@@ -199,7 +197,6 @@ impl Node {
             proof: Instant::default(),
             last_seen: None,
             session: None,
-            closed: false,
             spared_until: Instant::default(),
             check_at: None,
             asked_at: None,
@@ -218,6 +215,10 @@ impl Node {
 }
 
 /// Everything that a cluster-orchestrator knows.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, not a state machine"
+)]
 #[derive(Debug, Clone)]
 pub struct State {
     pub(crate) config: Config,

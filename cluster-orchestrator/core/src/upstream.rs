@@ -84,10 +84,12 @@ impl State {
 
     /// The numbers that every message to the root carries.
     pub fn beat(&self) -> Beat {
+        let (boot, sequence, observed_digest) = self.observer.stamp();
         Beat {
-            boot: self.observer.boot(),
-            sequence: self.observer.sequence(),
-            observed_digest: self.observer.digest(),
+            boot,
+            sequence,
+            observed_digest,
+            settled: !self.observer.is_due(),
         }
     }
 

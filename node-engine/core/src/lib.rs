@@ -273,8 +273,10 @@ pub struct Beat {
     pub boot: u64,
     /// Number of the last report.
     pub sequence: u64,
-    /// Digest of everything observed, reported or not.
+    /// Digest of everything that the last report said.
     pub observed_digest: Digest,
+    /// Nothing changed since that report.
+    pub settled: bool,
 }
 
 /// First persist `writes`, then perform `actions`.
@@ -426,11 +428,13 @@ impl State {
     }
 
     /// The numbers that every message carries.
-    pub const fn beat(&self) -> Beat {
+    pub fn beat(&self) -> Beat {
+        let (boot, sequence, observed_digest) = self.observer.stamp();
         Beat {
-            boot: self.observer.boot(),
-            sequence: self.observer.sequence(),
-            observed_digest: self.observer.digest(),
+            boot,
+            sequence,
+            observed_digest,
+            settled: !self.observer.is_due(),
         }
     }
 

@@ -1,1 +1,480 @@
-//! To be filled.
+//! The decisions of a root-orchestrator: coarse placement on clusters, known by their aggregates.
+//!
+//! [`Input`], [`Write`] and [`Action`] are the feature list. `decide` is total and synchronous; `apply` cannot fail.
+//! The shell drains its queue through [`turn`], commits the durable writes, and only then performs the actions.
+//!
+//! # Path of one job
+//! `Input::Submit` -> `Write::Job` marks its slots dirty -> `Input::Reconcile` assigns each (`slots`) -> `Write::Slot`
+//! puts it into the cluster's desired set -> commit -> `Action::Answer` and `Action::Assign` -> the cluster's
+//! `Input::Held` and `Input::Reported` -> what users see.
+
+mod adopt;
+mod apply;
+mod clusters;
+mod jobs;
+mod slots;
+mod state;
+mod view;
+
+pub use state::{ClusterRecord, Config, Holding, SlotRecord, State, Waiting};
+pub use view::Page;
+
+use model::aggregate::Aggregate;
+use model::book::{Draft, Refusal};
+use model::desired::{Desired, SlotReport};
+use model::event::Event;
+use model::id::{ClusterId, EventId, JobId};
+use model::job::Job;
+use model::location::Location;
+use model::name::Name;
+use model::node::{Liveness, Scheduling};
+use model::slot::Slot;
+use model::time::{Instant, Now};
+use sync::{Change, Digest, Entry, Held, Incarnation, Term, UpReport};
+
+/// An item of a cluster's desired set.
+pub type AssignmentEntry = Entry<Slot, Desired>;
+/// An item of a cluster's reports.
+pub type SlotEntry = Entry<Slot, SlotReport>;
+
+/// The entry of an assignment.
+pub fn assignment_entry(desired: Desired) -> AssignmentEntry {
+    let (key, identity, weight) = (desired.slot.clone(), desired.identity(), desired.weight());
+    Entry::new(key, desired, &identity, weight)
+}
+
+/// The entry of a slot's report.
+pub fn slot_entry(report: SlotReport) -> SlotEntry {
+    let identity = report.identity();
+    Entry::new(report.slot.clone(), report, &identity, 512)
+}
+
+/// Names a waiting request, so that the shell can answer it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Numbers of a cluster's reports, as messages without a report carry them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beat {
+    /// Number of the cluster's start (its term).
+    pub boot: u64,
+    /// Number of its last report.
+    pub sequence: u64,
+    /// Digest of everything that the last report said.
+    pub observed_digest: Digest,
+    /// Nothing changed since that report.
+    pub settled: bool,
+}
+
+/// A cluster asks to join.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registration {
+    /// Its name, unique at this root.
+    pub name: Name,
+    /// Where it is.
+    pub location: Location,
+    /// The id on its disk.
+    pub saved: Option<ClusterId>,
+    /// The id that it gets if it has none; minted by the shell.
+    pub fresh: ClusterId,
+}
+
+/// What a cluster says is free, and which of the root's assignments that reflects.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The figures.
+    pub aggregate: Aggregate,
+    /// Which scheduler it runs.
+    pub scheduler: String,
+    /// Its start that counts `capacity_revision`.
+    pub boot: u64,
+    /// Incarnation of the root's set that it holds.
+    pub incarnation: Option<Incarnation>,
+    /// Revision of that set: later assignments are not in the figures.
+    pub revision: u64,
+}
+
+/// What the shell tells the core.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The orchestrator starts; `fresh`: on a store that was created or restored just now.
+    Started {
+        /// Number and nonce of this start.
+        term: Term,
+        /// The store has a new incarnation.
+        fresh: bool,
+    },
+    /// New jobs, all or none.
+    Submit {
+        /// To be answered.
+        request: RequestId,
+        /// The documents.
+        drafts: Vec<Draft>,
+    },
+    /// One document for the job that the path names.
+    Put {
+        /// To be answered.
+        request: RequestId,
+        /// Name or id in the path.
+        path: String,
+        /// The document.
+        draft: Draft,
+    },
+    /// Ends a job.
+    Delete {
+        /// To be answered.
+        request: RequestId,
+        /// Name or id.
+        key: String,
+    },
+    /// Cordons a cluster or opens it.
+    Patch {
+        /// To be answered.
+        request: RequestId,
+        /// Name or id.
+        key: String,
+        /// Whether it gets new work.
+        scheduling: Scheduling,
+    },
+    /// A cluster asks to join.
+    Register {
+        /// To be answered.
+        request: RequestId,
+        /// What it brings.
+        registration: Box<Registration>,
+    },
+    /// A cluster's uplink opened.
+    Connected {
+        /// Which.
+        cluster: ClusterId,
+        /// Greater for later connections.
+        session: u64,
+    },
+    /// A cluster's uplink ended.
+    Closed {
+        /// Which.
+        cluster: ClusterId,
+        /// Which of its connections.
+        session: u64,
+    },
+    /// A cluster says what it holds.
+    Held {
+        /// Which.
+        cluster: ClusterId,
+        /// The acknowledgement.
+        held: Held,
+        /// Numbers of its reports.
+        beat: Beat,
+    },
+    /// A cluster says what it observes.
+    Reported {
+        /// Which.
+        cluster: ClusterId,
+        /// The report.
+        report: UpReport<SlotEntry>,
+        /// What it held while it made the report.
+        held: Held,
+    },
+    /// A cluster says what is free.
+    Aggregate {
+        /// Which.
+        cluster: ClusterId,
+        /// The figures.
+        report: Box<Report>,
+    },
+    /// A cluster sent the set that it holds of another store.
+    Adopt {
+        /// Which.
+        cluster: ClusterId,
+        /// What it holds.
+        held: Held,
+        /// All of it.
+        desired: Vec<Desired>,
+    },
+    /// Time has passed; also after every other input.
+    Reconcile,
+}
+
+/// One change of the state. The durable ones are committed before anything is done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    /// Durable: the term of this start.
+    Term(Term),
+    /// Durable: a job, as it now is.
+    Job(Job),
+    /// Durable: a deleted job is forgotten.
+    ForgetJob(JobId),
+    /// Durable: a slot and where it is assigned; `None`: nothing of it is left.
+    Slot {
+        /// Which.
+        slot: Slot,
+        /// What.
+        record: Option<SlotRecord>,
+    },
+    /// Durable: a cluster.
+    Cluster {
+        /// Which.
+        cluster: ClusterId,
+        /// What.
+        record: Box<ClusterRecord>,
+    },
+    /// Durable: the revision of a cluster's desired set.
+    Revision {
+        /// Which.
+        cluster: ClusterId,
+        /// How far its set is.
+        revision: u64,
+    },
+    /// Durable: something happened.
+    Event(Event),
+    /// Durable: an old event is forgotten.
+    ForgetEvent(JobId, EventId),
+    /// Soft: everything that is rebuilt by asking.
+    Soft(Soft),
+}
+
+/// Writes that need not survive a restart.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Soft {
+    /// This start: every known cluster is to be heard again.
+    Started,
+    /// Until then nothing is assigned, since clusters that are not heard yet may have it.
+    Hold(Option<Instant>),
+    /// Our own loop stood still: everybody gets one grace.
+    Outage,
+    /// This turn.
+    Turn,
+    /// A cluster's uplink.
+    Session {
+        /// Which.
+        cluster: ClusterId,
+        /// The open connection; `None`: it ended.
+        session: Option<u64>,
+    },
+    /// A cluster gave a sign of life.
+    Proof(ClusterId),
+    /// Whether a cluster is heard.
+    Liveness {
+        /// Which.
+        cluster: ClusterId,
+        /// What is believed now.
+        liveness: Liveness,
+    },
+    /// When a cluster is looked at again.
+    Check {
+        /// Which.
+        cluster: ClusterId,
+        /// When.
+        at: Instant,
+    },
+    /// A cluster's disk was emptied: its counters begin again.
+    Emptied(ClusterId),
+    /// A cluster's acknowledgement.
+    Held {
+        /// Which.
+        cluster: ClusterId,
+        /// What it holds.
+        held: Held,
+        /// What is known of its slots was true when it held that.
+        current: bool,
+    },
+    /// A cluster's report.
+    Reported(ClusterId, UpReport<SlotEntry>),
+    /// A cluster's figures.
+    Aggregate(ClusterId, Box<Report>),
+    /// A cluster was asked for a whole report, or for its set.
+    Asked(ClusterId),
+    /// A cluster's former set is in the store.
+    Adopted(ClusterId, Digest),
+    /// A change went out to a cluster.
+    Sent(ClusterId, Vec<Change<AssignmentEntry>>),
+    /// A cluster refused a slot with what it had then.
+    Refused {
+        /// Which slot.
+        slot: Slot,
+        /// Which cluster.
+        cluster: ClusterId,
+        /// Its start and its capacity revision.
+        capacity: (u64, u64),
+    },
+    /// A slot waits for room, or no longer.
+    Waiting {
+        /// Which.
+        slot: Slot,
+        /// Why.
+        waiting: Option<Waiting>,
+    },
+    /// A slot needs no look until something changes.
+    Clean(Slot),
+    /// A class of waiting slots was looked at and does not fit.
+    Asleep(String),
+    /// The first slot of a waiting class is tried again.
+    Wake(Slot),
+}
+
+impl Write {
+    /// Whether it must survive a restart.
+    pub const fn is_durable(&self) -> bool {
+        !matches!(self, Self::Soft(_))
+    }
+}
+
+/// The answer to a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// New jobs, in the order of their documents.
+    Accepted(Vec<JobId>),
+    /// The document created the job, changed it, or is the one it has.
+    Applied(JobId),
+    /// The job ends.
+    Deleting(JobId),
+    /// The cluster was changed.
+    Patched(ClusterId),
+    /// The cluster has this id.
+    Registered(ClusterId),
+    /// It is refused.
+    Refused(Refusal),
+    /// There is no such cluster.
+    NoSuchCluster(String),
+    /// Another cluster, which is there, has the name.
+    ClusterNameInUse(Name),
+    /// This orchestrator is superseded by a later run of its store and changes nothing.
+    Fenced,
+}
+
+/// What the shell does after the commit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Answer a request.
+    Answer(RequestId, Answer),
+    /// Send a cluster parts of a change.
+    Assign(ClusterId, Vec<Change<AssignmentEntry>>),
+    /// Ask a cluster for a whole report.
+    AskWhole(ClusterId),
+    /// Ask a cluster for the set that it holds of another store.
+    AskAdopt(ClusterId),
+}
+
+/// First persist `writes`, then perform `actions`.
+#[must_use = "a decision that is dropped never happens"]
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Decision {
+    /// In order.
+    pub writes: Vec<Write>,
+    /// In order.
+    pub actions: Vec<Action>,
+}
+
+impl Decision {
+    pub(crate) fn write(mut self, write: Write) -> Self {
+        self.writes.push(write);
+        self
+    }
+
+    pub(crate) fn soft(self, soft: Soft) -> Self {
+        self.write(Write::Soft(soft))
+    }
+
+    pub(crate) fn act(mut self, action: Action) -> Self {
+        self.actions.push(action);
+        self
+    }
+
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.writes.extend(other.writes);
+        self.actions.extend(other.actions);
+        self
+    }
+
+    fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.actions.is_empty()
+    }
+}
+
+impl State {
+    /// What `input` means: total and pure.
+    pub fn decide(&self, now: Now, input: &Input) -> Decision {
+        match input {
+            Input::Started { term, fresh } => self.started(now, term, *fresh),
+            Input::Submit { request, drafts } => self.submit(now, *request, drafts),
+            Input::Put {
+                request,
+                path,
+                draft,
+            } => self.put(now, *request, path, draft),
+            Input::Delete { request, key } => self.delete(now, *request, key),
+            Input::Patch {
+                request,
+                key,
+                scheduling,
+            } => self.patch(*request, key, *scheduling),
+            Input::Register {
+                request,
+                registration,
+            } => self.register(*request, registration),
+            Input::Connected { cluster, session } => self.cluster_connected(*cluster, *session),
+            Input::Closed { cluster, session } => self.cluster_closed(*cluster, *session),
+            Input::Held {
+                cluster,
+                held,
+                beat,
+            } => self.cluster_held(now, *cluster, held, beat),
+            Input::Reported {
+                cluster,
+                report,
+                held,
+            } => self.cluster_reported(now, *cluster, report, held),
+            Input::Aggregate { cluster, report } => self.cluster_aggregate(*cluster, report),
+            Input::Adopt {
+                cluster,
+                held,
+                desired,
+            } => self.adopt(*cluster, held, desired),
+            Input::Reconcile => self.reconcile(now),
+        }
+    }
+
+    /// The next thing to do, or nothing: what is due by time, dirty slots one by one, waiting classes that may fit,
+    /// and last what goes out, so that one turn sends each cluster one message.
+    fn reconcile(&self, now: Now) -> Decision {
+        self.due_check(now)
+            .or_else(|| {
+                self.dirty
+                    .first()
+                    .map(|slot| self.reconcile_slot(now, slot))
+            })
+            .or_else(|| self.wake_one(now))
+            .or_else(|| self.expired_job(now))
+            .or_else(|| self.next_revision())
+            .or_else(|| self.next_adoption(now))
+            .or_else(|| self.next_assign(now))
+            .unwrap_or_default()
+    }
+}
+
+/// Decides a batch one after another on the working state, then reconciles until nothing is left to do.
+///
+/// The caller commits the durable writes of the answer and only then performs its actions; if the commit fails it
+/// rebuilds the state from its store.
+pub fn turn(state: &mut State, now: Now, inputs: impl IntoIterator<Item = Input>) -> Decision {
+    let mut total = Decision::default();
+    let mut take = |state: &mut State, decision: Decision| {
+        let idle = decision.is_empty();
+        state.apply(now, &decision.writes);
+        total.writes.extend(decision.writes);
+        total.actions.extend(decision.actions);
+        idle
+    };
+    let outage = state.own_outage(now);
+    take(state, outage);
+    for input in inputs {
+        let decision = state.decide(now, &input);
+        take(state, decision);
+    }
+    loop {
+        let decision = state.decide(now, &Input::Reconcile);
+        if take(state, decision) {
+            return total;
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! Writes become state. Nothing is decided here, and nothing can fail.
+
+use std::sync::Arc;
+
+use model::event::Event;
+use model::id::ClusterId;
+use model::job::{Job, Owner};
+use model::node::Liveness;
+use model::slot::Slot;
+use model::time::{Instant, Now};
+use sync::Held;
+
+use crate::state::{Cluster, ClusterRecord, Holding, SlotRecord, State, Waiting};
+use crate::{Report, Soft, Write, assignment_entry};
+
+impl State {
+    /// Takes writes in; cannot fail.
+    pub fn apply(&mut self, now: Now, writes: &[Write]) {
+        for write in writes {
+            match write {
+                Write::Term(term) => self.term = term.clone(),
+                Write::Job(job) => self.take_job(now, job),
+                Write::ForgetJob(id) => {
+                    self.book.forget(*id);
+                    self.heads.remove(id);
+                    self.events.remove(id);
+                    self.deleted.retain(|(_, job)| job != id);
+                }
+                Write::Slot { slot, record } => self.take_slot(slot, record.as_ref()),
+                Write::Cluster { cluster, record } => self.take_cluster(now, *cluster, record),
+                Write::Revision { cluster, revision } => self.take_revision(*cluster, *revision),
+                Write::Event(event) => self.take_event(event),
+                Write::ForgetEvent(job, id) => {
+                    if let Some(events) = self.events.get_mut(job) {
+                        events.retain(|event| event.id != *id);
+                    }
+                }
+                Write::Soft(soft) => self.take_soft(now, soft),
+            }
+        }
+    }
+
+    /// The durable part, as the writes that rebuild it.
+    pub fn snapshot(&self) -> Vec<Write> {
+        let mut writes = vec![Write::Term(self.term.clone())];
+        let clusters = self.clusters.iter();
+        writes.extend(clusters.map(|(id, cluster)| Write::Cluster {
+            cluster: *id,
+            record: Box::new(cluster.record.clone()),
+        }));
+        writes.extend(self.book.iter().cloned().map(Write::Job));
+        writes.extend(self.slots.iter().map(|(slot, record)| Write::Slot {
+            slot: slot.clone(),
+            record: Some(record.clone()),
+        }));
+        let clusters = self.clusters.iter();
+        writes.extend(clusters.map(|(id, cluster)| Write::Revision {
+            cluster: *id,
+            revision: cluster.stored_revision,
+        }));
+        writes.extend(self.events.values().flatten().cloned().map(Write::Event));
+        writes
+    }
+
+    fn take_job(&mut self, now: Now, job: &Job) {
+        self.heads.insert(job.id, Arc::new(job.head(Owner::Root)));
+        let known: Vec<Slot> = self
+            .slots_of(job.id)
+            .map(|(slot, _)| slot.clone())
+            .collect();
+        self.dirty.extend(known);
+        self.dirty.extend(job.slots());
+        let waiting: Vec<Slot> = self
+            .waiting
+            .keys()
+            .filter(|slot| slot.job == job.id && !job.wants(slot))
+            .cloned()
+            .collect();
+        self.dirty.extend(waiting);
+        if job.is_deleted() {
+            self.deleted
+                .insert((now.steady.plus(self.config.retention), job.id));
+        }
+        self.book.apply(job.clone());
+    }
+
+    fn take_event(&mut self, event: &Event) {
+        self.events_issued += 1;
+        let events = self.events.entry(event.job).or_default();
+        events.push_back(event.clone());
+        if events.len() > Self::EVENTS {
+            events.pop_front();
+        }
+    }
+
+    fn take_cluster(&mut self, now: Now, id: ClusterId, record: &ClusterRecord) {
+        self.names.retain(|_, holder| *holder != id);
+        self.names.insert(record.name.clone(), id);
+        let spared = now.steady.plus(self.config.grace());
+        let fresh = !self.clusters.contains_key(&id);
+        let cluster = self
+            .clusters
+            .entry(id)
+            .or_insert_with(|| Cluster::new(record.clone()));
+        cluster.record = record.clone();
+        if fresh {
+            cluster.proof = now.steady;
+            cluster.spared_until = spared;
+        }
+        self.set_changed(id);
+        self.schedule_check(id, now.steady);
+        self.room_freed();
+    }
+
+    fn take_revision(&mut self, id: ClusterId, revision: u64) {
+        self.revised.remove(&id);
+        let Some(cluster) = self.clusters.get_mut(&id) else {
+            return;
+        };
+        cluster.stored_revision = revision;
+        if !self.started {
+            cluster.desired.restore(revision);
+            for ((holder, _), at) in &mut self.left_at {
+                if *holder == id {
+                    *at = revision;
+                }
+            }
+        }
+    }
+
+    fn take_slot(&mut self, slot: &Slot, record: Option<&SlotRecord>) {
+        let old = match record {
+            Some(record) => self.slots.insert(slot.clone(), record.clone()),
+            None => self.slots.remove(slot),
+        };
+        for holding in old.iter().flat_map(|record| &record.holdings) {
+            self.count(holding, false);
+            if !record.is_some_and(|record| {
+                record
+                    .holdings
+                    .iter()
+                    .any(|kept| kept.cluster == holding.cluster)
+            }) {
+                self.take_back(holding);
+                self.left_at.remove(&(holding.cluster, slot.clone()));
+                if let Some(cluster) = self.clusters.get_mut(&holding.cluster) {
+                    cluster.slots.remove(slot);
+                }
+            }
+        }
+        for holding in record.into_iter().flat_map(|record| &record.holdings) {
+            self.count(holding, true);
+            if let Some(cluster) = self.clusters.get_mut(&holding.cluster) {
+                cluster.slots.insert(slot.clone());
+            }
+            if holding.leaving {
+                self.take_back(holding);
+            } else {
+                self.give(holding);
+            }
+        }
+        if record.is_none() {
+            self.refusals.remove(slot);
+        }
+        self.dirty.insert(slot.clone());
+    }
+
+    fn give(&mut self, holding: &Holding) {
+        self.left_at
+            .remove(&(holding.cluster, holding.desired.slot.clone()));
+        let Some(cluster) = self.clusters.get_mut(&holding.cluster) else {
+            return;
+        };
+        let before = cluster.desired.revision();
+        let fresh = !cluster.desired.set().contains_key(&holding.desired.slot);
+        cluster
+            .desired
+            .put(assignment_entry(holding.desired.clone()));
+        let revision = cluster.desired.revision();
+        if fresh && self.started && revision != before {
+            cluster
+                .pending
+                .insert(revision, holding.desired.service.workload.resources);
+        }
+        self.set_changed(holding.cluster);
+    }
+
+    fn take_back(&mut self, holding: &Holding) {
+        let Some(cluster) = self.clusters.get_mut(&holding.cluster) else {
+            return;
+        };
+        cluster.desired.remove(&holding.desired.slot);
+        let revision = cluster.desired.revision();
+        self.left_at
+            .entry((holding.cluster, holding.desired.slot.clone()))
+            .or_insert(revision);
+        self.set_changed(holding.cluster);
+    }
+
+    fn count(&mut self, holding: &Holding, more: bool) {
+        let Some(cluster) = self.clusters.get_mut(&holding.cluster) else {
+            return;
+        };
+        let service = (
+            holding.desired.slot.job,
+            holding.desired.slot.service.clone(),
+        );
+        let count = cluster.services.entry(service.clone()).or_default();
+        *count = if more {
+            *count + 1
+        } else {
+            count.saturating_sub(1)
+        };
+        if *count == 0 {
+            cluster.services.remove(&service);
+        }
+    }
+
+    /// Something may fit now that did not.
+    fn room_freed(&mut self) {
+        self.awake.extend(self.classes.keys().cloned());
+    }
+
+    fn set_changed(&mut self, id: ClusterId) {
+        let Some(cluster) = self.clusters.get(&id) else {
+            return;
+        };
+        if self.started && cluster.desired.revision() != cluster.stored_revision {
+            self.revised.insert(id);
+        }
+        if cluster.desired.is_synced(self.incarnation) {
+            self.unsynced.remove(&id);
+        } else {
+            self.unsynced.insert(id);
+        }
+    }
+
+    /// A cluster is looked at again at `at`, or earlier if that was planned.
+    fn schedule_check(&mut self, id: ClusterId, at: Instant) {
+        let Some(cluster) = self.clusters.get_mut(&id) else {
+            return;
+        };
+        if let Some(planned) = cluster.check_at.filter(|planned| *planned > at) {
+            self.checks.remove(&(planned, id));
+            cluster.check_at = None;
+        }
+        if cluster.check_at.is_none() {
+            cluster.check_at = Some(at);
+            self.checks.insert((at, id));
+        }
+    }
+
+    fn touch_slots_of(&mut self, id: ClusterId) {
+        if let Some(cluster) = self.clusters.get(&id) {
+            self.dirty.extend(cluster.slots.iter().cloned());
+        }
+    }
+
+    fn take_soft(&mut self, now: Now, soft: &Soft) {
+        match soft {
+            Soft::Started => {
+                self.started = true;
+                self.last_turn = Some(now.steady);
+                self.spare_all(now);
+                let clusters: Vec<ClusterId> = self.clusters.keys().copied().collect();
+                for id in clusters {
+                    self.set_changed(id);
+                }
+            }
+            Soft::Hold(until) => {
+                self.hold = *until;
+                self.room_freed();
+            }
+            Soft::Outage => self.spare_all(now),
+            Soft::Turn => self.last_turn = Some(now.steady),
+            Soft::Session { cluster, session } => self.take_session(now, *cluster, *session),
+            Soft::Proof(cluster) => self.take_proof(now, *cluster),
+            Soft::Liveness { cluster, liveness } => self.take_liveness(now, *cluster, *liveness),
+            Soft::Check { cluster, at } => self.take_check(*cluster, *at),
+            Soft::Emptied(cluster) => {
+                if let Some(cluster) = self.clusters.get_mut(cluster) {
+                    cluster.observed.reset();
+                    cluster.observed_at = 0;
+                    cluster.desired.disconnected();
+                    cluster.capacity = (0, 0);
+                }
+            }
+            Soft::Held {
+                cluster,
+                held,
+                current,
+            } => self.take_held(*cluster, *held, *current),
+            Soft::Reported(cluster, report) => {
+                if let Some(cluster) = self.clusters.get_mut(cluster) {
+                    let touched = report
+                        .states
+                        .iter()
+                        .map(|entry| entry.key.clone())
+                        .chain(report.gone.iter().cloned());
+                    self.dirty
+                        .extend(touched.filter(|slot| cluster.slots.contains(slot)));
+                    if report.whole {
+                        self.dirty.extend(cluster.slots.iter().cloned());
+                    }
+                    cluster.observed.apply(report);
+                }
+            }
+            Soft::Aggregate(cluster, report) => self.take_aggregate(*cluster, report),
+            Soft::Asked(cluster) => {
+                if let Some(cluster) = self.clusters.get_mut(cluster) {
+                    cluster.asked_at = Some(now.steady);
+                }
+            }
+            Soft::Adopted(cluster, digest) => {
+                if let Some(cluster) = self.clusters.get_mut(cluster) {
+                    cluster.desired.adopt(*digest);
+                }
+                self.set_changed(*cluster);
+            }
+            Soft::Sent(cluster, changes) => {
+                if let Some(cluster) = self.clusters.get_mut(cluster) {
+                    cluster.desired.sent(changes, now.steady.0);
+                }
+            }
+            Soft::Refused {
+                slot,
+                cluster,
+                capacity,
+            } => {
+                self.refusals
+                    .entry(slot.clone())
+                    .or_default()
+                    .insert(*cluster, *capacity);
+            }
+            Soft::Waiting { slot, waiting } => self.take_waiting(slot, waiting.as_ref()),
+            Soft::Clean(slot) => {
+                self.dirty.remove(slot);
+            }
+            Soft::Asleep(class) => {
+                self.awake.remove(class);
+            }
+            Soft::Wake(slot) => {
+                self.dirty.insert(slot.clone());
+            }
+        }
+    }
+
+    fn spare_all(&mut self, now: Now) {
+        let until = now.steady.plus(self.config.grace());
+        let clusters: Vec<ClusterId> = self.clusters.keys().copied().collect();
+        for id in clusters {
+            if let Some(cluster) = self.clusters.get_mut(&id) {
+                cluster.spared_until = until;
+                cluster.proof = now.steady;
+            }
+            self.schedule_check(id, now.steady);
+        }
+    }
+
+    fn take_session(&mut self, now: Now, id: ClusterId, session: Option<u64>) {
+        let Some(cluster) = self.clusters.get_mut(&id) else {
+            return;
+        };
+        cluster.desired.disconnected();
+        cluster.session = session;
+        cluster.proof = now.steady;
+        self.set_changed(id);
+        self.schedule_check(id, now.steady);
+    }
+
+    fn take_proof(&mut self, now: Now, id: ClusterId) {
+        let Some(cluster) = self.clusters.get_mut(&id) else {
+            return;
+        };
+        cluster.proof = now.steady;
+        cluster.last_seen = Some(now.wall);
+        if matches!(cluster.liveness, Liveness::Suspect | Liveness::Lost) {
+            self.take_liveness(now, id, Liveness::Reconnecting);
+        }
+    }
+
+    fn take_liveness(&mut self, now: Now, id: ClusterId, liveness: Liveness) {
+        let Some(cluster) = self.clusters.get_mut(&id) else {
+            return;
+        };
+        if cluster.liveness == liveness {
+            return;
+        }
+        cluster.liveness = liveness;
+        if liveness == Liveness::Alive {
+            self.room_freed();
+        }
+        self.touch_slots_of(id);
+        self.schedule_check(id, now.steady);
+    }
+
+    fn take_check(&mut self, id: ClusterId, at: Instant) {
+        if let Some(cluster) = self.clusters.get_mut(&id) {
+            if let Some(planned) = cluster.check_at.take() {
+                self.checks.remove(&(planned, id));
+            }
+            cluster.check_at = Some(at);
+            self.checks.insert((at, id));
+        }
+    }
+
+    fn take_held(&mut self, id: ClusterId, held: Held, current: bool) {
+        let (incarnation, timing) = (self.incarnation, self.config.timing);
+        self.fenced |= held.supersedes(incarnation, &self.term);
+        let Some(cluster) = self.clusters.get_mut(&id) else {
+            return;
+        };
+        cluster.desired.acknowledge(held, incarnation, &timing);
+        if current && cluster.observed.is_whole() {
+            cluster.observed_at = if held.incarnation == Some(incarnation) {
+                held.revision
+            } else {
+                0
+            };
+        }
+        let left = self
+            .left_at
+            .keys()
+            .filter(|(holder, _)| *holder == id)
+            .map(|(_, slot)| slot.clone());
+        self.dirty.extend(left);
+        self.set_changed(id);
+    }
+
+    fn take_aggregate(&mut self, id: ClusterId, report: &Report) {
+        let incarnation = self.incarnation;
+        let Some(cluster) = self.clusters.get_mut(&id) else {
+            return;
+        };
+        let capacity = (report.boot, report.aggregate.capacity_revision);
+        let grew = capacity > cluster.capacity;
+        cluster.aggregate = report.aggregate.clone();
+        cluster.scheduler.clone_from(&report.scheduler);
+        cluster.capacity = capacity;
+        if report.incarnation == Some(incarnation) {
+            cluster
+                .pending
+                .retain(|revision, _| *revision > report.revision);
+        }
+        if grew {
+            self.room_freed();
+        }
+    }
+
+    fn take_waiting(&mut self, slot: &Slot, waiting: Option<&Waiting>) {
+        if let Some(old) = self.waiting.remove(slot)
+            && let Some(slots) = self.classes.get_mut(&old.class)
+        {
+            slots.remove(slot);
+            if slots.is_empty() {
+                self.classes.remove(&old.class);
+                self.awake.remove(&old.class);
+            }
+        }
+        if let Some(waiting) = waiting {
+            self.classes
+                .entry(waiting.class.clone())
+                .or_default()
+                .insert(slot.clone());
+            self.waiting.insert(slot.clone(), waiting.clone());
+        }
+    }
+
+    /// When the next [`crate::Input::Reconcile`] is due, if nothing else happens.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let check = self.checks.first().map(|(at, _)| *at);
+        let resend = self
+            .unsynced
+            .iter()
+            .filter_map(|id| {
+                self.clusters
+                    .get(id)?
+                    .desired
+                    .resend_at(&self.config.timing)
+                    .map(Instant)
+            })
+            .min();
+        let expiry = self.deleted.first().map(|(at, _)| *at);
+        // Often enough that an outage of our own is told from a quiet hour.
+        let turn = self
+            .last_turn
+            .map(|last| last.plus(self.config.silence / 2));
+        [check, resend, expiry, self.hold, turn]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}

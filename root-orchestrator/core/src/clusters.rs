@@ -1,0 +1,393 @@
+//! Clusters: registration, liveness, acknowledgements, reports, and what is sent to them.
+
+use model::event::Tier;
+use model::id::ClusterId;
+use model::instance::InstanceState;
+use model::node::{Liveness, Scheduling};
+use model::time::{Instant, Now};
+use sync::{Held, Reading, Term, UpReport};
+
+use crate::state::{Cluster, ClusterRecord, State};
+use crate::{
+    Action, Answer, Beat, Decision, Registration, Report, RequestId, SlotEntry, Soft, Write,
+};
+
+impl State {
+    pub(crate) fn started(&self, now: Now, term: &Term, fresh: bool) -> Decision {
+        // A restored store may lack assignments that were made: nothing is assigned before its clusters could be heard.
+        let hold =
+            (fresh && !self.clusters.is_empty()).then(|| now.steady.plus(self.config.grace()));
+        Decision::default()
+            .write(Write::Term(term.clone()))
+            .soft(Soft::Started)
+            .soft(Soft::Hold(hold))
+    }
+
+    /// A gap between two turns that is longer than an uplink's silence is our own outage: one grace for all.
+    pub(crate) fn own_outage(&self, now: Now) -> Decision {
+        let decision = Decision::default().soft(Soft::Turn);
+        let outage = self
+            .last_turn
+            .is_some_and(|last| now.steady.since(last) > self.config.silence);
+        if outage {
+            decision.soft(Soft::Outage)
+        } else {
+            decision
+        }
+    }
+
+    /// A cluster keeps the id on its disk; the name of one that is not there, with an emptied disk, brings its id back.
+    pub(crate) fn register(&self, request: RequestId, registration: &Registration) -> Decision {
+        let name = &registration.name;
+        let holder = self.names.get(name).copied();
+        let is_there = |id: ClusterId| {
+            self.clusters
+                .get(&id)
+                .is_some_and(|cluster| cluster.session.is_some())
+        };
+        let cluster = match (registration.saved, holder) {
+            (Some(saved), Some(other)) if saved != other && is_there(other) => {
+                return Decision::default().act(Action::Answer(
+                    request,
+                    Answer::ClusterNameInUse(name.clone()),
+                ));
+            }
+            (Some(saved), _) => saved,
+            (None, Some(other)) if is_there(other) => {
+                return Decision::default().act(Action::Answer(
+                    request,
+                    Answer::ClusterNameInUse(name.clone()),
+                ));
+            }
+            (None, Some(other)) => other,
+            (None, None) => registration.fresh,
+        };
+        let known = self.clusters.get(&cluster).map(|cluster| &cluster.record);
+        let record = ClusterRecord {
+            name: name.clone(),
+            location: registration.location.clone(),
+            scheduling: known.map(|known| known.scheduling).unwrap_or_default(),
+        };
+        let mut decision = Decision::default();
+        if known != Some(&record) {
+            decision = decision.write(Write::Cluster {
+                cluster,
+                record: Box::new(record),
+            });
+        }
+        if registration.saved.is_none() && known.is_some() {
+            decision = decision.soft(Soft::Emptied(cluster));
+        }
+        decision.act(Action::Answer(request, Answer::Registered(cluster)))
+    }
+
+    pub(crate) fn patch(&self, request: RequestId, key: &str, scheduling: Scheduling) -> Decision {
+        let Some((id, cluster)) = self
+            .find_cluster(key)
+            .and_then(|id| Some((id, self.clusters.get(&id)?)))
+        else {
+            return Decision::default().act(Action::Answer(
+                request,
+                Answer::NoSuchCluster(key.to_owned()),
+            ));
+        };
+        let record = ClusterRecord {
+            scheduling,
+            ..cluster.record.clone()
+        };
+        Decision::default()
+            .write(Write::Cluster {
+                cluster: id,
+                record: Box::new(record),
+            })
+            .act(Action::Answer(request, Answer::Patched(id)))
+    }
+
+    pub(crate) fn cluster_connected(&self, cluster: ClusterId, session: u64) -> Decision {
+        if !self.clusters.contains_key(&cluster) {
+            return Decision::default();
+        }
+        Decision::default()
+            .soft(Soft::Session {
+                cluster,
+                session: Some(session),
+            })
+            .soft(Soft::Proof(cluster))
+    }
+
+    pub(crate) fn cluster_closed(&self, cluster: ClusterId, session: u64) -> Decision {
+        match self.clusters.get(&cluster) {
+            Some(known) if known.session == Some(session) => Decision::default()
+                .soft(Soft::Session {
+                    cluster,
+                    session: None,
+                })
+                .soft(Soft::Liveness {
+                    cluster,
+                    liveness: Liveness::Suspect,
+                }),
+            Some(_) | None => Decision::default(),
+        }
+    }
+
+    pub(crate) fn cluster_held(
+        &self,
+        now: Now,
+        id: ClusterId,
+        held: &Held,
+        beat: &Beat,
+    ) -> Decision {
+        let Some(cluster) = self.clusters.get(&id) else {
+            return Decision::default();
+        };
+        let misses = cluster
+            .observed
+            .misses(beat.boot, beat.sequence, beat.observed_digest);
+        let current = !misses && beat.settled;
+        let decision = Decision::default().soft(Soft::Proof(id)).soft(Soft::Held {
+            cluster: id,
+            held: *held,
+            current,
+        });
+        if misses {
+            decision.and(self.ask(now, id, cluster))
+        } else {
+            decision
+        }
+    }
+
+    /// A whole report where one was lost; not too often.
+    fn ask(&self, now: Now, id: ClusterId, cluster: &Cluster) -> Decision {
+        if self.asked_lately(now, cluster) {
+            return Decision::default();
+        }
+        Decision::default()
+            .soft(Soft::Asked(id))
+            .act(Action::AskWhole(id))
+    }
+
+    fn asked_lately(&self, now: Now, cluster: &Cluster) -> bool {
+        cluster
+            .asked_at
+            .is_some_and(|at| now.steady.since(at) < self.config.ask_again)
+    }
+
+    /// The next cluster that holds another store's set, which has to be taken over.
+    pub(crate) fn next_adoption(&self, now: Now) -> Option<Decision> {
+        if self.fenced {
+            return None;
+        }
+        let wants = |cluster: &Cluster| {
+            cluster.desired.wants_former(self.incarnation) && !self.asked_lately(now, cluster)
+        };
+        let id = self
+            .unsynced
+            .iter()
+            .find(|id| self.clusters.get(id).is_some_and(wants))?;
+        Some(
+            Decision::default()
+                .soft(Soft::Asked(*id))
+                .act(Action::AskAdopt(*id)),
+        )
+    }
+
+    pub(crate) fn cluster_reported(
+        &self,
+        now: Now,
+        id: ClusterId,
+        report: &UpReport<SlotEntry>,
+        held: &Held,
+    ) -> Decision {
+        let Some(cluster) = self.clusters.get(&id) else {
+            return Decision::default();
+        };
+        let reading = cluster.observed.read(report);
+        let mut decision = Decision::default().soft(Soft::Proof(id));
+        if reading == Reading::Stale {
+            return decision;
+        }
+        let fresh = reading == Reading::Fresh;
+        for entry in &report.states {
+            decision = self.slot_events(now, id, cluster, entry, decision);
+        }
+        decision = decision
+            .soft(Soft::Reported(id, report.clone()))
+            .soft(Soft::Held {
+                cluster: id,
+                held: *held,
+                current: fresh,
+            });
+        if fresh && cluster.liveness != Liveness::Alive {
+            decision = decision.soft(Soft::Liveness {
+                cluster: id,
+                liveness: Liveness::Alive,
+            });
+        }
+        if fresh {
+            decision
+        } else {
+            decision.and(self.ask(now, id, cluster))
+        }
+    }
+
+    /// What became different for each copy since the cluster's last report.
+    fn slot_events(
+        &self,
+        now: Now,
+        id: ClusterId,
+        cluster: &Cluster,
+        entry: &SlotEntry,
+        mut decision: Decision,
+    ) -> Decision {
+        let slot = &entry.key;
+        let Some(holding) = self
+            .slots
+            .get(slot)
+            .and_then(|record| record.holdings.iter().find(|holding| holding.cluster == id))
+        else {
+            return decision;
+        };
+        let before = cluster.observed.states().get(slot);
+        for copy in &entry.value.copies {
+            let known = before.and_then(|known| {
+                known
+                    .value
+                    .copies
+                    .iter()
+                    .find(|old| old.instance == copy.instance)
+            });
+            let from = known.map_or("SCHEDULED_CLUSTER", |known| known.state.as_str());
+            let to = copy.state.as_str();
+            if from == to || (known.is_none() && !cluster.observed.is_whole()) {
+                continue;
+            }
+            let mut desired = holding.desired.clone();
+            desired.instance = copy.instance;
+            desired.generation = copy.generation;
+            let offset = decision
+                .writes
+                .iter()
+                .filter(|write| matches!(write, Write::Event(_)))
+                .count() as u64;
+            let message = match &copy.state {
+                InstanceState::Failed(report) => {
+                    crate::view::reason_of(report).map(|reason| reason.message)
+                }
+                InstanceState::Requested
+                | InstanceState::ScheduledCluster
+                | InstanceState::ScheduledNode
+                | InstanceState::Running(_)
+                | InstanceState::NotDeployed { .. }
+                | InstanceState::Unknown { .. }
+                | InstanceState::Terminated { .. } => None,
+            };
+            let place = format!(
+                "{to} on worker {} of cluster {}",
+                copy.node_name, cluster.record.name
+            );
+            let cause = "observed";
+            decision = decision.and(self.event(
+                now,
+                offset,
+                &desired,
+                Tier::Cluster,
+                (from, to),
+                cause,
+                message.unwrap_or(place),
+            ));
+        }
+        decision
+    }
+
+    pub(crate) fn cluster_aggregate(&self, id: ClusterId, report: &Report) -> Decision {
+        if !self.clusters.contains_key(&id) {
+            return Decision::default();
+        }
+        Decision::default()
+            .soft(Soft::Proof(id))
+            .soft(Soft::Aggregate(id, Box::new(report.clone())))
+    }
+
+    /// When silence makes a cluster suspect: two and a half report intervals.
+    fn suspect_at(&self, cluster: &Cluster) -> Instant {
+        cluster
+            .proof
+            .plus(self.config.report_interval.mul_f64(2.5))
+            .max(cluster.spared_until)
+    }
+
+    /// The next cluster whose time is up.
+    pub(crate) fn due_check(&self, now: Now) -> Option<Decision> {
+        if self.hold.is_some_and(|until| until <= now.steady) {
+            return Some(Decision::default().soft(Soft::Hold(None)));
+        }
+        let (_, id) = self.checks.first().filter(|(at, _)| *at <= now.steady)?;
+        let cluster = self.clusters.get(id)?;
+        let lost_at = cluster
+            .proof
+            .plus(self.config.lost_after)
+            .max(cluster.spared_until);
+        let unheard = match cluster.liveness {
+            Liveness::Suspect | Liveness::Lost => true,
+            Liveness::Reconnecting => cluster.session.is_none(),
+            Liveness::Alive => false,
+        };
+        let suspect_at = self.suspect_at(cluster);
+        let liveness = match cluster.liveness {
+            Liveness::Alive | Liveness::Reconnecting if !unheard && suspect_at <= now.steady => {
+                Liveness::Suspect
+            }
+            Liveness::Suspect | Liveness::Reconnecting if unheard && lost_at <= now.steady => {
+                Liveness::Lost
+            }
+            same @ (Liveness::Alive
+            | Liveness::Suspect
+            | Liveness::Lost
+            | Liveness::Reconnecting) => same,
+        };
+        if liveness != cluster.liveness {
+            return Some(Decision::default().soft(Soft::Liveness {
+                cluster: *id,
+                liveness,
+            }));
+        }
+        let later = now.steady.plus(self.config.lost_after);
+        let at = match (unheard, cluster.liveness) {
+            (true, Liveness::Lost) => later,
+            (true, _) => lost_at,
+            (false, _) => suspect_at,
+        };
+        Some(Decision::default().soft(Soft::Check {
+            cluster: *id,
+            at: at.max(Instant(now.steady.0 + 1)),
+        }))
+    }
+
+    /// The next cluster whose revision the store does not have yet.
+    pub(crate) fn next_revision(&self) -> Option<Decision> {
+        let cluster = *self.revised.first()?;
+        let revision = self.clusters.get(&cluster)?.desired.revision();
+        Some(Decision::default().write(Write::Revision { cluster, revision }))
+    }
+
+    /// The next cluster to which something is due.
+    pub(crate) fn next_assign(&self, now: Now) -> Option<Decision> {
+        if self.fenced {
+            return None;
+        }
+        self.unsynced.iter().find_map(|id| {
+            let cluster = self.clusters.get(id)?;
+            let changes = cluster.desired.due(
+                now.steady.0,
+                self.incarnation,
+                &self.term,
+                &self.config.timing,
+            )?;
+            Some(
+                Decision::default()
+                    .soft(Soft::Sent(*id, changes.clone()))
+                    .act(Action::Assign(*id, changes)),
+            )
+        })
+    }
+}

@@ -1,0 +1,529 @@
+//! Assignment: what should fill a slot against the clusters that have it. First placement, the next cluster after a
+//! refusal, and re-placement are one path.
+
+use model::desired::{Desired, SlotReport};
+use model::event::{Event, Tier};
+use model::id::{ClusterId, EventId, InstanceId};
+use model::instance::InstanceState;
+use model::job::{OnPartition, ServiceSpec};
+use model::node::Liveness;
+use model::reason::{Reason, ReasonCode, Rejections};
+use model::slot::{Generation, Role, Slot};
+use model::time::Now;
+use schedulers::{Candidate, ClusterCandidate, Request, Scheduler};
+
+use crate::state::{Cluster, Holding, SlotRecord, State, Waiting};
+use crate::{Decision, Soft, Write};
+
+impl State {
+    /// One slot: confirmed ends are forgotten, what must go is taken back, an offer is taken where another cluster
+    /// can do better, and where nobody holds the slot somebody gets it.
+    pub(crate) fn reconcile_slot(&self, now: Now, slot: &Slot) -> Decision {
+        let mut decision = Decision::default().soft(Soft::Clean(slot.clone()));
+        let known = self.slots.get(slot);
+        let wanted = self.wanted(slot);
+        let mut record = known.cloned().unwrap_or_default();
+        record
+            .holdings
+            .retain(|holding| !(holding.leaving && self.is_gone(holding)));
+        for holding in &mut record.holdings {
+            holding.leaving = holding.leaving || wanted.is_none();
+        }
+        let mut waiting = None;
+        if let Some(wanted) = &wanted {
+            decision = self.follow_document(now, &mut record, wanted, decision);
+            self.keep_one(&mut record);
+            (waiting, decision) = self.fill(now, slot, wanted, &mut record, decision);
+        }
+        if self.waiting.get(slot) != waiting.as_ref() {
+            decision = decision.soft(Soft::Waiting {
+                slot: slot.clone(),
+                waiting,
+            });
+        }
+        let over = wanted.is_none() && record.holdings.is_empty();
+        let changed =
+            known.map_or_else(|| record != SlotRecord::default(), |known| *known != record);
+        if over && known.is_some() {
+            decision.write(Write::Slot {
+                slot: slot.clone(),
+                record: None,
+            })
+        } else if changed && !over {
+            decision.write(Write::Slot {
+                slot: slot.clone(),
+                record: Some(record),
+            })
+        } else {
+            decision
+        }
+    }
+
+    /// A changed workload or rule is a new assignment: to the same cluster if the rules still allow it.
+    fn follow_document(
+        &self,
+        now: Now,
+        record: &mut SlotRecord,
+        wanted: &Desired,
+        decision: Decision,
+    ) -> Decision {
+        let generation = wanted.generation.assignment;
+        if record.service_generation == generation {
+            return decision;
+        }
+        let stays = |id: ClusterId| {
+            self.clusters
+                .get(&id)
+                .is_some_and(|cluster| may_stay(id, cluster, &wanted.service))
+        };
+        for holding in record
+            .holdings
+            .iter_mut()
+            .filter(|holding| !holding.leaving)
+        {
+            if stays(holding.cluster) {
+                let same = holding.desired.service.workload.hash == wanted.service.workload.hash;
+                record.assignment += 1;
+                let fresh = self.fresh_instance(now, &wanted.slot, record.assignment);
+                holding.desired = Desired {
+                    instance: if same {
+                        holding.desired.instance
+                    } else {
+                        fresh
+                    },
+                    generation: Generation {
+                        assignment: record.assignment,
+                        placement: 0,
+                    },
+                    ..wanted.clone()
+                };
+            } else {
+                holding.leaving = true;
+            }
+        }
+        record.service_generation = generation;
+        decision
+    }
+
+    /// When a cluster has come back beside the replacement of its work: the one that runs, and of two the older.
+    /// Nothing is decided before both are heard.
+    fn keep_one(&self, record: &mut SlotRecord) {
+        let keepers: Vec<ClusterId> = record
+            .holdings
+            .iter()
+            .filter(|holding| !holding.leaving && !self.is_lost(holding.cluster))
+            .map(|holding| holding.cluster)
+            .collect();
+        let all_heard = keepers
+            .iter()
+            .all(|id| self.clusters.get(id).is_some_and(Cluster::is_heard));
+        if keepers.len() < 2 || !all_heard {
+            return;
+        }
+        let rank = |holding: &&Holding| (!self.runs(holding), holding.desired.generation);
+        let winner = record
+            .holdings
+            .iter()
+            .filter(|holding| keepers.contains(&holding.cluster) && !holding.leaving)
+            .min_by_key(rank);
+        let Some(winner) = winner.map(|holding| holding.cluster) else {
+            return;
+        };
+        record.assignment += 1;
+        for holding in record
+            .holdings
+            .iter_mut()
+            .filter(|holding| keepers.contains(&holding.cluster))
+        {
+            if holding.cluster == winner {
+                holding.desired.generation.assignment = record.assignment;
+            } else {
+                holding.leaving = true;
+            }
+        }
+    }
+
+    fn fill(
+        &self,
+        now: Now,
+        slot: &Slot,
+        wanted: &Desired,
+        record: &mut SlotRecord,
+        decision: Decision,
+    ) -> (Option<Waiting>, Decision) {
+        let holder = record
+            .holdings
+            .iter()
+            .position(|holding| !holding.leaving && !self.must_move(wanted, holding));
+        if let Some(index) = holder {
+            let Some(holding) = record.holdings.get_mut(index) else {
+                return (None, decision);
+            };
+            let Some(offer) = self.offer(holding) else {
+                return (None, decision);
+            };
+            let from = holding.cluster;
+            let capacity = (
+                self.clusters
+                    .get(&from)
+                    .map_or(0, |cluster| cluster.capacity.0),
+                offer.capacity_revision,
+            );
+            let refused = Soft::Refused {
+                slot: slot.clone(),
+                cluster: from,
+                capacity,
+            };
+            let decision =
+                if self.refusals.get(slot).and_then(|known| known.get(&from)) == Some(&capacity) {
+                    decision
+                } else {
+                    decision.soft(refused)
+                };
+            // The cluster keeps the slot, and tries again itself, unless another one can have it now.
+            let elsewhere = self.choose(slot, wanted, Some(from));
+            if elsewhere.is_ok() {
+                holding.leaving = true;
+                return (None, decision);
+            }
+            let waiting = Waiting {
+                reason: offer.reason.clone(),
+                rejections: offer.rejections.clone(),
+                class: class(&wanted.service),
+            };
+            return (Some(waiting), decision);
+        }
+        if !self.is_vacant(wanted, record) {
+            return (None, decision);
+        }
+        if let Some(until) = self.hold.filter(|until| *until > now.steady) {
+            let seconds = until.since(now.steady).as_secs();
+            let message = format!(
+                "this root's store is new: for {seconds} s more it waits for clusters that may already have this"
+            );
+            let reason = Reason::new(ReasonCode::NoCluster, message);
+            return (
+                Some(Waiting {
+                    reason,
+                    rejections: Rejections::default(),
+                    class: class(&wanted.service),
+                }),
+                decision,
+            );
+        }
+        match self.choose(slot, wanted, None) {
+            Ok(cluster) => (
+                None,
+                decision.and(self.assign(now, slot, wanted, record, cluster)),
+            ),
+            Err(rejections) => {
+                let reason = self.no_cluster(&rejections, &wanted.service);
+                (
+                    Some(Waiting {
+                        reason,
+                        rejections,
+                        class: class(&wanted.service),
+                    }),
+                    decision,
+                )
+            }
+        }
+    }
+
+    fn assign(
+        &self,
+        now: Now,
+        slot: &Slot,
+        wanted: &Desired,
+        record: &mut SlotRecord,
+        cluster: ClusterId,
+    ) -> Decision {
+        record.assignment += 1;
+        record.service_generation = wanted.generation.assignment;
+        let desired = Desired {
+            instance: self.fresh_instance(now, slot, record.assignment),
+            generation: Generation {
+                assignment: record.assignment,
+                placement: 0,
+            },
+            ..wanted.clone()
+        };
+        record.holdings.retain(|holding| holding.cluster != cluster);
+        record.holdings.push(Holding {
+            cluster,
+            desired: desired.clone(),
+            leaving: false,
+        });
+        let name = self
+            .clusters
+            .get(&cluster)
+            .map_or("", |cluster| cluster.record.name.as_str());
+        let message = format!("assigned to cluster {name}");
+        self.event(
+            now,
+            0,
+            &desired,
+            Tier::Root,
+            ("REQUESTED", "SCHEDULED_CLUSTER"),
+            "assigned",
+            message,
+        )
+    }
+
+    fn fresh_instance(&self, now: Now, slot: &Slot, assignment: u64) -> InstanceId {
+        InstanceId::derived(
+            now.wall,
+            sync::mark(&[&self.incarnation, &self.term.nonce, slot, &assignment]).0,
+        )
+    }
+
+    /// The cluster for a slot.
+    fn choose(
+        &self,
+        slot: &Slot,
+        wanted: &Desired,
+        except: Option<ClusterId>,
+    ) -> Result<ClusterId, Rejections> {
+        let candidates: Vec<ClusterCandidate<'_>> = self
+            .candidates(slot)
+            .filter(|candidate| Some(candidate.id) != except)
+            .collect();
+        let request = Request {
+            workload: &wanted.service.workload,
+            rules: &wanted.service.placement,
+        };
+        let chosen = self
+            .algorithm
+            .place(&request, &candidates)
+            .map_err(|unplaceable| unplaceable.rejections)?;
+        candidates
+            .get(chosen)
+            .map(|candidate| candidate.id)
+            .ok_or_else(Rejections::default)
+    }
+
+    fn candidates<'a>(&'a self, slot: &'a Slot) -> impl Iterator<Item = ClusterCandidate<'a>> {
+        let service = (slot.job, slot.service.clone());
+        let refusals = self.refusals.get(slot);
+        self.clusters
+            .iter()
+            .map(move |(id, cluster)| ClusterCandidate {
+                id: *id,
+                name: &cluster.record.name,
+                location: &cluster.record.location,
+                reachable: cluster.is_heard(),
+                scheduling: cluster.record.scheduling,
+                aggregate: &cluster.aggregate,
+                pending: cluster.pending(),
+                refused: refusals
+                    .and_then(|known| known.get(id))
+                    .is_some_and(|at| *at >= cluster.capacity),
+                replicas: cluster.services.get(&service).copied().unwrap_or(0),
+            })
+    }
+
+    fn report(&self, cluster: ClusterId, slot: &Slot) -> Option<&SlotReport> {
+        self.clusters
+            .get(&cluster)?
+            .observed
+            .states()
+            .get(slot)
+            .map(|entry| &entry.value)
+    }
+
+    /// The cluster's offer to give this very assignment back.
+    fn offer(&self, holding: &Holding) -> Option<&model::desired::Offer> {
+        let report = self.report(holding.cluster, &holding.desired.slot)?;
+        report
+            .offer
+            .as_ref()
+            .filter(|_| report.assignment == holding.desired.generation.assignment)
+    }
+
+    fn runs(&self, holding: &Holding) -> bool {
+        self.report(holding.cluster, &holding.desired.slot)
+            .is_some_and(|report| {
+                report.copies.iter().any(|copy| {
+                    matches!(copy.state, InstanceState::Running(_)) && copy.role == Role::Holder
+                })
+            })
+    }
+
+    /// What a cluster observes was true when it no longer had the slot in its set.
+    fn has_confirmed(&self, holding: &Holding) -> bool {
+        let Some(cluster) = self.clusters.get(&holding.cluster) else {
+            return true;
+        };
+        let left_at = self
+            .left_at
+            .get(&(holding.cluster, holding.desired.slot.clone()));
+        cluster.observed.is_whole()
+            && left_at.is_some_and(|at| cluster.observed_at >= *at && cluster.observed_at > 0)
+    }
+
+    /// Nothing is left of an assignment.
+    fn is_gone(&self, holding: &Holding) -> bool {
+        self.has_confirmed(holding)
+            && self
+                .report(holding.cluster, &holding.desired.slot)
+                .is_none()
+    }
+
+    /// The cluster cannot be reached for longer than its `lost_after`.
+    pub(crate) fn is_lost(&self, cluster: ClusterId) -> bool {
+        self.clusters
+            .get(&cluster)
+            .is_none_or(|cluster| cluster.liveness == Liveness::Lost)
+    }
+
+    /// On a lost cluster: what the policy moves, and what was never seen running.
+    fn must_move(&self, wanted: &Desired, holding: &Holding) -> bool {
+        if !self.is_lost(holding.cluster) {
+            return false;
+        }
+        let heard = self
+            .clusters
+            .get(&holding.cluster)
+            .is_some_and(|cluster| cluster.observed.is_whole());
+        let seen = self
+            .report(holding.cluster, &wanted.slot)
+            .is_some_and(|report| {
+                report
+                    .copies
+                    .iter()
+                    .any(|copy| copy.state.report().is_some())
+            });
+        wanted.job.on_partition == OnPartition::Move || (heard && !seen)
+    }
+
+    /// A slot is assigned again only when its former cluster has given it back, or cannot be reached.
+    fn is_vacant(&self, wanted: &Desired, record: &SlotRecord) -> bool {
+        record.holdings.iter().all(|holding| {
+            if self.is_lost(holding.cluster) {
+                return holding.leaving || self.must_move(wanted, holding);
+            }
+            let only_dangling = || {
+                self.report(holding.cluster, &wanted.slot)
+                    .is_none_or(|report| {
+                        report.copies.iter().all(|copy| copy.role == Role::Dangling)
+                    })
+            };
+            holding.leaving && self.has_confirmed(holding) && only_dangling()
+        })
+    }
+
+    /// The next waiting slot that may fit since something became free.
+    pub(crate) fn wake_one(&self, now: Now) -> Option<Decision> {
+        let class = self.awake.first()?;
+        let slot = self.classes.get(class).and_then(|slots| slots.first());
+        let Some((slot, wanted)) = slot.and_then(|slot| Some((slot, self.wanted(slot)?))) else {
+            return Some(Decision::default().soft(Soft::Asleep(class.clone())));
+        };
+        let holder = self
+            .slots
+            .get(slot)
+            .and_then(|record| record.holdings.iter().find(|holding| !holding.leaving))
+            .map(|holding| holding.cluster);
+        let request = Request {
+            workload: &wanted.service.workload,
+            rules: &wanted.service.placement,
+        };
+        let held = self.hold.is_some_and(|until| until > now.steady);
+        let fits = !held
+            && self.candidates(slot).any(|candidate| {
+                Some(candidate.id) != holder && candidate.reject(&request).is_none()
+            });
+        let soft = if fits {
+            Soft::Wake(slot.clone())
+        } else {
+            Soft::Asleep(class.clone())
+        };
+        Some(Decision::default().soft(soft))
+    }
+
+    /// An event of a job's history; `offset` counts those of the same decision before it.
+    #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
+    pub(crate) fn event(
+        &self,
+        now: Now,
+        offset: u64,
+        desired: &Desired,
+        tier: Tier,
+        (from, to): (&'static str, &'static str),
+        cause: &str,
+        message: String,
+    ) -> Decision {
+        let seed = (u128::from(self.term.number) << 48) | u128::from(self.events_issued + offset);
+        let mut decision = Decision::default();
+        let known = self.events.get(&desired.slot.job);
+        let full = known.is_some_and(|events| events.len() as u64 + offset >= Self::EVENTS as u64);
+        if let Some(oldest) = known
+            .filter(|_| full)
+            .and_then(|events| events.get(offset as usize))
+        {
+            decision = decision.write(Write::ForgetEvent(oldest.job, oldest.id));
+        }
+        decision.write(Write::Event(Event {
+            id: EventId::derived(now.wall, seed),
+            at: now.wall,
+            tier,
+            job: desired.slot.job,
+            instance: Some(desired.instance),
+            generation: desired.generation,
+            from,
+            to,
+            cause: cause.to_owned(),
+            message,
+        }))
+    }
+
+    /// The sentence for what no cluster can host.
+    fn no_cluster(&self, rejections: &Rejections, service: &ServiceSpec) -> Reason {
+        if self.clusters.is_empty() {
+            let message = "no cluster has joined yet; start a cluster-orchestrator with --root and this root's address";
+            return Reason::new(ReasonCode::NoCluster, message);
+        }
+        let rules = &service.placement;
+        if let Some(wish) = rules.cluster.as_ref().or(rules.location.as_ref())
+            && rejections.iter().all(|(code, ..)| {
+                matches!(code, ReasonCode::NotPinned | ReasonCode::LocationMismatch)
+            })
+        {
+            return Reason::new(
+                ReasonCode::NoSuchCluster,
+                format!("there is no cluster named {wish:?}, or at that place"),
+            );
+        }
+        let code = rejections.main().unwrap_or(ReasonCode::NoCluster);
+        Reason::new(
+            code,
+            format!(
+                "no cluster can host it now: {}",
+                rejections.sentence("cluster")
+            ),
+        )
+    }
+}
+
+/// Whether an assignment may stay at its cluster under changed rules: what never depends on room.
+fn may_stay(id: ClusterId, cluster: &Cluster, service: &ServiceSpec) -> bool {
+    let rules = &service.placement;
+    let name = &cluster.record.name;
+    rules
+        .cluster
+        .as_ref()
+        .is_none_or(|pin| *pin == *name.as_str() || *pin == id.to_string())
+        && rules.location.as_ref().is_none_or(|wish| {
+            name.as_str().to_lowercase() == wish.to_lowercase()
+                || cluster.record.location.matches(wish)
+        })
+}
+
+/// Slots of one class fit or do not fit together.
+fn class(service: &ServiceSpec) -> String {
+    let workload = &service.workload;
+    format!(
+        "{:?} {} {:?}",
+        workload.resources, workload.runtime, service.placement
+    )
+}

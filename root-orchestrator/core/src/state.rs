@@ -1,0 +1,282 @@
+//! What a root-orchestrator knows.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::aggregate::Aggregate;
+use model::book::JobBook;
+use model::desired::{Desired, JobHead};
+use model::event::Event;
+use model::id::{ClusterId, InstanceId, JobId};
+use model::location::Location;
+use model::name::Name;
+use model::node::{Liveness, Scheduling};
+use model::reason::{Reason, Rejections};
+use model::slot::{Generation, Slot};
+use model::time::{Instant, Wall};
+use model::units::Resources;
+use schedulers::Algorithm;
+use sync::{Incarnation, Observed, Parent, Term, Timing};
+
+use crate::{AssignmentEntry, SlotEntry};
+
+/// Settings of the decisions; the defaults are those of protocol, section 5.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// After this long without its uplink a cluster's movable work is placed elsewhere.
+    pub lost_after: Duration,
+    /// Longest silence of an uplink before it is closed (ping and timeout).
+    pub silence: Duration,
+    /// Between two aggregates of a cluster.
+    pub report_interval: Duration,
+    /// The longest reconnect back-off of a cluster.
+    pub reconnect_max: Duration,
+    /// Resends and parts.
+    pub timing: Timing,
+    /// How long a deleted job can be seen.
+    pub retention: Duration,
+    /// Between two questions to the same cluster.
+    pub ask_again: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            lost_after: Duration::from_mins(1),
+            silence: Duration::from_millis(7_500),
+            report_interval: Duration::from_secs(15),
+            reconnect_max: Duration::from_secs(5),
+            timing: Timing::default(),
+            retention: Duration::from_hours(24),
+            ask_again: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Config {
+    /// One grace: after our own outage nobody is lost before it has passed.
+    pub fn grace(&self) -> Duration {
+        self.reconnect_max
+            .saturating_mul(2)
+            .saturating_add(self.silence)
+    }
+}
+
+/// One assignment of a slot. Durable.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Holding {
+    /// To which cluster.
+    pub cluster: ClusterId,
+    /// What it was told.
+    pub desired: Desired,
+    /// It is taken back; it counts until the cluster has confirmed that.
+    pub leaving: bool,
+}
+
+/// A slot and its assignments. Durable.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SlotRecord {
+    /// The greatest assignment issued for the slot.
+    pub assignment: u64,
+    /// The generation of the job's service that the last assignment follows.
+    pub service_generation: u64,
+    /// The assignments; few.
+    pub holdings: Vec<Holding>,
+}
+
+/// A cluster. Durable.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterRecord {
+    /// Its name.
+    pub name: Name,
+    /// Where it is.
+    pub location: Location,
+    /// Whether it gets new work.
+    pub scheduling: Scheduling,
+}
+
+/// Why a slot waits. Soft.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waiting {
+    /// The sentence and the code.
+    pub reason: Reason,
+    /// Counted over the clusters.
+    pub rejections: Rejections,
+    /// Requirements; slots of one class fit or do not fit together.
+    pub class: String,
+}
+
+/// A cluster with all that is known of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Cluster {
+    pub(crate) record: ClusterRecord,
+    pub(crate) aggregate: Aggregate,
+    pub(crate) scheduler: String,
+    /// Its start and capacity revision of the last aggregate.
+    pub(crate) capacity: (u64, u64),
+    /// Assigned by revision, and not yet in the aggregate.
+    pub(crate) pending: BTreeMap<u64, Resources>,
+    pub(crate) desired: Parent<AssignmentEntry>,
+    /// The revision that the store has.
+    pub(crate) stored_revision: u64,
+    pub(crate) observed: Observed<SlotEntry>,
+    /// What is observed was true when the cluster held this revision.
+    pub(crate) observed_at: u64,
+    /// Slots by service, for spreading.
+    pub(crate) services: BTreeMap<(JobId, Name), u32>,
+    pub(crate) slots: BTreeSet<Slot>,
+    pub(crate) liveness: Liveness,
+    pub(crate) proof: Instant,
+    pub(crate) last_seen: Option<Wall>,
+    pub(crate) session: Option<u64>,
+    pub(crate) spared_until: Instant,
+    pub(crate) check_at: Option<Instant>,
+    pub(crate) asked_at: Option<Instant>,
+}
+
+impl Cluster {
+    pub(crate) fn new(record: ClusterRecord) -> Self {
+        Self {
+            record,
+            aggregate: Aggregate::default(),
+            scheduler: String::new(),
+            capacity: (0, 0),
+            pending: BTreeMap::new(),
+            desired: Parent::default(),
+            stored_revision: 0,
+            observed: Observed::default(),
+            observed_at: 0,
+            services: BTreeMap::new(),
+            slots: BTreeSet::new(),
+            liveness: Liveness::Reconnecting,
+            proof: Instant::default(),
+            last_seen: None,
+            session: None,
+            spared_until: Instant::default(),
+            check_at: None,
+            asked_at: None,
+        }
+    }
+
+    /// It is heard, and all that it has is known.
+    pub(crate) const fn is_heard(&self) -> bool {
+        matches!(self.liveness, Liveness::Alive) && self.observed.is_whole()
+    }
+
+    pub(crate) fn pending(&self) -> Resources {
+        self.pending
+            .values()
+            .fold(Resources::default(), |sum, one| sum.plus(*one))
+    }
+}
+
+/// Everything that a root-orchestrator knows.
+#[derive(Debug, Clone)]
+pub struct State {
+    pub(crate) config: Config,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) term: Term,
+    /// The store is loaded and this run has begun.
+    pub(crate) started: bool,
+    pub(crate) fenced: bool,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) default_tenant: Name,
+    pub(crate) book: JobBook,
+    pub(crate) heads: BTreeMap<JobId, Arc<JobHead>>,
+    pub(crate) slots: BTreeMap<Slot, SlotRecord>,
+    pub(crate) clusters: BTreeMap<ClusterId, Cluster>,
+    pub(crate) names: BTreeMap<Name, ClusterId>,
+    /// Which cluster had refused which slot at which capacity.
+    pub(crate) refusals: BTreeMap<Slot, BTreeMap<ClusterId, (u64, u64)>>,
+    /// The revision of its cluster's set from which on a slot is not in it.
+    pub(crate) left_at: BTreeMap<(ClusterId, Slot), u64>,
+    pub(crate) waiting: BTreeMap<Slot, Waiting>,
+    pub(crate) classes: BTreeMap<String, BTreeSet<Slot>>,
+    /// Classes that may fit since something became free.
+    pub(crate) awake: BTreeSet<String>,
+    pub(crate) dirty: BTreeSet<Slot>,
+    pub(crate) revised: BTreeSet<ClusterId>,
+    /// Clusters that do not hold their present set.
+    pub(crate) unsynced: BTreeSet<ClusterId>,
+    pub(crate) checks: BTreeSet<(Instant, ClusterId)>,
+    pub(crate) hold: Option<Instant>,
+    pub(crate) last_turn: Option<Instant>,
+    pub(crate) deleted: BTreeSet<(Instant, JobId)>,
+    pub(crate) events: BTreeMap<JobId, VecDeque<Event>>,
+    pub(crate) events_issued: u64,
+}
+
+impl State {
+    /// Events kept of one job.
+    pub const EVENTS: usize = 200;
+
+    /// A root with nothing in its store but its incarnation.
+    pub fn new(config: Config, incarnation: Incarnation) -> Self {
+        Self {
+            config,
+            incarnation,
+            term: Term::default(),
+            started: false,
+            fenced: false,
+            algorithm: Algorithm::default(),
+            default_tenant: model::name::default_tenant(),
+            book: JobBook::default(),
+            heads: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            clusters: BTreeMap::new(),
+            names: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            left_at: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            classes: BTreeMap::new(),
+            awake: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            revised: BTreeSet::new(),
+            unsynced: BTreeSet::new(),
+            checks: BTreeSet::new(),
+            hold: None,
+            last_turn: None,
+            deleted: BTreeSet::new(),
+            events: BTreeMap::new(),
+            events_issued: 0,
+        }
+    }
+
+    /// What should fill a slot: without generation and instance, which an assignment gives it.
+    pub(crate) fn wanted(&self, slot: &Slot) -> Option<Desired> {
+        let job = self.book.get(slot.job)?;
+        let service = job.service(&slot.service).filter(|_| job.wants(slot))?;
+        Some(Desired {
+            instance: InstanceId::from_bits(0),
+            slot: slot.clone(),
+            generation: Generation {
+                assignment: job.service_generation(&slot.service),
+                placement: 0,
+            },
+            job: Arc::clone(self.heads.get(&slot.job)?),
+            service: Arc::clone(service),
+        })
+    }
+
+    /// The slots of a job that have a record.
+    pub(crate) fn slots_of(&self, job: JobId) -> impl Iterator<Item = (&Slot, &SlotRecord)> {
+        let first = Slot {
+            job,
+            service: model::name::least(),
+            index: 0,
+        };
+        self.slots
+            .range(first..)
+            .take_while(move |(slot, _)| slot.job == job)
+    }
+
+    /// The cluster of that name or id.
+    pub(crate) fn find_cluster(&self, key: &str) -> Option<ClusterId> {
+        let by_id = key
+            .parse::<ClusterId>()
+            .ok()
+            .filter(|id| self.clusters.contains_key(id));
+        by_id.or_else(|| self.names.get(key).copied())
+    }
+}
