@@ -2,13 +2,46 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
+use node_engine::{Config, EngineError, Ready};
+
 fn main() -> ExitCode {
-    let mut args = std::env::args_os().skip(1);
-    match args.next() {
-        Some(first) if first == "shim" => node_engine::shim::main(args),
-        Some(_) | None => {
-            tracing::error!("the engine itself is still to come");
-            ExitCode::from(64)
+    let mut args = std::env::args_os();
+    if args.by_ref().nth(1).is_some_and(|first| first == "shim") {
+        return node_engine::shim::main(args);
+    }
+    // Nothing below reads the environment: it gets values.
+    let variable = |name: &str| std::env::var(name).ok();
+    let config = match daemon::config::load::<Config>(std::env::args_os(), &variable) {
+        Ok(config) => config,
+        Err(error) => return error.report(),
+    };
+    match start(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the engine does not run");
+            let engine = error.downcast_ref::<EngineError>();
+            ExitCode::from(engine.map_or(daemon::exit::FAILURE, EngineError::exit_code))
         }
     }
+}
+
+fn start(config: Config) -> anyhow::Result<()> {
+    daemon::telemetry::init(&config.log.level, config.log.format)
+        .context("cannot set up the log")?;
+    // One thread is enough for a worker, and keeps it small.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let shutdown = daemon::shutdown::on_signals().context("cannot catch signals")?;
+        let ready = |ready: Ready| {
+            if let Err(error) = daemon::ready_line(&ready) {
+                tracing::warn!(error = %error, "nobody reads the ready line");
+            }
+        };
+        node_engine::run(config, shutdown, ready).await?;
+        Ok(())
+    })
 }

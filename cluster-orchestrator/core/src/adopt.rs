@@ -16,7 +16,12 @@ use crate::{Decision, Soft, Write};
 impl State {
     /// Each instance becomes a copy of its slot, provisional until its owner confirms it; jobs of this cluster's own
     /// are rebuilt from what the instances say of them.
-    pub(crate) fn adopt(&self, node: NodeId, held: &Held, desired: &[Desired]) -> Decision {
+    pub(crate) fn adopt<'a>(
+        &'a self,
+        node: NodeId,
+        held: &Held,
+        desired: &'a [Desired],
+    ) -> Decision {
         let wanted = self
             .nodes
             .get(&node)
@@ -48,6 +53,24 @@ impl State {
                     node,
                     leaving: false,
                 });
+            }
+        }
+        // What a restored record has on the worker and the worker no longer has was ended after the backup.
+        let named: std::collections::BTreeSet<_> =
+            desired.iter().map(|instance| instance.instance).collect();
+        for (slot, absent) in self
+            .copies_on(node)
+            .filter(|(_, copy)| !named.contains(&copy.desired.instance))
+        {
+            let record = records
+                .entry(slot)
+                .or_insert_with(|| self.slots.get(slot).cloned().unwrap_or_default());
+            for copy in record
+                .copies
+                .iter_mut()
+                .filter(|copy| copy.desired.instance == absent.desired.instance)
+            {
+                copy.leaving = true;
             }
         }
         let mut decision = Decision::default();

@@ -361,9 +361,16 @@ impl State {
     fn take_soft(&mut self, now: Now, soft: &Soft) {
         match soft {
             Soft::Started => self.begin(now),
+            Soft::Trust(trusting) => self.trusting = *trusting,
             Soft::Hold(until) => {
                 self.hold = *until;
-                self.awake.extend(self.classes.keys().cloned());
+                let held_back = self
+                    .waiting
+                    .iter()
+                    .filter(|(_, waiting)| waiting.held_back)
+                    .map(|(slot, _)| slot.clone());
+                self.dirty.extend(held_back);
+                self.room_freed();
             }
             Soft::Outage => self.spare_all(now),
             Soft::Turn => self.last_turn = Some(now.steady),
@@ -375,11 +382,11 @@ impl State {
             Soft::Proof(node) => self.take_proof(now, *node),
             Soft::Liveness { node, liveness } => self.take_liveness(now, *node, *liveness),
             Soft::Check { node, at } => self.take_check(now, *node, *at),
-            Soft::Emptied(node) => {
-                if let Some(node) = self.nodes.get_mut(node) {
-                    node.observed.reset();
+            Soft::Boot { node, boot, start } => {
+                if let Some(node) = self.nodes.get_mut(node).filter(|node| node.start != *start) {
+                    node.start = *start;
+                    node.observed.expect(*boot);
                     node.observed_at = 0;
-                    node.desired.disconnected();
                 }
             }
             Soft::Held {
@@ -394,7 +401,11 @@ impl State {
             }
             Soft::Reported(node, report) => {
                 if let Some(node) = self.nodes.get_mut(node) {
+                    let known = node.observed.is_whole();
                     node.observed.apply(report);
+                    if !known && node.observed.is_whole() {
+                        self.room_freed();
+                    }
                 }
                 self.touch_slots_on(now, *node);
             }

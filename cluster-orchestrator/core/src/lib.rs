@@ -95,6 +95,10 @@ pub struct Registration {
     pub fresh: NodeId,
     /// Hash of the credential that the shell makes for it.
     pub credential: [u8; 32],
+    /// The number of its start: a report of another one is not of now.
+    pub boot: u64,
+    /// Random for each start, since an emptied or restored disk counts the same numbers again.
+    pub start: u64,
 }
 
 /// What the shell tells the core.
@@ -267,6 +271,8 @@ pub enum Write {
 pub enum Soft {
     /// This start: every known worker is to be heard again.
     Started,
+    /// Whether the root's ids for first copies are known to be unused here.
+    Trust(bool),
     /// Until then nothing is placed, since workers that are not heard yet may run it.
     Hold(Option<Instant>),
     /// Our own loop stood still: everybody gets one grace.
@@ -298,8 +304,15 @@ pub enum Soft {
         /// When.
         at: Instant,
     },
-    /// A worker's disk was emptied: its counters begin again.
-    Emptied(NodeId),
+    /// Which of its starts a worker is in.
+    Boot {
+        /// Which.
+        node: NodeId,
+        /// The number of the start.
+        boot: u64,
+        /// Its random nonce.
+        start: u64,
+    },
     /// A worker's acknowledgement.
     Held {
         /// Which.

@@ -18,10 +18,15 @@ impl State {
                 .plus(self.config.grace())
                 .plus(self.config.lost_after)
         });
-        Decision::default()
+        let decision = Decision::default()
             .write(Write::Term(term.clone()))
             .soft(Soft::Started)
-            .soft(Soft::Hold(hold))
+            .soft(Soft::Hold(hold));
+        if !fresh {
+            return decision;
+        }
+        let known = self.upstream.set().values().map(|entry| &entry.value);
+        decision.and(self.mark_used(known)).soft(Soft::Trust(false))
     }
 
     /// A gap of more than one keep-alive between two turns of our own loop is our own outage: one grace for all.

@@ -44,14 +44,17 @@ impl State {
             labels: known.map(|known| known.labels.clone()).unwrap_or_default(),
             credential: registration.credential,
         };
-        let mut decision = Decision::default().write(Write::Node {
-            node,
-            record: Box::new(record),
-        });
-        if registration.saved.is_none() && known.is_some() {
-            decision = decision.soft(Soft::Emptied(node));
-        }
-        decision.act(Action::Answer(request, Answer::Registered(node)))
+        Decision::default()
+            .write(Write::Node {
+                node,
+                record: Box::new(record),
+            })
+            .soft(Soft::Boot {
+                node,
+                boot: registration.boot,
+                start: registration.start,
+            })
+            .act(Action::Answer(request, Answer::Registered(node)))
     }
 
     pub(crate) fn patch(&self, request: RequestId, key: &str, patch: &NodePatch) -> Decision {
@@ -105,6 +108,13 @@ impl State {
         });
         if let Some(usage) = usage {
             decision = decision.soft(Soft::Usage(id, usage));
+        }
+        let heard = current && node.observed.is_whole() && node.liveness != Liveness::Alive;
+        if heard {
+            decision = decision.soft(Soft::Liveness {
+                node: id,
+                liveness: Liveness::Alive,
+            });
         }
         if misses {
             decision.and(self.ask(now, id, node))

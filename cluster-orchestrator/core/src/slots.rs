@@ -233,6 +233,7 @@ impl State {
                     rejections: unplaceable.rejections,
                     capacity_revision: self.capacity_revision,
                     class: class(&wanted.service),
+                    held_back: false,
                 })
             })?;
         let Some(node) = candidates.get(chosen).map(|candidate| candidate.id) else {
@@ -287,6 +288,7 @@ impl State {
             rejections: model::reason::Rejections::default(),
             capacity_revision: self.capacity_revision,
             class: class(&wanted.service),
+            held_back: true,
         }
     }
 

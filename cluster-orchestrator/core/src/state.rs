@@ -137,6 +137,8 @@ pub struct Waiting {
     pub capacity_revision: u64,
     /// Requirements; slots of one class fit or do not fit together.
     pub class: String,
+    /// It waits for time to pass rather than for room: the root is not offered it.
+    pub held_back: bool,
 }
 
 /// The state of a copy. Soft.
@@ -165,6 +167,8 @@ pub(crate) struct Node {
     pub(crate) observed: Observed<ReportEntry>,
     /// What is observed was true when the worker held this revision.
     pub(crate) observed_at: u64,
+    /// Nonce of the start that it registered from.
+    pub(crate) start: u64,
     pub(crate) reserved: Resources,
     pub(crate) ports: BTreeSet<PortKey>,
     /// Copies by service, for spreading.
@@ -190,6 +194,7 @@ impl Node {
             stored_revision: 0,
             observed: Observed::default(),
             observed_at: 0,
+            start: 0,
             reserved: Resources::default(),
             ports: BTreeSet::new(),
             services: BTreeMap::new(),
@@ -227,6 +232,8 @@ pub struct State {
     /// The store is loaded and this run has begun.
     pub(crate) started: bool,
     pub(crate) fenced: bool,
+    /// The root's ids for first copies are known to be unused here.
+    pub(crate) trusting: bool,
     pub(crate) default_tenant: Name,
     pub(crate) algorithm: Algorithm,
     pub(crate) cluster: Option<ClusterId>,
@@ -271,6 +278,7 @@ impl State {
             term: Term::default(),
             started: false,
             fenced: false,
+            trusting: true,
             default_tenant: model::name::default_tenant(),
             algorithm: Algorithm::default(),
             cluster: None,

@@ -31,7 +31,15 @@ impl State {
                 let mut after = self.upstream.clone();
                 after.apply(&update);
                 let first = self.upstream.mark().incarnation.is_none() && !update.put.is_empty();
-                let mut decision = Decision::default().write(Write::Upstream(update));
+                let used = if self.trusting {
+                    Decision::default()
+                } else {
+                    self.mark_used(update.put.iter().map(|entry| &entry.value))
+                };
+                let mut decision = Decision::default()
+                    .write(Write::Upstream(update))
+                    .and(used)
+                    .soft(Soft::Trust(true));
                 if first {
                     // An emptied store: workers that run these may come back and must be heard first.
                     decision =
@@ -52,6 +60,24 @@ impl State {
             Verdict::Refuse { want_whole } => self.refuse(want_whole, false),
             Verdict::Superseded => self.refuse(false, true),
         }
+    }
+
+    /// A store that was emptied or restored does not know which of the root's ids it has used: none of these is used
+    /// again, since a copy that ended would seem to run again.
+    pub(crate) fn mark_used<'a>(
+        &self,
+        assigned: impl Iterator<Item = &'a model::desired::Desired>,
+    ) -> Decision {
+        let mut decision = Decision::default();
+        for desired in assigned {
+            let mut record = self.slots.get(&desired.slot).cloned().unwrap_or_default();
+            record.used = Some(desired.instance);
+            decision = decision.write(Write::Slot {
+                slot: desired.slot.clone(),
+                record: Some(record),
+            });
+        }
+        decision
     }
 
     fn refuse(&self, want_whole: bool, superseded: bool) -> Decision {
@@ -218,7 +244,7 @@ impl State {
         let offer = self
             .waiting
             .get(slot)
-            .filter(|_| !stands)
+            .filter(|waiting| !stands && !waiting.held_back)
             .map(|waiting| Offer {
                 reason: waiting.reason.clone(),
                 rejections: waiting.rejections.clone(),

@@ -56,6 +56,19 @@ impl State {
         self.nodes.get(&node).map(|node| node.record.credential)
     }
 
+    /// The hashes of all workers' credentials.
+    pub fn credentials(&self) -> impl Iterator<Item = (NodeId, [u8; 32])> {
+        self.nodes
+            .iter()
+            .map(|(id, node)| (*id, node.record.credential))
+    }
+
+    /// When a job was accepted: an own one, or one of the root's with something here.
+    pub fn created_at(&self, id: JobId) -> Option<model::time::Wall> {
+        let own = self.book.get(id).map(|job| job.created_at);
+        own.or_else(|| Some(self.assigned_of(id).next()?.job.created_at))
+    }
+
     /// One job by id or name: an own one, or one of the root's with something here.
     pub fn job(&self, now: Now, key: &str) -> Option<JobView> {
         match self.book.find(&self.default_tenant, key) {
@@ -94,7 +107,7 @@ impl State {
             .slots()
             .chain(self.slots_of(job.id).map(|(slot, _)| slot.clone()))
             .collect();
-        self.view(now, job.clone(), owner, slots)
+        self.view(now, job.clone(), owner, &slots)
     }
 
     fn foreign_job(&self, now: Now, id: JobId) -> JobView {
@@ -143,7 +156,7 @@ impl State {
             }),
             service_generations: std::collections::BTreeMap::new(),
         };
-        self.view(now, job, "root".to_owned(), slots)
+        self.view(now, job, "root".to_owned(), &slots)
     }
 
     fn view(
@@ -151,11 +164,11 @@ impl State {
         now: Now,
         job: Job,
         owner: String,
-        slots: std::collections::BTreeSet<Slot>,
+        slots: &std::collections::BTreeSet<Slot>,
     ) -> JobView {
         let mut tally = Tally::default();
         let mut instances = Vec::new();
-        for slot in &slots {
+        for slot in slots {
             let rows = self.rows(now, slot);
             // A dangling copy does not change the job's state once its replacement runs.
             let telling = rows
@@ -380,9 +393,70 @@ impl State {
         self.copies.get(&instance).map(|copy| copy.node)
     }
 
+    /// The copies of a slot, by id; for checkers.
+    pub fn copies_of(&self, slot: &Slot) -> Vec<model::id::InstanceId> {
+        let record = self
+            .slots
+            .get(slot)
+            .into_iter()
+            .flat_map(|record| &record.copies);
+        record.map(|copy| copy.desired.instance).collect()
+    }
+
     /// Whether this cluster itself accepted the job.
     pub fn owns(&self, id: JobId) -> bool {
         self.book.get(id).is_some() && matches!(self.owner(), Owner::Cluster(_))
+    }
+
+    /// All that is known of a slot: for operators and checkers.
+    pub fn slot_status(&self, slot: &Slot) -> String {
+        let assigned = self
+            .upstream
+            .set()
+            .get(slot)
+            .map(|entry| entry.value.identity());
+        let report = self
+            .observer
+            .states()
+            .get(slot)
+            .map(|entry| entry.value.identity());
+        let record = self.slots.get(slot);
+        let copies: Vec<_> = record
+            .into_iter()
+            .flat_map(|record| &record.copies)
+            .map(|copy| {
+                (
+                    copy.desired.identity(),
+                    copy.node,
+                    copy.leaving,
+                    self.copies.get(&copy.desired.instance),
+                )
+            })
+            .collect();
+        format!(
+            "assigned {assigned:?} reported {report:?} copies {copies:?} waiting {:?} dirty {} hold {:?}",
+            self.waiting.get(slot).map(|waiting| &waiting.reason),
+            self.dirty.contains(slot),
+            self.hold
+        )
+    }
+
+    /// How far each child is with its desired set: for operators and checkers.
+    pub fn sync_status(&self) -> Vec<String> {
+        let line = |(id, child): (&NodeId, &crate::state::Node)| {
+            format!(
+                "{id} {} session {:?} revision {} synced {} wants former {} whole {} observed at {} held {:?}",
+                child.liveness,
+                child.session,
+                child.desired.revision(),
+                child.desired.is_synced(self.incarnation),
+                child.desired.wants_former(self.incarnation),
+                child.observed.is_whole(),
+                child.observed_at,
+                child.desired.held(),
+            )
+        };
+        self.nodes.iter().map(line).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Wire shapes of edgeIO: documents, REST bodies, MQTT topics and payloads, uplink events.
 pub mod document;
+pub mod message;
 pub mod problem;
 pub mod rest;
 pub mod time;

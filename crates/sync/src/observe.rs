@@ -177,6 +177,11 @@ impl<T: Item> Observed<T> {
         &self.states
     }
 
+    /// The child's start that the reports are of.
+    pub const fn boot(&self) -> u64 {
+        self.boot
+    }
+
     /// Whether everything that the child observes is known: nothing is ended for absence before.
     pub const fn is_whole(&self) -> bool {
         self.whole
@@ -240,8 +245,12 @@ impl<T: Item> Observed<T> {
         self.whole = self.digest == report.digest;
     }
 
-    /// The child starts over with an emptied disk: its counters begin again.
-    pub fn reset(&mut self) {
-        *self = Self::default();
+    /// The child registered from a start that was not known: everything begins anew, also the number, which may be
+    /// lower when its disk was emptied or restored.
+    pub fn expect(&mut self, boot: u64) {
+        *self = Self {
+            boot,
+            ..Self::default()
+        };
     }
 }

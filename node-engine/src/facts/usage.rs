@@ -71,7 +71,7 @@ fn ticks() -> Ticks {
     // The whole file has a line for each core and each interrupt; the sum stands in the first.
     let read =
         File::open("/proc/stat").and_then(|file| file.take(STAT_BYTES).read_to_string(&mut text));
-    read.map_or(Ticks::default(), |_| ticks_of(&text))
+    read.map(|_| ticks_of(&text)).unwrap_or_default()
 }
 
 /// user, nice, system, idle, iowait, irq, softirq, steal; guest time is within user time already.

@@ -3,6 +3,7 @@
 //! All that this runtime knows stands in `<data_dir>/instances/<instance>/`, so a new engine knows it too.
 
 mod remains;
+mod spec;
 mod watch;
 
 use std::collections::HashMap;
@@ -16,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use model::id::{InstanceId, NodeId};
-use model::workload::{RuntimeKind, VolumeSource, Workload};
+use model::workload::{RuntimeKind, Workload};
 use rustix::process::Signal;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -29,7 +30,7 @@ use super::{
     Cause, Exited, Found, Identity, ListError, StartError, Started, Status, StopError, TAIL_BYTES,
     TAIL_LINES,
 };
-use crate::shim::record::{ExitRecord, Folder, PortRecord, Running, SpawnFault, Spec, State};
+use crate::shim::record::{ExitRecord, Folder, Running, Spec, State};
 use crate::shim::{output, process};
 
 /// How long a shim may take to start its application, or to end after its application was killed.
@@ -99,7 +100,7 @@ impl Native {
         identity: &Identity,
         workload: &Workload,
     ) -> Result<Started, StartError> {
-        let spec = spec(identity, workload)?;
+        let spec = spec::spec(identity, workload)?;
         let _turn = self.locks.lock(identity.instance).await;
         let folder = self.folder(identity.instance);
         if folder.exists() {
@@ -217,7 +218,7 @@ impl Native {
         match folder.state() {
             Some(State::Running(running)) => Ok(running),
             Some(State::Failed { fault, message }) => {
-                Err(spawn_failed(&spec.program, fault, message))
+                Err(spec::spawn_failed(&spec.program, fault, message))
             }
             None if end.is_err() => Err(fault("start the shim", "it did not answer within 10 s")),
             None => Err(fault("start the shim", "it ended without a word")),
@@ -369,83 +370,6 @@ fn started(spec: &Spec, running: &Running) -> Started {
     Started {
         since: running.since,
         endpoints: spec.ports.iter().map(|port| (*port).into()).collect(),
-    }
-}
-
-fn spec(identity: &Identity, workload: &Workload) -> Result<Spec, StartError> {
-    let image = workload.image.as_deref();
-    let (program, args) = match (image, workload.command.split_first()) {
-        (_, Some((program, rest))) => (
-            program.as_str(),
-            rest.iter().chain(&workload.args).cloned().collect(),
-        ),
-        (Some(image), None) => (
-            image.strip_prefix("file://").unwrap_or(image),
-            workload.args.clone(),
-        ),
-        (None, None) => ("", Vec::new()),
-    };
-    let refused = |why: &'static str, advice| StartError::Start {
-        subject: format!("program {program:?}"),
-        advice,
-        source: why.into(),
-    };
-    if !program.starts_with('/') {
-        return Err(refused(
-            "it is no absolute path",
-            "write image: file:///absolute/path, or a command that begins with one",
-        ));
-    }
-    let elsewhere = |volume: &model::workload::Volume| match &volume.source {
-        VolumeSource::HostPath(path) => *path != volume.target,
-        VolumeSource::Named(_) => true,
-    };
-    if workload.volumes.iter().any(elsewhere) {
-        return Err(refused(
-            "a native application sees the worker's own folders",
-            "leave volumes out and use absolute paths",
-        ));
-    }
-    let mut environment = workload.environment.clone();
-    environment.extend(
-        identity
-            .words()
-            .map(|(word, value)| (format!("EDGEIO_{}", word.to_uppercase()), value)),
-    );
-    let port = |port: &model::workload::Port| PortRecord {
-        container: port.container,
-        host: port
-            .host
-            .filter(|host| *host != 0)
-            .unwrap_or(port.container),
-        transport: port.transport,
-    };
-    Ok(Spec {
-        node: identity.node,
-        instance: identity.instance,
-        spec_hash: workload.hash,
-        generation: identity.generation,
-        program: program.into(),
-        args,
-        environment,
-        memory: workload.resources.memory,
-        cpu: workload.resources.cpu,
-        ports: workload.ports.iter().map(port).collect(),
-    })
-}
-
-fn spawn_failed(program: &std::path::Path, fault: SpawnFault, message: String) -> StartError {
-    let advice = match fault {
-        SpawnFault::NotFound => {
-            "install the program (or the interpreter that it names) on this worker, or correct its path"
-        }
-        SpawnFault::NotPermitted => "make it executable for the user that runs the node-engine",
-        SpawnFault::Other => "start it by hand on this worker to see what is wrong",
-    };
-    StartError::Start {
-        subject: format!("program {}", program.display()),
-        advice,
-        source: message.into(),
     }
 }
 

@@ -77,11 +77,11 @@ impl Cgroup {
             return Ok(());
         }
         let path = self.add(root.ok_or("this machine has no memory controller")?, name)?;
-        put(&path.join("memory.limit_in_bytes"), memory.0)?;
+        put(&path.join("memory.limit_in_bytes"), &memory.0)?;
         // Exists only where swap is accounted.
         let with_swap = path.join("memory.memsw.limit_in_bytes");
         if with_swap.exists() {
-            put(&with_swap, memory.0)
+            put(&with_swap, &memory.0)
         } else {
             Ok(())
         }
@@ -97,8 +97,8 @@ impl Cgroup {
             return Ok(());
         }
         let path = self.add(root.ok_or("this machine has no cpu controller")?, name)?;
-        put(&path.join("cpu.cfs_period_us"), PERIOD)?;
-        put(&path.join("cpu.cfs_quota_us"), quota(cpu))
+        put(&path.join("cpu.cfs_period_us"), &PERIOD)?;
+        put(&path.join("cpu.cfs_quota_us"), &quota(cpu))
     }
 
     fn limit_2(
@@ -111,18 +111,18 @@ impl Cgroup {
         let ours = root.join("edgeio");
         make_dir(&ours)?;
         // Already on where systemd runs; the second write decides.
-        let _ = put(&root.join("cgroup.subtree_control"), "+memory +cpu");
-        put(&ours.join("cgroup.subtree_control"), "+memory +cpu")?;
+        let _ = put(&root.join("cgroup.subtree_control"), &"+memory +cpu");
+        put(&ours.join("cgroup.subtree_control"), &"+memory +cpu")?;
         let path = self.add(root, name)?;
         if memory.0 > 0 {
-            put(&path.join("memory.max"), memory.0)?;
+            put(&path.join("memory.max"), &memory.0)?;
             let swap = path.join("memory.swap.max");
             if swap.exists() {
-                put(&swap, 0)?;
+                put(&swap, &0)?;
             }
         }
         if cpu.0 > 0 {
-            put(&path.join("cpu.max"), format!("{} {PERIOD}", quota(cpu)))?;
+            put(&path.join("cpu.max"), &format!("{} {PERIOD}", quota(cpu)))?;
         }
         Ok(())
     }
@@ -140,7 +140,7 @@ impl Cgroup {
             paths: self.paths.iter().map(|path| home_in(path)).collect(),
         };
         for path in &self.paths {
-            put(&path.join("cgroup.procs"), std::process::id()).inspect_err(|_| home.enter())?;
+            put(&path.join("cgroup.procs"), &std::process::id()).inspect_err(|_| home.enter())?;
         }
         Ok(home)
     }
@@ -211,7 +211,7 @@ fn make_dir(path: &Path) -> Result<(), String> {
     fs::create_dir_all(path).map_err(|error| format!("cannot make {}: {error}", path.display()))
 }
 
-fn put(path: &Path, value: impl ToString) -> Result<(), String> {
+fn put(path: &Path, value: &dyn ToString) -> Result<(), String> {
     fs::write(path, value.to_string())
         .map_err(|error: io::Error| format!("cannot write {}: {error}", path.display()))
 }
@@ -243,25 +243,46 @@ fn hierarchy() -> Hierarchy {
 /// Where this process is now in the hierarchy to which `group` belongs.
 fn home_in(group: &Path) -> PathBuf {
     let root = group.parent().and_then(Path::parent).unwrap_or(group);
-    let controller = root
+    let mount = root
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or_default();
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let path = own.lines().find_map(|line| {
+    // Only hierarchies of version 1 have `tasks`.
+    let path = place_in(&own, mount, !root.join("tasks").exists());
+    let home = path.map(|path| root.join(path.trim_start_matches('/')));
+    home.filter(|path| path.exists())
+        .unwrap_or_else(|| root.to_owned())
+}
+
+/// The path in `/proc/self/cgroup` for a mount named after its controllers (`cpu` or `cpu,cpuacct`), or for version 2.
+fn place_in<'a>(own: &'a str, mount: &str, is_two: bool) -> Option<&'a str> {
+    own.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
         let (controllers, path) = (fields.next()?, fields.next()?);
-        let ours = controllers.split(',').any(|one| one == controller)
-            || (controllers.is_empty() && !root.join("tasks").exists());
-        ours.then(|| root.join(path.trim_start_matches('/')))
-    });
-    path.filter(|path| path.exists())
-        .unwrap_or_else(|| root.to_owned())
+        let has = |one: &str| controllers.split(',').any(|controller| controller == one);
+        let ours = if is_two {
+            controllers.is_empty()
+        } else {
+            mount.split(',').any(has)
+        };
+        ours.then_some(path)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_way_home_is_found_in_both_versions() {
+        let own = "9:name=systemd:/s\n5:cpu,cpuacct:/c\n4:memory:/m/x\n0::/u/v\n";
+        assert_eq!(place_in(own, "cpu,cpuacct", false), Some("/c"));
+        assert_eq!(place_in(own, "cpu", false), Some("/c"));
+        assert_eq!(place_in(own, "memory", false), Some("/m/x"));
+        assert_eq!(place_in(own, "pids", false), None);
+        assert_eq!(place_in(own, "cgroup", true), Some("/u/v"));
+    }
 
     #[test]
     fn a_share_of_a_core_becomes_a_quota_of_the_period() {

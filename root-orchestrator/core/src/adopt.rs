@@ -16,7 +16,12 @@ use crate::{Decision, Soft, Write};
 impl State {
     /// Each assignment becomes a holding of its slot; jobs that this store does not have are rebuilt from what their
     /// assignments say of them. What was deleted here stays deleted.
-    pub(crate) fn adopt(&self, cluster: ClusterId, held: &Held, desired: &[Desired]) -> Decision {
+    pub(crate) fn adopt<'a>(
+        &'a self,
+        cluster: ClusterId,
+        held: &Held,
+        desired: &'a [Desired],
+    ) -> Decision {
         let wanted = self
             .clusters
             .get(&cluster)
@@ -47,18 +52,23 @@ impl State {
                 })
             });
             record.assignment = record.assignment.max(instance.generation.assignment);
-            if !record
-                .holdings
-                .iter()
-                .any(|holding| holding.cluster == cluster)
-            {
-                record.holdings.push(Holding {
-                    cluster,
-                    desired: instance.clone(),
-                    leaving: false,
-                });
+            // What the cluster says is later than a restored record; a document that differs then follows anew.
+            let hash = jobs
+                .get(&slot.job)
+                .or(known)
+                .and_then(|job| job.service(&slot.service))
+                .map(|service| service.workload.hash);
+            if hash != Some(instance.service.workload.hash) {
+                record.service_generation = 0;
             }
+            record.holdings.retain(|holding| holding.cluster != cluster);
+            record.holdings.push(Holding {
+                cluster,
+                desired: instance.clone(),
+                leaving: false,
+            });
         }
+        self.take_back_absent(cluster, desired, &mut records);
         let mut decision = Decision::default();
         decision.writes.extend(jobs.into_values().map(Write::Job));
         decision
@@ -68,6 +78,36 @@ impl State {
                 record: Some(record),
             }));
         decision.soft(Soft::Adopted(cluster, held.desired_digest))
+    }
+
+    /// What a restored record has at the cluster and the cluster no longer has was ended after the backup: it is
+    /// assigned anew, under another id, once that is confirmed.
+    fn take_back_absent<'a>(
+        &'a self,
+        cluster: ClusterId,
+        desired: &[Desired],
+        records: &mut BTreeMap<&'a Slot, SlotRecord>,
+    ) {
+        let named: std::collections::BTreeSet<&Slot> =
+            desired.iter().map(|instance| &instance.slot).collect();
+        let held = self
+            .clusters
+            .get(&cluster)
+            .into_iter()
+            .flat_map(|known| &known.slots);
+        for slot in held.filter(|slot| !named.contains(slot)) {
+            let Some(mut record) = self.slots.get(slot).cloned() else {
+                continue;
+            };
+            for holding in record
+                .holdings
+                .iter_mut()
+                .filter(|holding| holding.cluster == cluster)
+            {
+                holding.leaving = true;
+            }
+            records.insert(slot, record);
+        }
     }
 
     /// A job that the store no longer has, or has without this service.

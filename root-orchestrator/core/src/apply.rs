@@ -256,6 +256,7 @@ impl State {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one short arm for each soft write")]
     fn take_soft(&mut self, now: Now, soft: &Soft) {
         match soft {
             Soft::Started => {
@@ -269,6 +270,7 @@ impl State {
             }
             Soft::Hold(until) => {
                 self.hold = *until;
+                self.dirty.extend(self.waiting.keys().cloned());
                 self.room_freed();
             }
             Soft::Outage => self.spare_all(now),
@@ -277,11 +279,19 @@ impl State {
             Soft::Proof(cluster) => self.take_proof(now, *cluster),
             Soft::Liveness { cluster, liveness } => self.take_liveness(now, *cluster, *liveness),
             Soft::Check { cluster, at } => self.take_check(*cluster, *at),
-            Soft::Emptied(cluster) => {
-                if let Some(cluster) = self.clusters.get_mut(cluster) {
-                    cluster.observed.reset();
+            Soft::Boot {
+                cluster,
+                boot,
+                start,
+            } => {
+                if let Some(cluster) = self
+                    .clusters
+                    .get_mut(cluster)
+                    .filter(|cluster| cluster.start != *start)
+                {
+                    cluster.start = *start;
+                    cluster.observed.expect(*boot);
                     cluster.observed_at = 0;
-                    cluster.desired.disconnected();
                     cluster.capacity = (0, 0);
                 }
             }
@@ -302,7 +312,11 @@ impl State {
                     if report.whole {
                         self.dirty.extend(cluster.slots.iter().cloned());
                     }
+                    let known = cluster.observed.is_whole();
                     cluster.observed.apply(report);
+                    if !known && cluster.observed.is_whole() {
+                        self.room_freed();
+                    }
                 }
             }
             Soft::Aggregate(cluster, report) => self.take_aggregate(*cluster, report),
@@ -433,6 +447,7 @@ impl State {
             return;
         };
         let capacity = (report.boot, report.aggregate.capacity_revision);
+        let pending = cluster.pending.len();
         let grew = capacity > cluster.capacity;
         cluster.aggregate = report.aggregate.clone();
         cluster.scheduler.clone_from(&report.scheduler);
@@ -442,7 +457,12 @@ impl State {
                 .pending
                 .retain(|revision, _| *revision > report.revision);
         }
-        if grew {
+        if grew
+            || self
+                .clusters
+                .get(&id)
+                .is_some_and(|cluster| cluster.pending.len() < pending)
+        {
             self.room_freed();
         }
     }
@@ -469,9 +489,11 @@ impl State {
     /// When the next [`crate::Input::Reconcile`] is due, if nothing else happens.
     pub fn next_deadline(&self) -> Option<Instant> {
         let check = self.checks.first().map(|(at, _)| *at);
+        // A fenced root sends nothing, so nothing of it is due.
         let resend = self
             .unsynced
             .iter()
+            .filter(|_| !self.fenced)
             .filter_map(|id| {
                 self.clusters
                     .get(id)?
@@ -480,7 +502,12 @@ impl State {
                     .map(Instant)
             })
             .min();
-        let expiry = self.deleted.first().map(|(at, _)| *at);
+        // A deleted job of which something is left expires when that is gone, whatever the time.
+        let expiry = self
+            .deleted
+            .iter()
+            .find(|(_, id)| self.book.get(*id).is_none_or(|job| self.is_over(job)))
+            .map(|(at, _)| *at);
         // Often enough that an outage of our own is told from a quiet hour.
         let turn = self
             .last_turn

@@ -75,10 +75,13 @@ impl State {
                 record: Box::new(record),
             });
         }
-        if registration.saved.is_none() && known.is_some() {
-            decision = decision.soft(Soft::Emptied(cluster));
-        }
-        decision.act(Action::Answer(request, Answer::Registered(cluster)))
+        decision
+            .soft(Soft::Boot {
+                cluster,
+                boot: registration.boot,
+                start: registration.start,
+            })
+            .act(Action::Answer(request, Answer::Registered(cluster)))
     }
 
     pub(crate) fn patch(&self, request: RequestId, key: &str, scheduling: Scheduling) -> Decision {
@@ -144,11 +147,18 @@ impl State {
             .observed
             .misses(beat.boot, beat.sequence, beat.observed_digest);
         let current = !misses && beat.settled;
-        let decision = Decision::default().soft(Soft::Proof(id)).soft(Soft::Held {
+        let mut decision = Decision::default().soft(Soft::Proof(id)).soft(Soft::Held {
             cluster: id,
             held: *held,
             current,
         });
+        let heard = current && cluster.observed.is_whole() && cluster.liveness != Liveness::Alive;
+        if heard {
+            decision = decision.soft(Soft::Liveness {
+                cluster: id,
+                liveness: Liveness::Alive,
+            });
+        }
         if misses {
             decision.and(self.ask(now, id, cluster))
         } else {

@@ -77,6 +77,10 @@ pub struct Registration {
     pub saved: Option<ClusterId>,
     /// The id that it gets if it has none; minted by the shell.
     pub fresh: ClusterId,
+    /// The number of its start: a report of another one is not of now.
+    pub boot: u64,
+    /// Random for each start, since an emptied or restored disk counts the same numbers again.
+    pub start: u64,
 }
 
 /// What a cluster says is free, and which of the root's assignments that reflects.
@@ -267,8 +271,15 @@ pub enum Soft {
         /// When.
         at: Instant,
     },
-    /// A cluster's disk was emptied: its counters begin again.
-    Emptied(ClusterId),
+    /// Which of its starts a cluster is in.
+    Boot {
+        /// Which.
+        cluster: ClusterId,
+        /// The number of the start.
+        boot: u64,
+        /// Its random nonce.
+        start: u64,
+    },
     /// A cluster's acknowledgement.
     Held {
         /// Which.

@@ -377,7 +377,7 @@ impl State {
     }
 
     /// On a lost cluster: what the policy moves, and what was never seen running.
-    fn must_move(&self, wanted: &Desired, holding: &Holding) -> bool {
+    pub(crate) fn must_move(&self, wanted: &Desired, holding: &Holding) -> bool {
         if !self.is_lost(holding.cluster) {
             return false;
         }

@@ -123,6 +123,8 @@ pub(crate) struct Cluster {
     pub(crate) observed: Observed<SlotEntry>,
     /// What is observed was true when the cluster held this revision.
     pub(crate) observed_at: u64,
+    /// Nonce of the start that it registered from.
+    pub(crate) start: u64,
     /// Slots by service, for spreading.
     pub(crate) services: BTreeMap<(JobId, Name), u32>,
     pub(crate) slots: BTreeSet<Slot>,
@@ -147,6 +149,7 @@ impl Cluster {
             stored_revision: 0,
             observed: Observed::default(),
             observed_at: 0,
+            start: 0,
             services: BTreeMap::new(),
             slots: BTreeSet::new(),
             liveness: Liveness::Reconnecting,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use model::desired::{CopyReport, SlotReport};
+use model::desired::{CopyReport, Desired, SlotReport};
 use model::event::Event;
 use model::id::{ClusterId, InstanceId, JobId};
 use model::instance::{InstanceState, Observed, Report};
@@ -162,13 +162,12 @@ impl State {
             .flat_map(|holding| self.holding_rows(job, holding))
             .collect();
         let filled = rows.iter().any(|row| row.role == Role::Holder);
-        if !filled
-            && job.wants(slot)
-            && record
-                .holdings
-                .iter()
-                .all(|holding| holding.leaving || self.is_lost(holding.cluster))
-        {
+        // What stays on a lost cluster by its policy waits for that one, and for nobody else.
+        let vacant = |wanted: &Desired| {
+            let mut holdings = record.holdings.iter();
+            holdings.all(|holding| holding.leaving || self.must_move(wanted, holding))
+        };
+        if !filled && self.wanted(slot).as_ref().is_some_and(vacant) {
             rows.push(self.unassigned(job, slot, record.assignment));
         }
         rows
@@ -184,7 +183,7 @@ impl State {
         });
         InstanceView {
             reason: waiting.map(|waiting| waiting.reason.clone()),
-            ..self.bare(
+            ..Self::bare(
                 job,
                 slot,
                 Generation {
@@ -196,13 +195,7 @@ impl State {
         }
     }
 
-    fn bare(
-        &self,
-        job: &Job,
-        slot: &Slot,
-        generation: Generation,
-        state: InstanceState,
-    ) -> InstanceView {
+    fn bare(job: &Job, slot: &Slot, generation: Generation, state: InstanceState) -> InstanceView {
         InstanceView {
             instance: None,
             service: slot.service.clone(),
@@ -251,7 +244,7 @@ impl State {
                 InstanceState::Unknown { .. } => Some(unheard_cluster(cluster)),
                 _ => None,
             };
-            let row = self.bare(job, slot, holding.desired.generation, state);
+            let row = Self::bare(job, slot, holding.desired.generation, state);
             rows.push(InstanceView {
                 instance: rows.is_empty().then_some(holding.desired.instance),
                 role: if lost { Role::Dangling } else { Role::Holder },
@@ -303,7 +296,7 @@ impl State {
             | InstanceState::Terminated { .. } => None,
         };
         let observed_at = report.map(|report| report.at);
-        let row = self.bare(job, &holding.desired.slot, copy.generation, state);
+        let row = Self::bare(job, &holding.desired.slot, copy.generation, state);
         InstanceView {
             instance: Some(copy.instance),
             role: match (lost, holding.leaving) {
@@ -434,6 +427,24 @@ impl State {
                 })
             })
             .map(|(id, _)| *id)
+    }
+
+    /// How far each child is with its desired set: for operators and checkers.
+    pub fn sync_status(&self) -> Vec<String> {
+        let line = |(id, child): (&ClusterId, &crate::state::Cluster)| {
+            format!(
+                "{id} {} session {:?} revision {} synced {} wants former {} whole {} observed at {} held {:?}",
+                child.liveness,
+                child.session,
+                child.desired.revision(),
+                child.desired.is_synced(self.incarnation),
+                child.desired.wants_former(self.incarnation),
+                child.observed.is_whole(),
+                child.observed_at,
+                child.desired.held(),
+            )
+        };
+        self.clusters.iter().map(line).collect()
     }
 }
 

@@ -155,7 +155,7 @@ fn an_emptied_child_starts_over() {
     let mut observer = Observer::new(9);
     observer.put(thing(1, 1));
     take(&mut observed, &observer.report());
-    observed.reset();
+    observed.expect(1);
     let mut anew: Observer<Thing> = Observer::new(1);
     anew.put(thing(2, 1));
     assert!(!take(&mut observed, &anew.report()));

@@ -49,7 +49,7 @@ pub(super) fn body(identity: &Identity, workload: &Workload) -> ContainerCreateB
                 .collect(),
         ),
         labels: Some(labels),
-        exposed_ports: Some(workload.ports.iter().map(port_key).collect()),
+        exposed_ports: Some(workload.ports.iter().copied().map(port_key).collect()),
         stop_timeout: Some(workload.stop_grace.as_millis().div_ceil(1000) as i64),
         host_config: Some(host_config(workload)),
         ..ContainerCreateBody::default()
@@ -61,7 +61,7 @@ fn host_config(workload: &Workload) -> HostConfig {
     // Memory and memory with swap are the same: an application that is over its limit ends, it does not slow the worker.
     let memory = (resources.memory.0 > 0).then_some(resources.memory.0 as i64);
     let mut bindings: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
-    for port in &workload.ports {
+    for port in workload.ports.iter().copied() {
         let host_port = port
             .host
             .filter(|host| *host != 0)
@@ -100,7 +100,7 @@ fn host_config(workload: &Workload) -> HostConfig {
     }
 }
 
-fn port_key(port: &Port) -> String {
+fn port_key(port: Port) -> String {
     let transport = match port.transport {
         Transport::Tcp => "tcp",
         Transport::Udp => "udp",

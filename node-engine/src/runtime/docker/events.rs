@@ -5,24 +5,31 @@
 //! `since`. So an end is in the list or in the stream; one that is in both is told once, by the container's phase.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::{ContainerSummary, ContainerSummaryStateEnum, EventMessage};
+use bollard::models::{
+    ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum, EventMessage,
+};
 use bollard::query_parameters::{EventsOptionsBuilder, InspectContainerOptions};
 use futures_util::StreamExt;
 use model::id::InstanceId;
 use model::instance::Exit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::{Phase, Shared, Watched, read};
+use super::watched::Phase;
+use super::{Shared, read};
 use crate::runtime::{Exited, chain, wall};
 
 /// The engine may be gone for a moment or for good; asking a socket that nobody serves costs next to nothing.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// A list all the same, for an engine that hangs or lost an event.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_mins(1);
+/// How much later than the end the news may come that memory was the cause.
+const LATE_OOM: Duration = Duration::from_millis(300);
+/// Between two looks for that news.
+const LOOK: Duration = Duration::from_millis(10);
 /// How long the engine may take to list before it counts as hanging.
 const LIST: Duration = Duration::from_secs(15);
 
@@ -53,7 +60,7 @@ pub(super) async fn follow(shared: Arc<Shared>) {
 async fn stream(shared: &Arc<Shared>, docker: &bollard::Docker, since: i64) {
     let filters = HashMap::from([
         ("type".to_owned(), vec!["container".to_owned()]),
-        ("event".to_owned(), vec!["die".to_owned()]),
+        ("event".to_owned(), vec!["die".to_owned(), "oom".to_owned()]),
         (
             "label".to_owned(),
             vec![format!("edgeio.worker={}", shared.node)],
@@ -86,6 +93,9 @@ fn heard(shared: &Arc<Shared>, docker: &bollard::Docker, event: EventMessage) {
     let Some((container, instance)) = actor.id.zip(instance) else {
         return;
     };
+    if event.action.as_deref() == Some("oom") {
+        return shared.watched.set_starved(container);
+    }
     let code = attributes
         .get("exitCode")
         .and_then(|code| code.parse().ok());
@@ -95,17 +105,7 @@ fn heard(shared: &Arc<Shared>, docker: &bollard::Docker, event: EventMessage) {
 /// Compares what is watched with what the engine has, and tells the ends that were missed.
 async fn sweep(shared: &Arc<Shared>) -> Result<bollard::Docker, String> {
     // Before the list: what is started meanwhile is not in it.
-    let running: Vec<(InstanceId, Watched)> = {
-        let watched = shared
-            .watched
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        watched
-            .iter()
-            .filter(|(_, watched)| watched.phase == Phase::Running)
-            .map(|(id, watched)| (*id, watched.clone()))
-            .collect()
-    };
+    let running = shared.watched.running();
     let listed = timeout(LIST, async {
         let docker = shared.client().await?;
         let all = shared.all(&docker).await?;
@@ -116,12 +116,12 @@ async fn sweep(shared: &Arc<Shared>) -> Result<bollard::Docker, String> {
         Ok(Err(error)) => return Err(chain(&error)),
         Err(_) => return Err(format!("no answer within {} s", LIST.as_secs())),
     };
-    for (instance, watched) in running {
+    for (instance, container) in running {
         let there = all
             .iter()
-            .find(|summary| summary.id.as_ref() == Some(&watched.container));
+            .find(|summary| summary.id.as_ref() == Some(&container));
         if there.is_none_or(has_ended) {
-            tell(shared, &docker, instance, watched.container, None);
+            tell(shared, &docker, instance, container, None);
         }
     }
     Ok(docker)
@@ -142,19 +142,10 @@ fn tell(
     container: String,
     code: Option<i64>,
 ) {
-    {
-        let mut watched = shared
-            .watched
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        match watched.get_mut(&instance) {
-            Some(known) if known.container == container && known.phase == Phase::Running => {
-                known.phase = Phase::Over
-            }
-            Some(_) | None => return,
-        }
+    if !shared.watched.end(instance, &container) {
+        return;
     }
-    let (exits, docker) = (shared.exits.clone(), docker.clone());
+    let (shared, docker) = (Arc::clone(shared), docker.clone());
     // By itself, so that an engine that is slow to inspect delays no other end.
     tokio::spawn(async move {
         let inspected = docker
@@ -162,7 +153,17 @@ fn tell(
             .await
             .ok();
         let exit = match &inspected {
-            Some(inspected) => read::ended(&docker, &container, inspected).await,
+            // Somebody restarted it behind our back: it is the instance all the same.
+            Some(inspected) if read::is_running(inspected) => {
+                return shared
+                    .watched
+                    .remember(instance, &container, Phase::Running);
+            }
+            Some(inspected) => {
+                let oom = was_starved(&shared, &container, inspected).await;
+                let ended = read::ended(&docker, &container, inspected).await;
+                ended.map(|exit| Exit { oom, ..exit })
+            }
             None => None,
         };
         let exit = exit.unwrap_or_else(|| {
@@ -176,6 +177,30 @@ fn tell(
             }
         });
         // Nobody listens while the engine ends; the next one finds the container.
-        let _ = exits.send(Exited { instance, exit }).await;
+        let _ = shared.exits.send(Exited { instance, exit }).await;
     });
+}
+
+/// Whether the kernel killed it for memory. The engine may hear of that after the end, and then never corrects what an
+/// inspection shows; the event comes all the same.
+async fn was_starved(
+    shared: &Shared,
+    container: &str,
+    inspected: &ContainerInspectResponse,
+) -> bool {
+    let state = inspected.state.as_ref();
+    if state.and_then(|state| state.oom_killed) == Some(true) {
+        return true;
+    }
+    let killed = state.and_then(|state| state.exit_code) == Some(137);
+    let limited = inspected
+        .host_config
+        .as_ref()
+        .and_then(|config| config.memory)
+        .is_some_and(|memory| memory > 0);
+    let deadline = Instant::now() + LATE_OOM;
+    while killed && limited && !shared.watched.is_starved(container) && Instant::now() < deadline {
+        tokio::time::sleep(LOOK).await;
+    }
+    killed && shared.watched.is_starved(container)
 }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::runtime::StartError;
 
 /// A registry that says nothing for so long has failed. A large image on a thin line says something all the time.
-const SILENCE: Duration = Duration::from_secs(120);
+const SILENCE: Duration = Duration::from_mins(2);
 
 /// Fetches an image.
 pub(super) async fn pull(docker: &bollard::Docker, image: &str) -> Result<(), StartError> {

@@ -63,7 +63,7 @@ pub(super) fn started(inspected: &ContainerInspectResponse) -> Started {
         .and_then(timestamp);
     Started {
         since: since.unwrap_or_else(wall),
-        endpoints: super::endpoints(inspected),
+        endpoints: endpoints(inspected),
     }
 }
 
@@ -110,8 +110,19 @@ pub(super) fn code_or_signal(code: i64) -> (Option<i32>, Option<i32>) {
     }
 }
 
+/// The published ports of an inspected container.
+fn endpoints(inspected: &ContainerInspectResponse) -> Vec<Endpoint> {
+    let ports = inspected
+        .network_settings
+        .as_ref()
+        .and_then(|settings| settings.ports.as_ref());
+    let mut endpoints: Vec<Endpoint> = ports.into_iter().flatten().filter_map(endpoint).collect();
+    endpoints.sort_unstable();
+    endpoints
+}
+
 /// One published port.
-pub(super) fn endpoint((key, bindings): (&String, &Option<Vec<PortBinding>>)) -> Option<Endpoint> {
+fn endpoint((key, bindings): (&String, &Option<Vec<PortBinding>>)) -> Option<Endpoint> {
     let (port, transport) = key.split_once('/')?;
     let transport = if transport == "udp" {
         Transport::Udp

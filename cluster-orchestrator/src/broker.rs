@@ -1,0 +1,303 @@
+//! What comes from the workers over MQTT, and who may log in.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use cluster_core::{Beat, Input};
+use model::id::NodeId;
+use mqtt::endpoint::{Authenticate, Inbound, Login, Reason, Verdict};
+use mqtt::link::BrokerState;
+use protocol::message::adopt::Adoption;
+use protocol::message::instances::Reported;
+use protocol::message::parts::Assembler;
+use protocol::message::{
+    MessageError, ReportEntry, adopt, connection, information, instances, sync,
+};
+use protocol::topic::Topic;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::controller::{Handle, Unavailable};
+use crate::metrics::Metrics;
+use crate::outlets::Credentials;
+
+/// The request id under which a worker sends its former set.
+pub(crate) const ADOPT: &str = "adopt";
+/// Between two lines of log about messages that cannot be read.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Who may log in: workers by the credential of their last registration; anonymous readers on this machine, or anywhere
+/// if plain text is allowed there.
+pub(crate) fn authenticate(credentials: Credentials, insecure: bool) -> Authenticate {
+    std::sync::Arc::new(move |login: &Login| {
+        if login.username.is_none() && login.password.is_none() {
+            let near = login.peer.ip().to_canonical().is_loopback();
+            return if near || insecure {
+                Verdict::Reader
+            } else {
+                Verdict::Refused
+            };
+        }
+        match (login.client_id.parse::<NodeId>(), &login.password) {
+            (Ok(node), Some(password)) if credentials.fit(node, password) => Verdict::Worker(node),
+            (_, _) => Verdict::Refused,
+        }
+    })
+}
+
+/// Whose sessions the endpoint tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The cluster's own endpoint tells who is connected.
+    Own,
+    /// Nobody does: the workers' own messages have to.
+    External,
+}
+
+/// Reads what comes in and tells the controller.
+pub(crate) struct Inlet {
+    kind: Kind,
+    handle: Handle,
+    metrics: Metrics,
+    reports: HashMap<NodeId, Assembler<Reported<ReportEntry>>>,
+    adoptions: HashMap<NodeId, Assembler<Adoption>>,
+    /// Over an external broker: the connection that each worker is believed to have.
+    sessions: HashMap<NodeId, u64>,
+    complained: Option<Instant>,
+}
+
+impl Inlet {
+    pub(crate) fn new(kind: Kind, handle: Handle, metrics: Metrics) -> Self {
+        Self {
+            kind,
+            handle,
+            metrics,
+            reports: HashMap::new(),
+            adoptions: HashMap::new(),
+            sessions: HashMap::new(),
+            complained: None,
+        }
+    }
+
+    /// Reads until the token is cancelled.
+    pub(crate) async fn run(
+        mut self,
+        mut inbound: mpsc::Receiver<Inbound>,
+        shutdown: CancellationToken,
+    ) {
+        loop {
+            let message = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                // Cancel-safe.
+                message = inbound.recv() => message,
+            };
+            let Some(message) = message else { return };
+            if self.take(message).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn take(&mut self, inbound: Inbound) -> Result<(), Unavailable> {
+        match inbound {
+            Inbound::Connected {
+                node,
+                session,
+                peer,
+            } => self.connected(node, session, Some(peer)).await,
+            Inbound::Closed {
+                node,
+                session,
+                reason,
+            } => {
+                tracing::info!(worker.id = %node, session, %reason, "a worker's connection ended");
+                // Our own end says nothing about the workers.
+                if reason == Reason::Shutdown {
+                    return Ok(());
+                }
+                self.closed(node, session, reason == Reason::Silent).await
+            }
+            Inbound::Message {
+                node,
+                topic,
+                payload,
+                ..
+            } => {
+                if self.kind == Kind::External && !matches!(topic, Topic::Connection(_)) {
+                    self.heard(node).await?;
+                }
+                match self.read(node, &topic, &payload) {
+                    Ok(Some(input)) => self.handle.tell(input).await,
+                    Ok(None) => Ok(()),
+                    Err(Unread::Connection(connection)) => self.connection(node, connection).await,
+                    Err(Unread::Message(error)) => {
+                        self.complain(&topic, &error);
+                        Ok(())
+                    }
+                }
+            }
+            Inbound::Broker(state) => self.broker(state).await,
+        }
+    }
+
+    /// A message becomes an input, once all its parts are there.
+    fn read(
+        &mut self,
+        node: NodeId,
+        topic: &Topic,
+        payload: &[u8],
+    ) -> Result<Option<Input>, Unread> {
+        match topic {
+            Topic::Information(_) => {
+                let read = information::decode(payload)?;
+                Ok(Some(Input::Held {
+                    node,
+                    held: read.held,
+                    beat: beat(read.beat),
+                    usage: Some(read.usage),
+                }))
+            }
+            Topic::Sync(_) => {
+                let (held, numbers) = sync::decode(payload)?;
+                Ok(Some(Input::Held {
+                    node,
+                    held,
+                    beat: beat(numbers),
+                    usage: None,
+                }))
+            }
+            Topic::Instances(_) => {
+                let piece = instances::decode(payload)?;
+                let whole = self.reports.entry(node).or_default().take(piece);
+                Ok(whole.map(|Reported { report, held }| Input::Reported { node, report, held }))
+            }
+            Topic::Connection(_) => Err(Unread::Connection(connection::decode(payload)?)),
+            Topic::Reply { request, .. } if request == ADOPT => {
+                let piece = adopt::decode(payload)?;
+                let whole = self.adoptions.entry(node).or_default().take(piece);
+                Ok(whole.map(|Adoption { held, desired }| Input::Adopt {
+                    node,
+                    held,
+                    desired,
+                }))
+            }
+            // Answers to questions that nobody asks yet, and what never comes up.
+            Topic::Reply { .. } | Topic::Control(_) | Topic::Request(_) => Ok(None),
+        }
+    }
+
+    async fn connected(
+        &mut self,
+        node: NodeId,
+        session: u64,
+        peer: Option<SocketAddr>,
+    ) -> Result<(), Unavailable> {
+        tracing::info!(worker.id = %node, session, ?peer, "a worker connected");
+        // Parts do not outlive their connection.
+        self.reports.remove(&node);
+        self.adoptions.remove(&node);
+        self.handle.tell(Input::Connected { node, session }).await
+    }
+
+    async fn closed(
+        &mut self,
+        node: NodeId,
+        session: u64,
+        silent: bool,
+    ) -> Result<(), Unavailable> {
+        self.reports.remove(&node);
+        self.adoptions.remove(&node);
+        self.handle
+            .tell(Input::Closed {
+                node,
+                session,
+                silent,
+            })
+            .await
+    }
+
+    /// A worker's own word about its connection; the own endpoint knows better.
+    async fn connection(
+        &mut self,
+        node: NodeId,
+        news: connection::Connection,
+    ) -> Result<(), Unavailable> {
+        let known = self.sessions.get(&node).copied();
+        // An old will that comes after a newer connection.
+        let late = known.is_some_and(|known| news.connect < known);
+        if self.kind == Kind::Own || late {
+            return Ok(());
+        }
+        if news.online {
+            self.sessions.insert(node, news.connect);
+            return self.connected(node, news.connect, None).await;
+        }
+        match self.sessions.remove(&node) {
+            Some(session) => self.closed(node, session, false).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Over an external broker a worker that was connected before us is known by its messages only.
+    async fn heard(&mut self, node: NodeId) -> Result<(), Unavailable> {
+        if self.sessions.contains_key(&node) {
+            return Ok(());
+        }
+        self.sessions.insert(node, 0);
+        self.connected(node, 0, None).await
+    }
+
+    async fn broker(&mut self, state: BrokerState) -> Result<(), Unavailable> {
+        match state {
+            BrokerState::Lost { reason } => {
+                tracing::warn!(reason, "the link to the MQTT broker is down");
+                Ok(())
+            }
+            BrokerState::Subscribed => {
+                tracing::info!("the link to the MQTT broker is up");
+                // What was sent before is lost: each worker's next message opens its session anew.
+                for (node, session) in std::mem::take(&mut self.sessions) {
+                    self.connected(node, session, None).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Counts a message that cannot be read; not every one is worth a line.
+    fn complain(&mut self, topic: &Topic, error: &MessageError) {
+        self.metrics.dropped.inc();
+        let now = Instant::now();
+        let quiet = self
+            .complained
+            .is_some_and(|last| now.duration_since(last) < QUIET);
+        if !quiet {
+            self.complained = Some(now);
+            let error = error as &dyn std::error::Error;
+            tracing::warn!(%topic, error, "a message cannot be read and was dropped; others may follow unnamed");
+        }
+    }
+}
+
+/// A message that is no input by itself.
+enum Unread {
+    Connection(connection::Connection),
+    Message(MessageError),
+}
+
+impl From<MessageError> for Unread {
+    fn from(error: MessageError) -> Self {
+        Self::Message(error)
+    }
+}
+
+const fn beat(beat: protocol::message::Beat) -> Beat {
+    Beat {
+        boot: beat.boot,
+        sequence: beat.sequence,
+        observed_digest: beat.observed_digest,
+        settled: true,
+    }
+}

@@ -1,0 +1,261 @@
+//! The options of a cluster-orchestrator.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use daemon::value::{duration, listen_address};
+use model::location::Location;
+use model::name::Name;
+use schedulers::Algorithm;
+
+use crate::ClusterError;
+
+/// Runs one cluster of an edgeIO system: it places instances on its workers, keeps them placed, and tells its root.
+///
+/// Without --root it works alone. It prints one line of JSON on standard output once it serves; logs go to standard
+/// error.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(name = "cluster-orchestrator", version)]
+pub struct Config {
+    /// The cluster's name, unique at its root; the host's name if it is not given.
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub name: Option<Name>,
+    /// Where the cluster is: free text, or city=…,country=…,lat=…,lon=….
+    #[arg(long, value_name = "TEXT", default_value = "", value_parser = Location::parse)]
+    pub location: Location,
+    /// The root-orchestrator to join, for example http://127.0.0.1:10000; without it the cluster works alone.
+    #[arg(long, value_name = "URL")]
+    pub root: Option<String>,
+    /// Where REST, workers' registrations and metrics are served; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10001", value_parser = listen_address)]
+    pub http: SocketAddr,
+    /// Where the cluster's own MQTT endpoint listens; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10003", value_parser = listen_address)]
+    pub mqtt: SocketAddr,
+    /// An MQTT broker to use instead of the own endpoint, for example mqtt://127.0.0.1:1883.
+    #[arg(long, value_name = "URL")]
+    pub broker: Option<String>,
+    /// The directory of the store; made if it is not there.
+    #[arg(long, value_name = "DIR", default_value = "./edgeio-cluster")]
+    pub data_dir: PathBuf,
+    /// Where the state is kept: embedded (a file in --data-dir), or memory (nothing survives the process).
+    #[arg(long, value_name = "KIND", default_value = "embedded")]
+    pub store: StoreKind,
+    /// How workers are chosen: first-fit or location.
+    #[arg(long, value_name = "NAME", default_value = "first-fit")]
+    pub scheduler: Algorithm,
+    /// MQTT keep-alive of the workers, in whole seconds; one and a half of it in silence makes a worker suspect.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub keep_alive: Duration,
+    /// How often workers report what they use.
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
+    pub report_interval: Duration,
+    /// How long a worker may be silent before what it runs is placed elsewhere.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub lost_after: Duration,
+    /// The longest wait between two attempts to connect: this cluster's to its root, and its workers' to it.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub reconnect_max: Duration,
+    /// The broker's host name or address that workers are told; the host that they used if it is not given.
+    #[arg(long, value_name = "HOST")]
+    pub advertise: Option<String>,
+    /// The credential that lets this cluster join its root.
+    #[arg(long, value_name = "TOKEN", hide_env_values = true)]
+    pub join_token: Option<String>,
+    /// Allows plain text on addresses that other machines reach.
+    #[arg(long)]
+    pub insecure: bool,
+    /// Accepts `image_runtime: noop` in documents, for load tests.
+    #[arg(long, hide = true)]
+    pub allow_noop: bool,
+    /// What is logged, and how.
+    #[command(flatten)]
+    pub log: daemon::telemetry::LogOptions,
+}
+
+/// Where the state is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum StoreKind {
+    /// In a file of the data directory.
+    Embedded,
+    /// Nowhere.
+    Memory,
+}
+
+impl Default for Config {
+    /// The defaults of the command line.
+    fn default() -> Self {
+        // Every option has a default, so this parses; a test holds it.
+        <Self as clap::Parser>::parse_from(["cluster-orchestrator"])
+    }
+}
+
+/// An external broker's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BrokerAddress {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl Config {
+    /// The cluster's name.
+    pub(crate) fn cluster_name(&self) -> Result<Name, ClusterError> {
+        if let Some(name) = &self.name {
+            return Ok(name.clone());
+        }
+        let host = host_name();
+        Name::new(&host).map_err(|_| {
+            ClusterError::Config(format!(
+                "the host's name {host:?} cannot be the cluster's name; give one with --name"
+            ))
+        })
+    }
+
+    /// The settings of the decisions.
+    ///
+    /// # Errors
+    /// Values that fit their types and still mean nothing.
+    pub(crate) fn core(&self) -> Result<cluster_core::Config, ClusterError> {
+        let seconds = self.keep_alive.as_secs();
+        let whole = self.keep_alive == Duration::from_secs(seconds);
+        if !whole || !(1..=3_600).contains(&seconds) {
+            return Err(ClusterError::Config(
+                "--keep-alive must be whole seconds, 1s to 1h: MQTT has no other".to_owned(),
+            ));
+        }
+        if self.report_interval < Duration::from_millis(100) {
+            return Err(ClusterError::Config(
+                "--report-interval must be at least 100ms".to_owned(),
+            ));
+        }
+        if self.reconnect_max < Duration::from_millis(1) {
+            return Err(ClusterError::Config(
+                "--reconnect-max must not be zero".to_owned(),
+            ));
+        }
+        Ok(cluster_core::Config {
+            lost_after: self.lost_after,
+            keep_alive: self.keep_alive,
+            report_interval: self.report_interval,
+            reconnect_max: self.reconnect_max,
+            ..cluster_core::Config::new(self.cluster_name()?)
+        })
+    }
+
+    /// The external broker, if one is to be used.
+    ///
+    /// # Errors
+    /// A URL that is not `mqtt://host[:port]`.
+    pub(crate) fn broker_address(&self) -> Result<Option<BrokerAddress>, ClusterError> {
+        let Some(url) = &self.broker else {
+            return Ok(None);
+        };
+        let fault = || {
+            ClusterError::Config(format!(
+                "--broker {url:?} cannot be used; write it as mqtt://127.0.0.1:1883"
+            ))
+        };
+        let authority = url.strip_prefix("mqtt://").ok_or_else(fault)?;
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let (host, port) = split_authority(authority).ok_or_else(fault)?;
+        Ok(Some(BrokerAddress {
+            host,
+            port: port.unwrap_or(1883),
+        }))
+    }
+}
+
+/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`.
+pub(crate) fn split_authority(authority: &str) -> Option<(String, Option<u16>)> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']')?;
+            (
+                host,
+                after
+                    .strip_prefix(':')
+                    .or_else(|| after.is_empty().then_some(""))?,
+            )
+        }
+        None => authority.split_once(':').unwrap_or((authority, "")),
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
+    if host.is_empty() || !host.chars().all(plain) {
+        return None;
+    }
+    let port = match port {
+        "" => None,
+        text => Some(text.parse().ok()?),
+    };
+    Some((host.to_owned(), port))
+}
+
+fn name(text: &str) -> Result<Name, model::name::NameError> {
+    Name::new(text)
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_can_be_used() {
+        let config = Config {
+            name: Name::new("a").ok(),
+            ..Config::default()
+        };
+        assert!(config.core().is_ok());
+        assert_eq!(config.http.port(), 10_001);
+        assert!(config.broker_address().unwrap().is_none());
+    }
+
+    #[test]
+    fn values_that_mean_nothing_are_refused_with_what_to_write() {
+        let of = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.core().unwrap_err().to_string()
+        };
+        assert!(of(|config| config.keep_alive = Duration::from_millis(1_500)).contains("whole"));
+        assert!(of(|config| config.report_interval = Duration::ZERO).contains("100ms"));
+        let bad = [
+            "127.0.0.1:1883",
+            "mqtt://",
+            "mqtt://a:b",
+            "mqtt://a/b",
+            "http://a",
+        ];
+        for url in bad {
+            let config = Config {
+                broker: Some(url.to_owned()),
+                ..Config::default()
+            };
+            let fault = config.broker_address().unwrap_err().to_string();
+            assert!(fault.contains("mqtt://127.0.0.1:1883"), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_authority_is_split_into_host_and_port() {
+        let cases = [
+            ("a.example:80", Some(("a.example", Some(80)))),
+            ("a.example", Some(("a.example", None))),
+            ("[::1]:80", Some(("::1", Some(80)))),
+            ("[::1]", Some(("::1", None))),
+            ("[::1]x", None),
+            (":80", None),
+            ("a b", None),
+        ];
+        for (text, expected) in cases {
+            let expected = expected.map(|(host, port)| (host.to_owned(), port));
+            assert_eq!(split_authority(text), expected, "{text}");
+        }
+    }
+}

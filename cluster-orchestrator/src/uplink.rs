@@ -1,0 +1,337 @@
+//! The link to the root: one Socket.IO connection that this cluster opens.
+//!
+//! # Flow
+//! Connect, `register`, then the controller is told the cluster's id and sends what it holds, observes and has free. The
+//! task here owns the socket; the controller only fills a bounded queue and never waits for it.
+//!
+//! # Guarantees
+//! Messages go out in the order in which the controller gave them. What is given while the link is down is dropped, and
+//! a queue that is full ends the link: after the next `register` the sync protocol repairs both.
+
+mod questions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster_core::{Beat, Input, SlotEntry};
+use model::aggregate::Aggregate;
+use model::desired::Desired;
+use model::location::Location;
+use model::name::Name;
+use mqtt::backoff::Backoff;
+use protocol::message::question::Ask;
+use protocol::message::uplink::{self, Standing};
+use serde_json::Value;
+use socketio::{Client, ConnectError, Event, Events};
+use sync::{Held, UpReport};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::controller::{Handle, Unavailable};
+use crate::metrics::Metrics;
+use crate::workers::explain;
+
+/// Messages that wait for the socket.
+const QUEUE: usize = 1_024;
+/// Bytes of a message, each way.
+const MESSAGE: usize = 1024 * 1024;
+/// For the connection, and for the answer to `register`.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Questions that are answered at the same time.
+const QUESTIONS: usize = 64;
+
+/// What the controller tells the root.
+#[derive(Debug)]
+pub(crate) enum Up {
+    /// What is held.
+    Acknowledge { held: Held, beat: Beat },
+    /// What is observed.
+    Report {
+        report: UpReport<SlotEntry>,
+        held: Held,
+    },
+    /// The set that is held of another store.
+    Adopt { held: Held, desired: Vec<Desired> },
+    /// What is free.
+    Aggregate(Box<Aggregate>),
+}
+
+/// The controller's end of the queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Upward {
+    queue: mpsc::Sender<Up>,
+    overflow: Arc<Notify>,
+}
+
+impl Upward {
+    /// Queues a message; never waits.
+    pub(crate) fn send(&self, up: Up) {
+        if self.queue.try_send(up).is_err() {
+            self.overflow.notify_one();
+        }
+    }
+}
+
+/// Which root, and who asks.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) root: String,
+    pub(crate) name: Name,
+    pub(crate) location: Location,
+    pub(crate) http: String,
+    pub(crate) join_token: Option<String>,
+    pub(crate) reconnect_max: Duration,
+}
+
+/// The task that keeps the link.
+pub(crate) struct Uplink {
+    options: Options,
+    handle: Handle,
+    metrics: Metrics,
+    queue: mpsc::Receiver<Up>,
+    overflow: Arc<Notify>,
+}
+
+/// Why a link ended or did not come about.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("cannot connect to the root")]
+    Connect(#[from] ConnectError),
+    #[error("the root did not answer the registration")]
+    Register(#[from] socketio::AckError),
+    #[error("the root's answer cannot be read")]
+    Answer(#[from] protocol::message::MessageError),
+    #[error("the root refuses this cluster ({code}): {message}")]
+    Refused { code: String, message: String },
+    #[error("the connection closed")]
+    Closed(#[from] socketio::CloseReason),
+    #[error("a message cannot be sent")]
+    Emit(#[from] socketio::EmitError),
+    #[error("the root does not take messages as fast as they come")]
+    Overflow,
+    #[error("the controller has stopped")]
+    Stopped,
+}
+
+impl From<Unavailable> for Ended {
+    fn from(_: Unavailable) -> Self {
+        Self::Stopped
+    }
+}
+
+/// The task, and the controller's way to it.
+pub(crate) fn new(options: Options, handle: Handle, metrics: Metrics) -> (Uplink, Upward) {
+    let (sender, queue) = mpsc::channel(QUEUE);
+    let overflow = Arc::new(Notify::new());
+    let upward = Upward {
+        queue: sender,
+        overflow: Arc::clone(&overflow),
+    };
+    let uplink = Uplink {
+        options,
+        handle,
+        metrics,
+        queue,
+        overflow,
+    };
+    (uplink, upward)
+}
+
+impl Uplink {
+    /// Keeps the link until the token is cancelled.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        let first = Duration::from_millis(200).min(self.options.reconnect_max);
+        let mut backoff = Backoff::new(first, self.options.reconnect_max);
+        let mut last = String::new();
+        loop {
+            let ended = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                ended = self.attempt(&mut backoff) => ended,
+            };
+            self.metrics.root_connected(false);
+            if matches!(ended, Ended::Stopped) || self.handle.tell(Input::RootClosed).await.is_err()
+            {
+                return;
+            }
+            let text = explain(&ended);
+            // The same reason again and again says nothing new.
+            if text == last {
+                tracing::debug!(
+                    reason = text,
+                    root = self.options.root,
+                    "the uplink is down"
+                );
+            } else {
+                tracing::warn!(
+                    reason = text,
+                    root = self.options.root,
+                    "the uplink is down"
+                );
+            }
+            last = text;
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(backoff.next_wait()) => {}
+            }
+        }
+    }
+
+    /// One connection, from its opening to its end.
+    async fn attempt(&mut self, backoff: &mut Backoff) -> Ended {
+        let connected = async {
+            let options = socketio::Options {
+                namespace: uplink::NAMESPACE.to_owned(),
+                max_message: MESSAGE,
+                connect_timeout: TIMEOUT,
+                ..socketio::Options::new(self.options.root.clone())
+            };
+            let (client, events) = socketio::connect(options).await?;
+            let welcome = self.register(&client).await?;
+            // What was queued for the last connection means nothing to this one.
+            while self.queue.try_recv().is_ok() {}
+            let cluster = welcome.cluster;
+            self.handle.tell(Input::RootConnected(cluster)).await?;
+            tracing::info!(cluster.id = %cluster, root = self.options.root, "the uplink is up");
+            Ok::<_, Ended>((client, events))
+        };
+        let (client, events) = match connected.await {
+            Ok(both) => both,
+            Err(ended) => return ended,
+        };
+        self.metrics.root_connected(true);
+        backoff.reset();
+        let overflow = Arc::clone(&self.overflow);
+        let handle = self.handle.clone();
+        let ended = tokio::select! {
+            ended = receive(&handle, events) => ended,
+            ended = self.send(&client) => ended,
+            () = overflow.notified() => Ended::Overflow,
+        };
+        client.close();
+        ended
+    }
+
+    async fn register(&self, client: &Client) -> Result<uplink::Welcome, Ended> {
+        let (cluster_id, scheduler) = self
+            .handle
+            .read(|state, _now| (state.cluster(), state.algorithm().as_str()))
+            .await?;
+        let request = uplink::Request {
+            name: self.options.name.clone(),
+            location: self.options.location.text.clone(),
+            scheduler: scheduler.to_owned(),
+            cluster_id,
+            http: Some(self.options.http.clone()),
+            join_token: self.options.join_token.clone(),
+        };
+        let answer = client
+            .emit_with_ack(uplink::REGISTER, &request.encode(), TIMEOUT)
+            .await?;
+        uplink::read_answer(&answer)?.map_err(|refused| Ended::Refused {
+            code: refused.code,
+            message: refused.message,
+        })
+    }
+
+    /// Sends what the controller gives, in its order.
+    async fn send(&mut self, client: &Client) -> Ended {
+        loop {
+            let Some(up) = self.queue.recv().await else {
+                return Ended::Stopped;
+            };
+            match self.emit(client, up).await {
+                Ok(()) => {}
+                Err(ended) => return ended,
+            }
+        }
+    }
+
+    async fn emit(&self, client: &Client, up: Up) -> Result<(), Ended> {
+        let (event, values): (&str, Vec<Value>) = match up {
+            Up::Acknowledge { held, beat } => {
+                (uplink::SYNC, vec![uplink::sync(&held, &wire(beat))])
+            }
+            Up::Report { report, held } => (uplink::REPORT, uplink::report(&report, &held)),
+            Up::Adopt { held, desired } => (uplink::ADOPT, uplink::adoption(&held, &desired)),
+            Up::Aggregate(aggregate) => {
+                let (held, beat, scheduler) = self
+                    .handle
+                    .read(|state, _now| (state.held(), state.beat(), state.algorithm().as_str()))
+                    .await?;
+                let standing = Standing {
+                    aggregate: *aggregate,
+                    scheduler: scheduler.to_owned(),
+                    held,
+                    beat: wire(beat),
+                };
+                (uplink::AGGREGATE, vec![standing.encode()])
+            }
+        };
+        for value in values {
+            client.emit(event, &value).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes what the root sends, until the connection ends.
+async fn receive(handle: &Handle, mut events: Events) -> Ended {
+    let mut answering = JoinSet::new();
+    while let Some(event) = events.next().await {
+        while answering.try_join_next().is_some() {}
+        let (name, data, ack) = match event {
+            Event::Message { name, data, ack } => (name, data, ack),
+            Event::Closed { reason } => return Ended::Closed(reason),
+        };
+        if name == uplink::QUESTION {
+            let Some(ack) = ack.filter(|_| answering.len() < QUESTIONS) else {
+                continue;
+            };
+            let handle = handle.clone();
+            answering.spawn(async move {
+                let reply = questions::answer(&handle, &data).await;
+                // A root that is gone asks again.
+                let _ = ack.send(&reply).await;
+            });
+            continue;
+        }
+        let input = match read(&name, &data) {
+            Ok(Some(input)) => input,
+            Ok(None) => continue,
+            Err(error) => {
+                let reason = explain(&error);
+                tracing::error!(event = name, reason, "a message of the root cannot be read");
+                continue;
+            }
+        };
+        if handle.tell(input).await.is_err() {
+            return Ended::Stopped;
+        }
+    }
+    Ended::Stopped
+}
+
+fn read(name: &str, data: &Value) -> Result<Option<Input>, protocol::message::MessageError> {
+    Ok(match name {
+        uplink::ASSIGN => Some(Input::Assigned(uplink::read_assign(data)?)),
+        uplink::ASK => Some(match uplink::read_ask(data)? {
+            Ask::WholeReport => Input::RootAsksWhole,
+            Ask::Adopt => Input::RootAsksAdopt,
+        }),
+        _ => {
+            tracing::debug!(event = name, "an event of the root is not known here");
+            None
+        }
+    })
+}
+
+const fn wire(beat: Beat) -> protocol::message::Beat {
+    protocol::message::Beat {
+        boot: beat.boot,
+        sequence: beat.sequence,
+        observed_digest: beat.observed_digest,
+    }
+}

@@ -1,0 +1,169 @@
+//! Registration of workers: Socket.IO on the HTTP port, namespace `/`, event `register` with an acknowledgement.
+//!
+//! socketioxide spawns the future of each handler, so two events of one socket may overtake each other. Here each is a
+//! request with its answer, and order means nothing.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::header::HOST;
+use cluster_core::{Answer, Input, Registration};
+use model::id::NodeId;
+use protocol::message::register::{self, Refused, Request, Welcome};
+use serde_json::Value;
+use socketioxide::SocketIo;
+use socketioxide::extract::{AckSender, SocketRef, TryData};
+
+use crate::clock::{self, NoRandom};
+use crate::config::split_authority;
+use crate::controller::Handle;
+use crate::outlets::Credentials;
+
+/// Bytes of a message of a worker at most.
+const MESSAGE: usize = 64 * 1024;
+/// How long a peer may take to join the namespace.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// What workers are told.
+#[derive(Debug, Clone)]
+pub(crate) struct Desk {
+    pub(crate) handle: Handle,
+    /// The broker's host; `None`: the one that the worker used.
+    pub(crate) host: Option<String>,
+    pub(crate) port: u16,
+    pub(crate) keep_alive: Duration,
+    pub(crate) report_interval: Duration,
+}
+
+/// Adds the workers' desk to a router. The second value closes all its connections.
+pub(crate) fn serve(router: Router, desk: Desk) -> (Router, SocketIo) {
+    let (layer, io) = SocketIo::builder()
+        .max_payload(MESSAGE as u64)
+        .ws_max_message_size(MESSAGE)
+        .connect_timeout(CONNECT)
+        .build_layer();
+    io.ns(register::NAMESPACE, async move |socket: SocketRef| {
+        socket.on(
+            register::EVENT,
+            async move |socket: SocketRef, TryData(request): TryData<Value>, ack: AckSender| {
+                let used = host_of(&socket);
+                let request = request.map_err(|error| {
+                    tracing::debug!(%error, "a registration is no JSON");
+                });
+                let answer = match request {
+                    Ok(request) => desk.register(&request, used).await,
+                    Err(()) => Err(refused("bad_message", "the registration is no JSON")),
+                };
+                // A worker that is gone registers again.
+                let _ = ack.send(&register::answer(&answer));
+            },
+        );
+    });
+    (router.layer(layer), io)
+}
+
+/// The host that the worker used to reach us.
+fn host_of(socket: &SocketRef) -> Option<String> {
+    let host = socket.req_parts().headers.get(HOST)?.to_str().ok()?;
+    split_authority(host).map(|(host, _)| host)
+}
+
+impl Desk {
+    async fn register(&self, request: &Value, used: Option<String>) -> Result<Welcome, Refused> {
+        let request = Request::decode(request).map_err(|error| {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a registration cannot be read"
+            );
+            refused("bad_message", &explain(&error))
+        })?;
+        let (fresh, password) = secrets().map_err(|error| {
+            tracing::error!(%error, "cannot make a credential");
+            refused(
+                "unavailable",
+                "the cluster cannot make a credential; its log says why",
+            )
+        })?;
+        let name = request.facts.name.clone();
+        let registration = Box::new(Registration {
+            facts: request.facts,
+            saved: request.node,
+            fresh,
+            credential: Credentials::hash(password.as_bytes()),
+            // A registration does not carry the number: the first report of a new start has it.
+            boot: 0,
+            start: start_of(&request.boot_id),
+        });
+        let answer = self
+            .handle
+            .ask(|request| Input::Register {
+                request,
+                registration,
+            })
+            .await
+            .map_err(|error| refused("unavailable", &error.to_string()))?;
+        match answer {
+            Answer::Registered(node) => {
+                tracing::info!(worker.id = %node, worker.name = %name, "a worker registered");
+                Ok(Welcome {
+                    node,
+                    broker_host: self.host.clone().or(used),
+                    broker_port: self.port,
+                    username: format!("{node}:{}", request.boot_id),
+                    password,
+                    keep_alive: self.keep_alive,
+                    report_interval: self.report_interval,
+                })
+            }
+            Answer::NodeNameInUse(name) => Err(refused(
+                "name_in_use",
+                &format!("a worker named {name} is there already; give this one another --name"),
+            )),
+            Answer::Accepted(_)
+            | Answer::Applied(_)
+            | Answer::Deleting(_)
+            | Answer::Patched(_)
+            | Answer::Refused(_)
+            | Answer::NoSuchNode(_)
+            | Answer::Fenced => Err(refused("unavailable", "the cluster is superseded")),
+        }
+    }
+}
+
+/// The engine's random boot id as a number.
+fn start_of(boot_id: &str) -> u64 {
+    Credentials::hash(boot_id.as_bytes())
+        .iter()
+        .take(8)
+        .fold(0, |number, byte| (number << 8) | u64::from(*byte))
+}
+
+/// An id and a password of 128 random bits.
+fn secrets() -> Result<(NodeId, String), NoRandom> {
+    let bytes: [u8; 16] = clock::random()?;
+    let password = bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    Ok((NodeId::from_bits(clock::mint()?), password))
+}
+
+fn refused(code: &str, message: &str) -> Refused {
+    Refused {
+        code: code.to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+/// An error with its sources in one line.
+pub(crate) fn explain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let _ = write!(text, ": {error}");
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,20 @@
+//! A whole cluster-orchestrator in this process, with workers that only pretend to run anything.
+
+#[cfg(test)]
+mod deploy;
+#[cfg(test)]
+mod failing;
+#[cfg(test)]
+mod foreign;
+#[cfg(test)]
+mod load;
+#[cfg(test)]
+mod rest;
+#[cfg(test)]
+mod restart;
+#[cfg(test)]
+mod root;
+#[cfg(test)]
+mod site;
+#[cfg(test)]
+mod worker;

@@ -1,0 +1,141 @@
+//! `edgeio wait`: until a job is in a state.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::client::{Client, REQUEST};
+use crate::failure::Failure;
+use crate::output::{self, Format};
+
+use super::{job_path, print_answers, print_done};
+
+/// Between the first two looks.
+const FIRST: Duration = Duration::from_millis(200);
+/// Between two looks, at most.
+const LAST: Duration = Duration::from_secs(1);
+
+/// What is waited for.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    job: String,
+    state: String,
+    timeout: Duration,
+}
+
+impl Wish {
+    /// That this job is in this state within this time.
+    pub(crate) const fn new(job: String, state: String, timeout: Duration) -> Self {
+        Self {
+            job,
+            state,
+            timeout,
+        }
+    }
+}
+
+/// What one look shows.
+struct Look {
+    state: String,
+    reason: Option<String>,
+    /// The whole answer; none when the job is not there.
+    job: Option<Value>,
+}
+
+pub(super) fn run(client: &Client, wish: &Wish, format: Format) -> Result<(), Failure> {
+    let job = until(client, wish)?;
+    print_done(&wish.job, &wish.state, format)?;
+    match job {
+        Some(job) => print_answers(&[job], format),
+        None => Ok(()),
+    }
+}
+
+/// Waits; the answer that showed it, or none where the job being gone was waited for.
+///
+/// # Errors
+/// When it cannot come any more or did not come in time. A server that answered once may fail to later, until the time is over.
+pub(crate) fn until(client: &Client, wish: &Wish) -> Result<Option<Value>, Failure> {
+    let deadline = Instant::now() + wish.timeout;
+    let mut pause = FIRST;
+    let mut last: Option<Look> = None;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match look(client, &wish.job, left.clamp(FIRST, REQUEST)) {
+            Ok(look) => {
+                if look.state == wish.state {
+                    return Ok(look.job);
+                }
+                if matches!(look.state.as_str(), "FAILED" | "TERMINATED") {
+                    return Err(Failure::Wait(told(wish, &look, "it is")));
+                }
+                if last.as_ref().is_none_or(|last| last.state != look.state) {
+                    output::progress(&format!("job/{} is {}", wish.job, look.state));
+                }
+                last = Some(look);
+            }
+            Err(failure) if last.is_none() || !passes(&failure) => return Err(failure),
+            Err(failure) => {
+                if Instant::now() >= deadline {
+                    return Err(failure);
+                }
+            }
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if let (true, Some(look)) = (left.is_zero(), &last) {
+            return Err(Failure::Wait(told(
+                wish,
+                look,
+                "after the time given it is",
+            )));
+        }
+        // Nobody unparks this thread; waking early would cost a request.
+        std::thread::park_timeout(pause.min(left));
+        pause = (pause * 3 / 2).min(LAST);
+    }
+}
+
+fn look(client: &Client, job: &str, limit: Duration) -> Result<Look, Failure> {
+    let path = job_path(job);
+    match client.get_within(&path, limit) {
+        Ok(answer) => {
+            let text = |field| answer.get(field).and_then(Value::as_str).map(str::to_owned);
+            let state = text("state").ok_or_else(|| Failure::Foreign {
+                url: format!("{}{path}", client.base()),
+                status: 200,
+                why: "a job without a state".to_owned(),
+            })?;
+            Ok(Look {
+                state,
+                reason: text("reason"),
+                job: Some(answer),
+            })
+        }
+        Err(failure) if failure.status() == Some(404) => Ok(Look {
+            state: "TERMINATED".to_owned(),
+            reason: Some("there is no such job".to_owned()),
+            job: None,
+        }),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Whether asking again may help.
+fn passes(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::Unreachable { .. } | Failure::Broken { .. }
+    ) || matches!(failure.status(), Some(429 | 502 | 503 | 504))
+}
+
+fn told(wish: &Wish, look: &Look, how: &str) -> String {
+    let reason = look
+        .reason
+        .as_ref()
+        .map(|reason| format!(": {reason}"))
+        .unwrap_or_default();
+    format!(
+        "job/{} is not {}; {how} {}{reason}",
+        wish.job, wish.state, look.state
+    )
+}

@@ -1,0 +1,204 @@
+//! The configuration of every tier, out of the options of `up`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use daemon::exit;
+use model::name::Name;
+use model::units::{Bytes, Millicores};
+use node_engine::config::Capacity;
+use node_engine::facts::Machine;
+use node_engine::runtime::native::ShimCommand;
+
+use super::Options;
+use super::system::Fault;
+
+/// What is to be started.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// The directory of all of it.
+    pub(super) dir: PathBuf,
+    /// The root.
+    pub(super) root: root_orchestrator::Config,
+    /// The clusters; where their root is, is known when it serves.
+    pub(super) clusters: Vec<ClusterPlan>,
+}
+
+/// A cluster with its workers.
+#[derive(Debug)]
+pub(super) struct ClusterPlan {
+    /// Its name.
+    pub(super) name: Name,
+    /// The cluster.
+    pub(super) config: cluster_orchestrator::Config,
+    /// Its workers; where their cluster is, is known when it serves.
+    pub(super) workers: Vec<node_engine::Config>,
+}
+
+impl Plan {
+    /// What the options say, with everything on disk below `dir`, which is made if it is not there.
+    pub(super) fn new(options: &Options, dir: &Path) -> Result<Self, Fault> {
+        if !options.http.ip().to_canonical().is_loopback() {
+            return Err(Fault {
+                code: exit::CONFIG,
+                error: anyhow!(
+                    "--http {} can be reached from other machines, and `up` is for this one alone; use a loopback \
+                     address, or start root-orchestrator, cluster-orchestrator and node-engine one by one",
+                    options.http
+                ),
+            });
+        }
+        std::fs::create_dir_all(dir).map_err(|error| Fault {
+            code: exit::STORE_UNUSABLE,
+            error: anyhow::Error::new(error)
+                .context(format!("cannot make the data directory {}", dir.display())),
+        })?;
+        let all = usize::from(options.clusters) * usize::from(options.workers);
+        let mut capacities = capacities(dir, all).into_iter();
+        let shim = ShimCommand {
+            program: std::env::current_exe().context("cannot find this program's own file")?,
+            args: vec!["shim".into()],
+        };
+        let mut worker = 0;
+        let mut clusters = Vec::new();
+        for number in 1..=options.clusters {
+            let mut workers = Vec::new();
+            for capacity in capacities.by_ref().take(usize::from(options.workers)) {
+                worker += 1;
+                workers.push(node_engine::Config {
+                    name: Some(name("worker", worker)?),
+                    data_dir: dir.join(format!("worker-{worker}")),
+                    capacity,
+                    shim: Some(shim.clone()),
+                    ..node_engine::Config::default()
+                });
+            }
+            let name = name("cluster", usize::from(number))?;
+            clusters.push(ClusterPlan {
+                config: cluster(options, name.clone(), dir),
+                name,
+                workers,
+            });
+        }
+        let root = root_orchestrator::Config {
+            http: options.http,
+            data_dir: dir.join("root"),
+            store: if options.ephemeral {
+                root_orchestrator::StoreKind::Memory
+            } else {
+                root_orchestrator::StoreKind::Embedded
+            },
+            ..root_orchestrator::Config::default()
+        };
+        Ok(Self {
+            dir: dir.to_owned(),
+            root,
+            clusters,
+        })
+    }
+
+    /// All workers.
+    pub(super) fn workers(&self) -> impl Iterator<Item = &node_engine::Config> {
+        self.clusters.iter().flat_map(|cluster| &cluster.workers)
+    }
+}
+
+fn cluster(options: &Options, name: Name, dir: &Path) -> cluster_orchestrator::Config {
+    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    cluster_orchestrator::Config {
+        data_dir: dir.join(name.as_str()),
+        name: Some(name),
+        http: free,
+        mqtt: free,
+        store: if options.ephemeral {
+            cluster_orchestrator::StoreKind::Memory
+        } else {
+            cluster_orchestrator::StoreKind::Embedded
+        },
+        ..cluster_orchestrator::Config::default()
+    }
+}
+
+fn name(kind: &str, number: usize) -> anyhow::Result<Name> {
+    Ok(Name::new(&format!("{kind}-{number}"))?)
+}
+
+/// What each of `all` workers may use, so that together they have this machine and no more; one alone has all of it.
+fn capacities(dir: &Path, all: usize) -> Vec<Capacity> {
+    if all <= 1 {
+        return vec![Capacity::default()];
+    }
+    let machine = Machine::read(dir).capacity;
+    let disk = shares(machine.disk.mb(), all);
+    let memory = shares(machine.memory.mb(), all);
+    shares(machine.cpu.0, all)
+        .zip(memory)
+        .zip(disk)
+        .map(|((cpu, memory), disk)| Capacity {
+            cpu: Some(Millicores(cpu)),
+            memory: Some(Bytes::from_mb(memory)),
+            disk: Some(Bytes::from_mb(disk)),
+        })
+        .collect()
+}
+
+/// `whole` in so many parts that differ by one at most.
+fn shares(whole: u64, parts: usize) -> impl Iterator<Item = u64> {
+    let count = parts.max(1) as u64;
+    let rest = whole % count;
+    (0..count).map(move |part| whole / count + u64::from(part < rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn plan(args: &[&str]) -> Result<Plan, Fault> {
+        let dir = tempfile::tempdir().unwrap();
+        let args = std::iter::once(&"edgeio up").chain(args);
+        Plan::new(&Options::parse_from(args), dir.path())
+    }
+
+    #[test]
+    fn shares_add_up_to_the_whole() {
+        let table: [(u64, usize, &[u64]); 4] = [
+            (2_000, 1, &[2_000]),
+            (2_000, 3, &[667, 667, 666]),
+            (1, 2, &[1, 0]),
+            (0, 2, &[0, 0]),
+        ];
+        for (whole, parts, expected) in table {
+            assert_eq!(shares(whole, parts).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn workers_are_numbered_through_and_share_the_machine() {
+        let plan = plan(&["--clusters", "2", "--workers", "2"]).unwrap();
+        let clusters: Vec<_> = plan.clusters.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(clusters, ["cluster-1", "cluster-2"]);
+        let workers: Vec<_> = plan.workers().flat_map(|w| &w.name).collect();
+        let workers: Vec<_> = workers.iter().map(|name| name.as_str()).collect();
+        assert_eq!(workers, ["worker-1", "worker-2", "worker-3", "worker-4"]);
+        let cores: u64 = plan
+            .workers()
+            .filter_map(|w| w.capacity.cpu)
+            .map(|c| c.0)
+            .sum();
+        assert_eq!(cores, node_engine::facts::cores() as u64 * 1_000);
+    }
+
+    #[test]
+    fn one_worker_has_the_machine_and_other_machines_are_kept_out() {
+        let one = plan(&[]).unwrap();
+        assert!(
+            one.workers()
+                .all(|worker| worker.capacity == Capacity::default())
+        );
+        let fault = plan(&["--http", "0.0.0.0:0"]).unwrap_err();
+        assert_eq!(fault.code, exit::CONFIG);
+    }
+}

@@ -1,0 +1,282 @@
+//! What is observed, as messages and stores hold it.
+
+mod slot;
+
+use model::desired::InstanceReport;
+use model::id::InstanceId;
+use model::instance::{Endpoint, Exit, Observed, Report};
+use model::reason::{Reason, ReasonCode};
+use model::slot::Generation;
+use model::time::Wall;
+use model::workload::Transport;
+use serde::{Deserialize, Serialize};
+
+pub use slot::{
+    WireCopy, WireOffer, WireRejection, WireRejections, WireSlot, WireSlotReport, rejections_in,
+    rejections_out,
+};
+
+use super::{MessageError, at_most, clipped, is_default};
+use crate::time::{rfc3339, rfc3339_option};
+
+/// Bytes of a sentence that are kept.
+const SENTENCE: usize = 2_048;
+/// Lines of output that are kept.
+const TAIL_LINES: usize = 50;
+/// Bytes of such a line that are kept.
+const TAIL_LINE: usize = 4_096;
+/// Published ports of one instance.
+const ENDPOINTS: usize = 256;
+
+/// How an application ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WireExit {
+    /// Exit code, when it ended by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// Signal number, when it was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// Killed by the kernel for memory.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub oom: bool,
+    /// When, by the worker's wall clock.
+    #[serde(with = "rfc3339")]
+    pub at: Wall,
+    /// Its last lines of output.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log_tail: Vec<String>,
+}
+
+/// A published port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WireEndpoint {
+    /// Inside the container.
+    pub container_port: u16,
+    /// On the worker.
+    pub host_port: u16,
+    /// `tcp` or `udp`.
+    #[serde(default)]
+    pub protocol: Transport,
+}
+
+/// A reason with its sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WireReason {
+    /// Stable word.
+    pub code: ReasonCode,
+    /// One English sentence.
+    pub message: String,
+}
+
+/// The word for what a worker observes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Word {
+    /// Accepted, not running yet.
+    Starting,
+    /// It runs.
+    Running,
+    /// It does not run.
+    Failed,
+    /// It ended for good.
+    Ended,
+}
+
+/// An observation with what goes along.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WireReport {
+    /// What.
+    pub state: Word,
+    /// Of `running`: since when.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "rfc3339_option"
+    )]
+    pub since: Option<Wall>,
+    /// Of `running`: published ports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<WireEndpoint>,
+    /// Of `failed`: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<WireReason>,
+    /// Of `failed`: when the worker tries again; left out where it does not.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "rfc3339_option"
+    )]
+    pub next_attempt_at: Option<Wall>,
+    /// Starts after the first one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub restarts: u32,
+    /// How it last ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<WireExit>,
+    /// When the worker saw this.
+    #[serde(with = "rfc3339")]
+    pub at: Wall,
+}
+
+/// What a worker reports of one instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WireInstance {
+    /// Which.
+    pub instance: InstanceId,
+    /// (assignment, placement) under which it runs.
+    pub generation: Generation,
+    /// What was observed.
+    pub report: WireReport,
+}
+
+impl From<&Exit> for WireExit {
+    fn from(exit: &Exit) -> Self {
+        Self {
+            code: exit.code,
+            signal: exit.signal,
+            oom: exit.oom,
+            at: exit.at,
+            log_tail: exit.log_tail.clone(),
+        }
+    }
+}
+
+impl From<WireExit> for Exit {
+    fn from(wire: WireExit) -> Self {
+        let mut log_tail = wire.log_tail;
+        let surplus = log_tail.len().saturating_sub(TAIL_LINES);
+        log_tail.drain(..surplus);
+        Self {
+            code: wire.code,
+            signal: wire.signal,
+            oom: wire.oom,
+            at: wire.at,
+            log_tail: log_tail
+                .into_iter()
+                .map(|line| clipped(line, TAIL_LINE))
+                .collect(),
+        }
+    }
+}
+
+impl From<&Endpoint> for WireEndpoint {
+    fn from(endpoint: &Endpoint) -> Self {
+        Self {
+            container_port: endpoint.container_port,
+            host_port: endpoint.host_port,
+            protocol: endpoint.transport,
+        }
+    }
+}
+
+impl From<WireEndpoint> for Endpoint {
+    fn from(wire: WireEndpoint) -> Self {
+        Self {
+            container_port: wire.container_port,
+            host_port: wire.host_port,
+            transport: wire.protocol,
+        }
+    }
+}
+
+impl From<&Reason> for WireReason {
+    fn from(reason: &Reason) -> Self {
+        Self {
+            code: reason.code,
+            message: reason.message.clone(),
+        }
+    }
+}
+
+impl From<WireReason> for Reason {
+    fn from(wire: WireReason) -> Self {
+        Self::new(wire.code, clipped(wire.message, SENTENCE))
+    }
+}
+
+impl From<&Report> for WireReport {
+    fn from(report: &Report) -> Self {
+        let mut wire = Self {
+            state: Word::Starting,
+            since: None,
+            endpoints: Vec::new(),
+            reason: None,
+            next_attempt_at: None,
+            restarts: report.restarts,
+            last_exit: report.last_exit.as_ref().map(WireExit::from),
+            at: report.at,
+        };
+        match &report.observed {
+            Observed::Starting => {}
+            Observed::Running { since, endpoints } => {
+                wire.state = Word::Running;
+                wire.since = Some(*since);
+                wire.endpoints = endpoints.iter().map(WireEndpoint::from).collect();
+            }
+            Observed::Failed {
+                reason,
+                next_attempt,
+            } => {
+                wire.state = Word::Failed;
+                wire.reason = Some(reason.into());
+                wire.next_attempt_at = *next_attempt;
+            }
+            Observed::Ended => wire.state = Word::Ended,
+        }
+        wire
+    }
+}
+
+impl TryFrom<WireReport> for Report {
+    type Error = MessageError;
+
+    fn try_from(wire: WireReport) -> Result<Self, MessageError> {
+        at_most(wire.endpoints.len(), ENDPOINTS, "endpoints")?;
+        let observed = match wire.state {
+            Word::Starting => Observed::Starting,
+            Word::Running => Observed::Running {
+                since: wire
+                    .since
+                    .ok_or(MessageError::field("since", "is missing"))?,
+                endpoints: wire.endpoints.into_iter().map(Endpoint::from).collect(),
+            },
+            Word::Failed => Observed::Failed {
+                reason: wire
+                    .reason
+                    .ok_or(MessageError::field("reason", "is missing"))?
+                    .into(),
+                next_attempt: wire.next_attempt_at,
+            },
+            Word::Ended => Observed::Ended,
+        };
+        Ok(Self {
+            observed,
+            restarts: wire.restarts,
+            last_exit: wire.last_exit.map(Exit::from),
+            at: wire.at,
+        })
+    }
+}
+
+impl From<&InstanceReport> for WireInstance {
+    fn from(report: &InstanceReport) -> Self {
+        Self {
+            instance: report.instance,
+            generation: report.generation,
+            report: (&report.report).into(),
+        }
+    }
+}
+
+impl TryFrom<WireInstance> for InstanceReport {
+    type Error = MessageError;
+
+    fn try_from(wire: WireInstance) -> Result<Self, MessageError> {
+        Ok(Self {
+            instance: wire.instance,
+            generation: wire.generation,
+            report: wire.report.try_into()?,
+        })
+    }
+}

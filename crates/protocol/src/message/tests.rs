@@ -1,0 +1,398 @@
+//! Goldens, round trips and hostile input for every message. What the goldens show is in flight and stays for ever.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::sync::{Change, Digest, Held, Incarnation, Item, StagedMark, Term, UpReport};
+use expect_test::{Expect, expect};
+use model::aggregate::{Aggregate, Class};
+use model::desired::{
+    CopyReport, Desired, InstanceReport, JobHead, NodeItem, NodeKey, NodeSettings, Offer,
+    SlotReport,
+};
+use model::id::{ClusterId, InstanceId, JobId, NodeId};
+use model::instance::{Endpoint, Exit, InstanceState, Observed, Report};
+use model::job::{OnPartition, Owner, PlacementRules, ServiceSpec};
+use model::name::Name;
+use model::node::{NodeFacts, Usage};
+use model::reason::{Reason, ReasonCode, Rejections};
+use model::slot::{Generation, Role, Slot};
+use model::time::Wall;
+use model::units::{Bytes, Millicores, Resources};
+use model::workload::{Pull, Restart, RuntimeKind, SpecHash, Transport, Workload};
+use serde_json::Value;
+
+use super::parts::Assembler;
+use super::*;
+
+mod golden;
+mod hostile;
+mod round_trip;
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn workload(text: &str) -> Workload {
+    crate::workload::sealed(Workload {
+        hash: SpecHash::default(),
+        runtime: RuntimeKind::Native,
+        image: None,
+        pull: Pull::IfAbsent,
+        command: vec!["/bin/echo".to_owned(), text.to_owned()],
+        args: Vec::new(),
+        environment: BTreeMap::new(),
+        ports: Vec::new(),
+        volumes: Vec::new(),
+        resources: Resources::default(),
+        restart: Restart::Always,
+        stop_grace: Duration::from_secs(5),
+    })
+}
+
+/// Instance `number` of a job; every third is of another service, every fifth of a cluster's own job.
+fn desired(number: u32) -> Desired {
+    let service = name(if number.is_multiple_of(3) {
+        "db"
+    } else {
+        "web"
+    });
+    let own = number.is_multiple_of(5);
+    let job = JobId::from_bits(if own { 2 } else { 1 });
+    Desired {
+        instance: InstanceId::from_bits(u128::from(number)),
+        slot: Slot {
+            job,
+            service: service.clone(),
+            index: number,
+        },
+        generation: Generation {
+            assignment: 2,
+            placement: u64::from(number),
+        },
+        job: Arc::new(JobHead {
+            id: job,
+            name: name("shop"),
+            tenant: name("default"),
+            owner: if own {
+                Owner::Cluster(ClusterId::from_bits(9))
+            } else {
+                Owner::Root
+            },
+            lost_after: own.then_some(Duration::from_secs(30)),
+            on_partition: if own {
+                OnPartition::Move
+            } else {
+                OnPartition::Stay
+            },
+            created_at: Wall(1_793_867_400_123),
+        }),
+        service: Arc::new(ServiceSpec {
+            workload: Arc::new(workload(service.as_str())),
+            name: service,
+            placement: PlacementRules {
+                worker: own.then(|| "worker-1".to_owned()),
+                ..PlacementRules::default()
+            },
+            replicas: 3,
+        }),
+    }
+}
+
+fn held() -> Held {
+    Held {
+        incarnation: Some(Incarnation(0xabc)),
+        term: 3,
+        nonce: u64::MAX,
+        revision: 41,
+        desired_digest: Digest(0xdef),
+        staged: Some(StagedMark {
+            change: Digest(1),
+            revision: 42,
+            parts: 3,
+            next: 1,
+        }),
+        want_whole: true,
+        superseded: false,
+    }
+}
+
+fn beat() -> Beat {
+    Beat {
+        boot: 1_024,
+        sequence: 17,
+        observed_digest: Digest(0x123),
+    }
+}
+
+fn change<T: Item>(put: Vec<T>, remove: Vec<T::Key>) -> Change<T> {
+    Change {
+        incarnation: Incarnation(0xabc),
+        term: Term::default().next(1).next(2),
+        base: Some(41),
+        revision: 42,
+        digest: Digest(0xfed),
+        part: 0,
+        parts: 1,
+        put,
+        remove,
+        adopted: Some(Digest(7)),
+    }
+}
+
+fn settings() -> DesiredEntry {
+    desired_entry(NodeItem::Settings(NodeSettings {
+        report_interval: Duration::from_secs(15),
+    }))
+}
+
+fn control_change() -> Change<DesiredEntry> {
+    let instances = [1, 4, 5].map(|number| desired_entry(NodeItem::Instance(desired(number))));
+    let put = std::iter::once(settings()).chain(instances).collect();
+    change(put, vec![NodeKey::Instance(InstanceId::from_bits(8))])
+}
+
+fn exit() -> Exit {
+    Exit {
+        code: None,
+        signal: Some(9),
+        oom: true,
+        at: Wall(1_793_867_400_123),
+        log_tail: vec!["last words".to_owned()],
+    }
+}
+
+fn running() -> Report {
+    Report {
+        observed: Observed::Running {
+            since: Wall(1_793_867_400_000),
+            endpoints: vec![Endpoint {
+                container_port: 80,
+                host_port: 32_768,
+                transport: Transport::Udp,
+            }],
+        },
+        restarts: 2,
+        last_exit: Some(exit()),
+        at: Wall(1_793_867_401_000),
+    }
+}
+
+fn failed() -> Report {
+    Report {
+        observed: Observed::Failed {
+            reason: Reason::new(ReasonCode::CrashLoop, "it ended again"),
+            next_attempt: Some(Wall(1_793_867_402_000)),
+        },
+        ..running()
+    }
+}
+
+fn plain(observed: Observed) -> Report {
+    Report {
+        observed,
+        restarts: 0,
+        last_exit: None,
+        at: Wall(0),
+    }
+}
+
+fn instance_report(number: u32, report: Report) -> ReportEntry {
+    report_entry(InstanceReport {
+        instance: InstanceId::from_bits(u128::from(number)),
+        generation: Generation {
+            assignment: 2,
+            placement: 1,
+        },
+        report,
+    })
+}
+
+fn up<T: Item>(whole: bool, states: Vec<T>, gone: Vec<T::Key>) -> UpReport<T> {
+    UpReport {
+        boot: 1_024,
+        sequence: 18,
+        whole,
+        states,
+        gone,
+        digest: Digest(0x321),
+    }
+}
+
+fn rejections() -> Rejections {
+    let mut rejections = Rejections::default();
+    rejections.add(ReasonCode::InsufficientMemory, "worker-1");
+    rejections.add(ReasonCode::InsufficientMemory, "worker-2");
+    rejections.add(ReasonCode::Cordoned, "worker-3");
+    rejections
+}
+
+fn slot_report(states: impl IntoIterator<Item = InstanceState>, offered: bool) -> SlotReport {
+    let copy = |(number, state)| CopyReport {
+        instance: InstanceId::from_bits(number),
+        generation: Generation {
+            assignment: 2,
+            placement: 1,
+        },
+        role: Role::Holder,
+        node: NodeId::from_bits(5),
+        node_name: name("worker-1"),
+        address: Some("192.0.2.7".to_owned()),
+        state,
+        since: Wall(1_793_867_400_123),
+    };
+    SlotReport {
+        slot: desired(1).slot,
+        assignment: 2,
+        offer: offered.then(|| Offer {
+            reason: Reason::new(ReasonCode::InsufficientMemory, "2 workers: short of memory"),
+            rejections: rejections(),
+            capacity_revision: 12,
+        }),
+        copies: (1..).zip(states).map(copy).collect(),
+    }
+}
+
+fn every_state() -> Vec<InstanceState> {
+    vec![
+        InstanceState::Requested,
+        InstanceState::ScheduledCluster,
+        InstanceState::ScheduledNode,
+        InstanceState::Running(running()),
+        InstanceState::Failed(failed()),
+        InstanceState::NotDeployed {
+            reason: Reason::new(ReasonCode::NoWorker, "none is there"),
+            rejections: rejections(),
+        },
+        InstanceState::Unknown { last: None },
+        InstanceState::Unknown {
+            last: Some(running()),
+        },
+        InstanceState::Terminated {
+            last: Some(plain(Observed::Ended)),
+        },
+    ]
+}
+
+fn facts() -> NodeFacts {
+    NodeFacts {
+        name: name("worker-1"),
+        hostname: "pi.local".to_owned(),
+        addresses: vec!["192.0.2.7".to_owned()],
+        architecture: "aarch64".to_owned(),
+        allocatable: resources(),
+        accelerators: vec!["vpu".to_owned()],
+        sensors: vec!["camera".to_owned()],
+        runtimes: BTreeSet::from([RuntimeKind::Docker, RuntimeKind::Native]),
+        labels: BTreeMap::from([("room".to_owned(), "lab".to_owned())]),
+        engine_version: "0.1.0".to_owned(),
+    }
+}
+
+fn resources() -> Resources {
+    Resources {
+        cpu: Millicores(4_000),
+        memory: Bytes::from_mb(2_048),
+        disk: Bytes::from_mb(32_000),
+    }
+}
+
+fn register_request() -> register::Request {
+    register::Request {
+        facts: facts(),
+        node: Some(NodeId::from_bits(5)),
+        boot_id: "0123-abc".to_owned(),
+        join_token: Some("token".to_owned()),
+    }
+}
+
+fn register_welcome() -> register::Welcome {
+    register::Welcome {
+        node: NodeId::from_bits(5),
+        broker_host: Some("192.0.2.1".to_owned()),
+        broker_port: 10_003,
+        username: "node_x:0123".to_owned(),
+        password: "secret".to_owned(),
+        keep_alive: Duration::from_secs(5),
+        report_interval: Duration::from_secs(15),
+    }
+}
+
+fn refused() -> register::Refused {
+    register::Refused {
+        code: "name_in_use".to_owned(),
+        message: "a worker named worker-1 is there already".to_owned(),
+    }
+}
+
+fn standing() -> uplink::Standing {
+    let mut aggregate = Aggregate {
+        number_of_nodes: 3,
+        schedulable_nodes: 2,
+        allocatable: resources(),
+        room: resources(),
+        cpu_percent: 12.5,
+        memory_percent: 50.0,
+        technology: BTreeSet::from([RuntimeKind::Native]),
+        number_of_jobs: 4,
+        classes: Vec::new(),
+        capacity_revision: 12,
+    };
+    let class = Class {
+        architecture: "aarch64".to_owned(),
+        runtime: RuntimeKind::Native,
+        accelerator: None,
+    };
+    aggregate.add_room(&class, resources());
+    uplink::Standing {
+        aggregate,
+        scheduler: "first-fit".to_owned(),
+        held: held(),
+        beat: beat(),
+    }
+}
+
+fn information_message() -> information::Information {
+    information::Information {
+        usage: Usage {
+            cpu_percent: 12.5,
+            free_cores: Millicores(3_500),
+            memory_percent: 50.0,
+            memory_free: Bytes::from_mb(1_024),
+            disk_free: Bytes::from_mb(30_000),
+        },
+        held: held(),
+        beat: beat(),
+    }
+}
+
+fn uplink_request() -> uplink::Request {
+    uplink::Request {
+        name: name("cluster-1"),
+        location: "city=Garching".to_owned(),
+        scheduler: "first-fit".to_owned(),
+        cluster_id: Some(ClusterId::from_bits(9)),
+        http: Some("http://192.0.2.1:10001".to_owned()),
+        join_token: None,
+    }
+}
+
+fn questions() -> Vec<uplink::Question> {
+    vec![
+        uplink::Question::Nodes {
+            limit: Some(100),
+            cursor: None,
+        },
+        uplink::Question::Node {
+            node: "worker-1".to_owned(),
+        },
+        uplink::Question::PatchNode {
+            node: "worker-1".to_owned(),
+            body: serde_json::json!({"labels": {"room": null}}),
+        },
+        uplink::Question::Explain {
+            job: JobId::from_bits(1).to_string(),
+        },
+    ]
+}

@@ -1,0 +1,209 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// Everything that reads a message of MQTT.
+fn read_all(payload: &[u8]) {
+    let _ = control::decode(payload);
+    let _ = sync::decode(payload);
+    let _ = instances::decode(payload);
+    let _ = information::decode(payload);
+    let _ = adopt::decode(payload);
+    let _ = question::decode(payload);
+    let _ = connection::decode(payload);
+    if let Ok(value) = serde_json::from_slice::<Value>(payload) {
+        let _ = register::Request::decode(&value);
+        let _ = register::read_answer(&value);
+        let _ = uplink::Request::decode(&value);
+        let _ = uplink::read_answer(&value);
+        let _ = uplink::read_sync(&value);
+        let _ = uplink::read_report(&value);
+        let _ = uplink::read_adoption(&value);
+        let _ = uplink::read_assign(&value);
+        let _ = uplink::read_ask(&value);
+        let _ = uplink::Standing::decode(&value);
+        let _ = uplink::Question::decode(&value);
+        let _ = uplink::read_reply(&value);
+    }
+}
+
+fn real_messages() -> Vec<Vec<u8>> {
+    let report = up(true, vec![instance_report(1, failed())], Vec::new());
+    let slots = up(
+        true,
+        vec![slot_entry(slot_report(every_state(), true))],
+        Vec::new(),
+    );
+    let mut all = vec![
+        control::encode(&control_change()),
+        sync::encode(&held(), &beat()),
+        information::encode(&information_message(), []),
+        register_request().encode().to_string().into_bytes(),
+        standing().encode().to_string().into_bytes(),
+        uplink_request().encode().to_string().into_bytes(),
+    ];
+    all.extend(instances::encode(&report, &held()));
+    all.extend(adopt::encode(&held(), &[desired(1)]));
+    let slots = uplink::report(&slots, &held());
+    all.extend(slots.iter().map(|value| value.to_string().into_bytes()));
+    all
+}
+
+#[test]
+fn what_is_unknown_is_ignored_and_another_version_is_named() {
+    let payload = sync::encode(&held(), &beat());
+    let mut value: Value = serde_json::from_slice(&payload).unwrap();
+    value["from_the_future"] = serde_json::json!({"deep": [1, 2, 3]});
+    let (read, _) = sync::decode(value.to_string().as_bytes()).unwrap();
+    assert_eq!(read, held());
+    value["version"] = 2.into();
+    let error = sync::decode(value.to_string().as_bytes()).unwrap_err();
+    assert!(matches!(error, MessageError::Version { found: 2 }));
+    assert!(error.to_string().contains("update the older"));
+}
+
+#[test]
+fn what_is_too_large_or_too_deep_is_not_read() {
+    let large = vec![b' '; LARGEST + 1];
+    assert!(matches!(
+        sync::decode(&large),
+        Err(MessageError::TooLarge { .. })
+    ));
+    let deep = format!("{{\"version\":1,\"x\":{}", "[".repeat(200_000));
+    read_all(deep.as_bytes());
+    assert!(sync::decode(deep.as_bytes()).is_err());
+}
+
+#[test]
+fn a_workload_that_was_tampered_with_is_refused() {
+    let text = String::from_utf8(control::encode(&control_change())).unwrap();
+    let tampered = text.replacen("/bin/echo", "/bin/evil", 1);
+    assert_ne!(text, tampered);
+    assert!(matches!(
+        control::decode(tampered.as_bytes()),
+        Err(MessageError::Workload(WorkloadError::HashMismatch { .. }))
+    ));
+}
+
+#[test]
+fn numbers_that_mean_nothing_are_refused() {
+    let check = |field: &str, bad: &str| {
+        let payload = information::encode(&information_message(), []);
+        let mut value: Value = serde_json::from_slice(&payload).unwrap();
+        value[field] = Value::Null;
+        let text = value.to_string().replacen("null", bad, 1);
+        assert!(
+            information::decode(text.as_bytes()).is_err(),
+            "{field} {bad}"
+        );
+    };
+    for bad in ["NaN", "1e999", "-1", "101", "null", "\"5\"", "true"] {
+        check("cpu", bad);
+        check("memory", bad);
+    }
+    for bad in ["-0.1", "1e300", "[]"] {
+        check("free_cores", bad);
+    }
+    for bad in ["-1", "1.5", "18446744073709551616"] {
+        check("memory_free_in_mb", bad);
+    }
+    let mut odd = information_message();
+    odd.usage.cpu_percent = f64::NAN;
+    odd.usage.memory_percent = f64::INFINITY;
+    let read = information::decode(&information::encode(&odd, [])).unwrap();
+    assert!(read.usage.cpu_percent.abs() < f64::EPSILON);
+
+    let mut request = register_request();
+    request.facts.allocatable.memory = Bytes(u64::MAX);
+    assert!(register::Request::decode(&request.encode()).is_err());
+    for bad in ["", "a:b", "ä", &"x".repeat(65)] {
+        let request = register::Request {
+            boot_id: bad.to_owned(),
+            ..register_request()
+        };
+        assert!(
+            register::Request::decode(&request.encode()).is_err(),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn parts_that_cannot_be_are_refused() {
+    for (part, parts) in [(1, 1), (5, 3), (0, 0), (0, u32::MAX)] {
+        let change = Change {
+            part,
+            parts,
+            ..control_change()
+        };
+        assert!(control::decode(&control::encode(&change)).is_err());
+    }
+    let report = up(true, vec![instance_report(1, running())], Vec::new());
+    let text = String::from_utf8(instances::encode(&report, &held()).remove(0)).unwrap();
+    for number in ["\"part\":1", "\"parts\":100000", "\"parts\":0"] {
+        let bad = text.replacen("\"whole\"", &format!("{number},\"whole\""), 1);
+        assert!(instances::decode(bad.as_bytes()).is_err(), "{number}");
+    }
+}
+
+#[test]
+fn surplus_is_cut_and_long_lists_are_refused() {
+    let mut report = failed();
+    report.observed = Observed::Failed {
+        reason: Reason::new(ReasonCode::StartFailed, "ä".repeat(5_000)),
+        next_attempt: None,
+    };
+    report.last_exit = Some(Exit {
+        log_tail: vec!["y".repeat(6_000); 10],
+        ..exit()
+    });
+    let encoded = instances::encode(&up(true, vec![instance_report(1, report)], vec![]), &held());
+    let piece = instances::decode(&encoded[0]).unwrap();
+    let read = &piece.content.report.states[0].value.report;
+    let Observed::Failed { reason, .. } = &read.observed else {
+        panic!("it failed");
+    };
+    assert_eq!(reason.message.len(), 2_048);
+    let tail = &read.last_exit.as_ref().unwrap().log_tail;
+    assert!(tail.iter().all(|line| line.len() == 4_096));
+
+    let mut standing = standing();
+    standing.aggregate.classes = vec![standing.aggregate.classes[0].clone(); 33];
+    assert!(uplink::Standing::decode(&standing.encode()).is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(payload in proptest::collection::vec(any::<u8>(), 0..512)) {
+        read_all(&payload);
+    }
+
+    #[test]
+    fn no_damage_to_a_real_message_panics(
+        which in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        length in 0..8_usize,
+        junk in proptest::collection::vec(any::<u8>(), 0..8),
+    ) {
+        let messages = real_messages();
+        let mut message = messages[which.index(messages.len())].clone();
+        let start = at.index(message.len());
+        let end = (start + length).min(message.len());
+        message.splice(start..end, junk);
+        read_all(&message);
+    }
+
+    #[test]
+    fn no_value_of_another_type_panics(
+        which in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        other in prop::sample::select(vec!["null", "-1", "1e308", "\"\"", "[]", "{}", "true", "99999999999999999999", "[1,2,3]"]),
+    ) {
+        let messages = real_messages();
+        let mut message: Value = serde_json::from_slice(&messages[which.index(messages.len())]).unwrap();
+        let fields = message.as_object_mut().unwrap();
+        let key = fields.keys().nth(at.index(fields.len())).unwrap().clone();
+        fields.insert(key, serde_json::from_str(other).unwrap_or(Value::Null));
+        read_all(message.to_string().as_bytes());
+    }
+}

@@ -1,0 +1,202 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn a_change_survives_and_shares_what_was_shared() {
+    let change = control_change();
+    let read = control::decode(&control::encode(&change)).unwrap();
+    assert_eq!(read, change);
+    let services: Vec<&Arc<ServiceSpec>> = read
+        .put
+        .iter()
+        .filter_map(|entry| match &entry.value {
+            NodeItem::Instance(desired) => Some(&desired.service),
+            NodeItem::Settings(_) => None,
+        })
+        .collect();
+    assert!(Arc::ptr_eq(services[0], services[1]));
+    let change = Change {
+        part: 2,
+        parts: 3,
+        base: None,
+        adopted: None,
+        ..super::change(
+            (1..20)
+                .map(|number| assignment_entry(desired(number)))
+                .collect(),
+            vec![desired(30).slot],
+        )
+    };
+    assert_eq!(
+        uplink::read_assign(&uplink::assign(&change)).unwrap(),
+        change
+    );
+}
+
+#[test]
+fn everything_said_upwards_survives() {
+    let (held, beat) = (held(), beat());
+    assert_eq!(
+        sync::decode(&sync::encode(&held, &beat)).unwrap(),
+        (held, beat)
+    );
+    assert_eq!(
+        uplink::read_sync(&uplink::sync(&held, &beat)).unwrap(),
+        (held, beat)
+    );
+    let information = information_message();
+    let payload = information::encode(&information, []);
+    assert_eq!(information::decode(&payload).unwrap(), information);
+    let standing = standing();
+    assert_eq!(
+        uplink::Standing::decode(&standing.encode()).unwrap(),
+        standing
+    );
+    let slots = vec![
+        slot_entry(slot_report(every_state(), true)),
+        slot_entry(slot_report([], false)),
+    ];
+    let report = up(false, slots, vec![desired(2).slot]);
+    let pieces = uplink::report(&report, &held);
+    let piece = uplink::read_report(&pieces[0]).unwrap();
+    assert_eq!(Assembler::default().take(piece).unwrap().report, report);
+}
+
+#[test]
+fn handshakes_and_questions_survive() {
+    let request = register_request();
+    assert_eq!(
+        register::Request::decode(&request.encode()).unwrap(),
+        request
+    );
+    for answer in [Ok(register_welcome()), Err(refused())] {
+        let read = register::read_answer(&register::answer(&answer)).unwrap();
+        assert_eq!(read, answer);
+    }
+    let request = uplink_request();
+    assert_eq!(uplink::Request::decode(&request.encode()).unwrap(), request);
+    for question in questions() {
+        let read = uplink::Question::decode(&question.encode()).unwrap();
+        assert_eq!(read, question);
+    }
+    for ask in [question::Ask::WholeReport, question::Ask::Adopt] {
+        assert_eq!(question::decode(&question::encode(ask)).unwrap(), Some(ask));
+        assert_eq!(uplink::read_ask(&uplink::ask(ask)).unwrap(), ask);
+    }
+    assert_eq!(question::decode(b"").unwrap(), None);
+    let body = serde_json::json!({"items": [1, 2]});
+    assert_eq!(
+        uplink::read_reply(&uplink::reply(Ok(body.clone()))).unwrap(),
+        Ok(body)
+    );
+}
+
+/// A worker with 2,000 instances that all crashed with the longest last words.
+#[test]
+fn what_no_packet_holds_goes_in_parts_that_do_and_comes_together_again() {
+    let report = Report {
+        last_exit: Some(Exit {
+            log_tail: vec!["x".repeat(200); 20],
+            ..exit()
+        }),
+        ..failed()
+    };
+    let states = (0..2_000)
+        .map(|number| instance_report(number, report.clone()))
+        .collect();
+    let gone = (5_000..13_000).map(InstanceId::from_bits).collect();
+    let report = up(true, states, gone);
+    let parts = instances::encode(&report, &held());
+    assert!(parts.len() > 30);
+    let mut assembler = Assembler::default();
+    let mut whole = None;
+    for part in &parts {
+        assert!(part.len() < LARGEST - 64, "{}", part.len());
+        assert!(whole.is_none());
+        whole = assembler.take(instances::decode(part).unwrap());
+    }
+    let whole = whole.unwrap();
+    assert_eq!((whole.report, whole.held), (report, held()));
+
+    let all: Vec<Desired> = (0..5_000).map(desired).collect();
+    let parts = adopt::encode(&held(), &all);
+    let mut assembler = Assembler::default();
+    let mut whole = None;
+    for part in &parts {
+        assert!(part.len() < LARGEST - 64, "{}", part.len());
+        whole = assembler.take(adopt::decode(part).unwrap());
+    }
+    assert!(parts.len() > 1);
+    assert_eq!(whole.unwrap().desired, all);
+}
+
+#[test]
+fn a_part_that_was_lost_gives_the_whole_message_up() {
+    let states = (0..4_000)
+        .map(|number| instance_report(number, running()))
+        .collect();
+    let report = up(true, states, Vec::new());
+    let encoded = instances::encode(&report, &held());
+    let parts: Vec<_> = encoded
+        .iter()
+        .map(|part| instances::decode(part).unwrap())
+        .collect();
+    assert!(parts.len() > 2);
+    let mut assembler = Assembler::default();
+    assert!(assembler.take(parts[0].clone()).is_none());
+    for part in &parts[2..] {
+        assert!(assembler.take(part.clone()).is_none());
+    }
+    // The same again, whole.
+    let whole = parts.iter().filter_map(|part| assembler.take(part.clone()));
+    assert_eq!(whole.count(), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_change_survives(
+        numbers in proptest::collection::btree_set(0..60_u32, 0..30),
+        removed in proptest::collection::vec(any::<u128>(), 0..5),
+        base in any::<Option<u64>>(),
+        revision in any::<u64>(),
+        (nonce, runs) in (any::<u64>(), 0..20_usize),
+        digest in any::<u128>(),
+    ) {
+        let term = (0..runs).fold(Term::default().next(nonce), |term, run| term.next(nonce ^ run as u64));
+        let change = Change {
+            base,
+            revision,
+            term,
+            digest: Digest(digest),
+            ..super::change(
+                numbers.into_iter().map(|number| desired_entry(NodeItem::Instance(desired(number)))).collect(),
+                removed.into_iter().map(|bits| NodeKey::Instance(InstanceId::from_bits(bits))).collect(),
+            )
+        };
+        prop_assert_eq!(control::decode(&control::encode(&change)).unwrap(), change);
+    }
+
+    #[test]
+    fn any_numbers_survive(
+        incarnation in any::<Option<u128>>(),
+        numbers in any::<[u64; 5]>(),
+        digests in any::<[u128; 2]>(),
+        flags in any::<[bool; 2]>(),
+    ) {
+        let held = Held {
+            incarnation: incarnation.map(Incarnation),
+            term: numbers[0],
+            nonce: numbers[1],
+            revision: numbers[2],
+            desired_digest: Digest(digests[0]),
+            staged: None,
+            want_whole: flags[0],
+            superseded: flags[1],
+        };
+        let beat = Beat { boot: numbers[3], sequence: numbers[4], observed_digest: Digest(digests[1]) };
+        prop_assert_eq!(sync::decode(&sync::encode(&held, &beat)).unwrap(), (held, beat));
+    }
+}

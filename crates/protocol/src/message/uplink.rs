@@ -1,0 +1,308 @@
+//! The uplink of a cluster to its root: events of one Socket.IO connection, namespace [`NAMESPACE`].
+//!
+//! # Flow
+//! The cluster connects and emits [`REGISTER`], whose acknowledgement names it. Then upwards [`SYNC`], [`REPORT`],
+//! [`ADOPT`] and [`AGGREGATE`]; downwards [`ASSIGN`] (a part of a change of the cluster's desired set), [`ASK`] and, with
+//! an acknowledgement, [`QUESTION`].
+
+use std::time::Duration;
+
+use ::sync::{Change, Held, UpReport};
+use model::desired::{Desired, SlotReport};
+use model::id::ClusterId;
+use model::name::Name;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::adopt::Adoption;
+use super::desired::WireSet;
+use super::held::WireHeld;
+use super::instances::Reported;
+use super::parts::Piece;
+use super::question::Ask;
+use super::register::{Refused, problem, refusal};
+use super::report::{WireSlot, WireSlotReport};
+use super::{
+    AssignmentEntry, Beat, MessageError, SlotEntry, Source, Text, adopt, assignment_entry, at_most,
+    control, instances, question, slot_entry, sync,
+};
+use crate::problem::Problem;
+
+mod aggregate;
+
+pub use aggregate::{Standing, WireAggregate};
+
+/// The namespace.
+pub const NAMESPACE: &str = "/uplink";
+/// Up, with an acknowledgement: who the cluster is.
+pub const REGISTER: &str = "register";
+/// Up: what the cluster holds.
+pub const SYNC: &str = "sync";
+/// Up: what it observes of its assignments.
+pub const REPORT: &str = "report";
+/// Up: what is free.
+pub const AGGREGATE: &str = "aggregate";
+/// Up: the set that it holds of another store.
+pub const ADOPT: &str = "adopt";
+/// Down: a part of a change of its desired set.
+pub const ASSIGN: &str = "assign";
+/// Down: what it should send.
+pub const ASK: &str = "ask";
+/// Down, with an acknowledgement: a question for a user.
+pub const QUESTION: &str = "question";
+
+/// A cluster asks to join.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Its name, unique at its root.
+    pub name: Name,
+    /// Where it is: free text, or `city=…,country=…,lat=…,lon=…`.
+    #[serde(default)]
+    pub location: String,
+    /// Which scheduler it runs.
+    pub scheduler: String,
+    /// The id that a root gave it before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<ClusterId>,
+    /// Where its own REST interface listens, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    /// What lets it in, where the root asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join_token: Option<String>,
+}
+
+/// The root knows the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Welcome {
+    /// Its id.
+    pub cluster: ClusterId,
+    /// Between two aggregates, even when nothing changed.
+    pub report_interval: Duration,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireWelcome {
+    cluster_id: ClusterId,
+    report_interval_ms: u64,
+}
+
+impl Request {
+    /// Writes it.
+    pub fn encode(&self) -> Value {
+        Text::new().with(self).value()
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`MessageError`], where it is no request.
+    pub fn decode(value: &Value) -> Result<Self, MessageError> {
+        value.open()?;
+        let request: Self = value.fields()?;
+        at_most(request.location.len(), 512, "location")?;
+        at_most(request.scheduler.len(), 512, "scheduler")?;
+        at_most(request.http.as_ref().map_or(0, String::len), 512, "http")?;
+        let token = request.join_token.as_ref().map_or(0, String::len);
+        at_most(token, 4_096, "join_token")?;
+        Ok(request)
+    }
+}
+
+/// Writes the answer to a request.
+pub fn answer(answer: &Result<Welcome, Refused>) -> Value {
+    match answer {
+        Ok(welcome) => Text::new()
+            .with(&WireWelcome {
+                cluster_id: welcome.cluster,
+                report_interval_ms: welcome.report_interval.as_millis() as u64,
+            })
+            .value(),
+        Err(refused) => problem(refused),
+    }
+}
+
+/// Reads the answer to a request.
+///
+/// # Errors
+/// [`MessageError`], where it is no answer.
+pub fn read_answer(value: &Value) -> Result<Result<Welcome, Refused>, MessageError> {
+    value.open()?;
+    if let Some(refused) = refusal(value)? {
+        return Ok(Err(refused));
+    }
+    let wire: WireWelcome = value.fields()?;
+    if !(1..=86_400_000).contains(&wire.report_interval_ms) {
+        return Err(MessageError::field("report_interval_ms", "is out of range"));
+    }
+    Ok(Ok(Welcome {
+        cluster: wire.cluster_id,
+        report_interval: Duration::from_millis(wire.report_interval_ms),
+    }))
+}
+
+/// Writes a [`SYNC`].
+pub fn sync(held: &Held, beat: &Beat) -> Value {
+    Text::new().with(&WireHeld::from(held)).with(beat).value()
+}
+
+/// Reads a [`SYNC`].
+///
+/// # Errors
+/// [`MessageError`], where it is no such message.
+pub fn read_sync(value: &Value) -> Result<(Held, Beat), MessageError> {
+    sync::read(value)
+}
+
+/// Writes a report, as one or more [`REPORT`] events.
+pub fn report(report: &UpReport<SlotEntry>, held: &Held) -> Vec<Value> {
+    instances::texts(
+        report,
+        held,
+        |entry| WireSlotReport::from(&entry.value),
+        |slot| WireSlot::from(slot),
+    )
+    .into_iter()
+    .map(Text::value)
+    .collect()
+}
+
+/// Reads one [`REPORT`].
+///
+/// # Errors
+/// [`MessageError`], where it is no such message.
+pub fn read_report(value: &Value) -> Result<Piece<Reported<SlotEntry>>, MessageError> {
+    instances::read(
+        value,
+        |state: WireSlotReport| SlotReport::try_from(state).map(slot_entry),
+        |slot: WireSlot| slot.into(),
+    )
+}
+
+/// Writes the set that is held of another store, as one or more [`ADOPT`] events.
+pub fn adoption(held: &Held, desired: &[Desired]) -> Vec<Value> {
+    adopt::texts(held, desired)
+        .into_iter()
+        .map(Text::value)
+        .collect()
+}
+
+/// Reads one [`ADOPT`].
+///
+/// # Errors
+/// [`MessageError`], where it is no such message.
+pub fn read_adoption(value: &Value) -> Result<Piece<Adoption>, MessageError> {
+    adopt::read(value)
+}
+
+/// Writes one [`ASSIGN`].
+pub fn assign(change: &Change<AssignmentEntry>) -> Value {
+    let set = WireSet::pack(change.put.iter().map(|entry| &entry.value));
+    let removed: Vec<WireSlot> = change.remove.iter().map(WireSlot::from).collect();
+    control::text(change, &set, &removed).value()
+}
+
+/// Reads one [`ASSIGN`].
+///
+/// # Errors
+/// [`MessageError`], where it is no such message or carries a workload that this program does not understand.
+pub fn read_assign(value: &Value) -> Result<Change<AssignmentEntry>, MessageError> {
+    control::read(value, assignment_entry, |slot: WireSlot| slot.into())
+}
+
+/// Writes an [`ASK`].
+pub fn ask(ask: Ask) -> Value {
+    question::text(ask).value()
+}
+
+/// Reads an [`ASK`].
+///
+/// # Errors
+/// [`MessageError`], where it is no such message.
+pub fn read_ask(value: &Value) -> Result<Ask, MessageError> {
+    question::read(value)
+}
+
+/// What a root asks a cluster for a user.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "method", rename_all = "snake_case")]
+pub enum Question {
+    /// A page of its workers.
+    Nodes {
+        /// Rows at most.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+        /// Where the page before ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cursor: Option<String>,
+    },
+    /// One worker.
+    Node {
+        /// Its id or name.
+        node: String,
+    },
+    /// Changes what an operator may change of a worker.
+    PatchNode {
+        /// Its id or name.
+        node: String,
+        /// The body as `PATCH` takes it, checked there.
+        body: Value,
+    },
+    /// Why the instances of a job are where they are, or nowhere.
+    Explain {
+        /// Its id.
+        job: String,
+    },
+}
+
+impl Question {
+    /// Writes it.
+    pub fn encode(&self) -> Value {
+        Text::new().with(self).value()
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`MessageError`], where it is none of the questions that this program knows.
+    pub fn decode(value: &Value) -> Result<Self, MessageError> {
+        value.open()?;
+        value.fields()
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireReply {
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    answer: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    problem: Option<Problem>,
+}
+
+/// Writes the answer to a question: a body of the REST interface, or a problem.
+pub fn reply(reply: Result<Value, Problem>) -> Value {
+    let wire = match reply {
+        Ok(answer) => WireReply {
+            answer,
+            problem: None,
+        },
+        Err(problem) => WireReply {
+            answer: Value::Null,
+            problem: Some(problem),
+        },
+    };
+    Text::new().with(&wire).value()
+}
+
+/// Reads the answer to a question.
+///
+/// # Errors
+/// [`MessageError`], where it is no answer.
+pub fn read_reply(value: &Value) -> Result<Result<Value, Problem>, MessageError> {
+    value.open()?;
+    let wire: WireReply = value.fields()?;
+    Ok(match wire.problem {
+        Some(problem) => Err(problem),
+        None => Ok(wire.answer),
+    })
+}

@@ -1,0 +1,31 @@
+//! What both orchestrators' REST services share, so that a handler is: parse, one call on a handle, render.
+//!
+//! - [`serve`] serves a router with the timeouts that keep slow clients from holding sockets.
+//! - [`Body`], [`Path`] and [`Query`] are extractors whose refusals are problems (RFC 9457).
+//! - [`Accept`] renders an answer in the form that the client asked for.
+//! - [`ApiError`] is every refusal.
+//! - [`finish`] adds to a router what every service has: 404 and 405 as problems, the body limit, the refusal of writes
+//!   from foreign web pages, and the request metrics.
+//!
+//! Nothing here knows what is served.
+
+mod answer;
+mod body;
+mod error;
+mod metrics;
+mod page;
+mod path;
+mod router;
+mod serve;
+
+pub use answer::Accept;
+pub use body::{Body, MAX_BODY, job_document, job_documents};
+pub use error::ApiError;
+pub use metrics::{Metrics, render as render_metrics};
+pub use page::{Cursor, DEFAULT_LIMIT, MAX_LIMIT, PageQuery};
+pub use path::{Path, Query};
+pub use router::finish;
+pub use serve::{Limits, deepen, serve, serve_with};
+
+#[cfg(test)]
+mod tests;

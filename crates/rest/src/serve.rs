@@ -1,0 +1,158 @@
+//! Serving a router over HTTP/1.1.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What a client may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// For the header of a request, and between two requests of a connection.
+    pub header: Duration,
+    /// Bytes of a request's header, and of the read buffer; 8 KiB at least.
+    pub header_bytes: usize,
+    /// Open connections; more of them wait in the system's queue.
+    pub connections: usize,
+    /// From the shutdown to the end of the last request.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header: Duration::from_secs(10),
+            header_bytes: 16 * 1024,
+            connections: 20_000,
+            drain: Duration::from_secs(3),
+        }
+    }
+}
+
+/// Serves until the token is cancelled, with the default limits: then requests under way are finished.
+///
+/// # Errors
+/// Never in fact: a failed accept is logged and tried again.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    serve_with(listener, router, shutdown, Limits::default()).await
+}
+
+/// As [`serve`], with other limits.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_with(
+    listener: TcpListener,
+    router: Router,
+    shutdown: CancellationToken,
+    limits: Limits,
+) -> io::Result<()> {
+    deepen(&listener);
+    let connections = TaskTracker::new();
+    let seats = Arc::new(Semaphore::new(limits.connections));
+    while let Some((stream, seat)) = accept(&listener, &seats, &shutdown).await {
+        let connection = Connection {
+            router: router.clone(),
+            shutdown: shutdown.clone(),
+            limits,
+            _seat: seat,
+        };
+        connections.spawn(connection.run(stream));
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(limits.drain, connections.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            connections = connections.len(),
+            "connections were still open at the end of the grace period"
+        );
+    }
+    Ok(())
+}
+
+/// Lets as many connections wait to be accepted as the system allows (at most 4,096).
+///
+/// With the library's default of 128 a burst of a few hundred clients, as after a restart when all workers come back at
+/// once, overflows the queue, and Linux resets what it believed to be connected. `listen` on a listening socket changes
+/// nothing else.
+pub fn deepen(listener: &TcpListener) {
+    if let Err(error) = rustix::net::listen(listener, 4_096) {
+        tracing::warn!(%error, "the queue of a listener keeps its size");
+    }
+}
+
+/// The next connection; `None` at the shutdown.
+async fn accept(
+    listener: &TcpListener,
+    seats: &Arc<Semaphore>,
+    shutdown: &CancellationToken,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let accepted = async {
+        let seat = Arc::clone(seats).acquire_owned().await.ok()?;
+        loop {
+            match listener.accept().await {
+                Ok((stream, _peer)) => return Some((stream, seat)),
+                Err(error) => {
+                    // Out of descriptors, or a peer that is gone again: both pass.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => None,
+        // Cancel-safe: only `accept` and a permit are pending.
+        accepted = accepted => accepted,
+    }
+}
+
+struct Connection {
+    router: Router,
+    shutdown: CancellationToken,
+    limits: Limits,
+    _seat: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    async fn run(self, stream: TcpStream) {
+        // Small answers must not wait for the acknowledgement of the ones before; it works without, too.
+        let _ = stream.set_nodelay(true);
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header)
+            .max_buf_size(self.limits.header_bytes.max(8_192))
+            .serve_connection(
+                TokioIo::new(stream),
+                TowerToHyperService::new(self.router.clone()),
+            )
+            .with_upgrades();
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::time::timeout(self.limits.drain, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended");
+        }
+    }
+}

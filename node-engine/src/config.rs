@@ -1,0 +1,286 @@
+//! The options of a node-engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use daemon::value::{duration, pair};
+use model::name::Name;
+use model::units::{Bytes, Millicores, Resources};
+use model::workload::RuntimeKind;
+
+use crate::EngineError;
+use crate::runtime::docker::DEFAULT_HOST;
+use crate::runtime::native::ShimCommand;
+
+/// Runs one worker of an edgeIO system: it joins its cluster, runs what it is told, and keeps that running without a link.
+///
+/// It dials out and listens on nothing. It prints one line of JSON on standard output once what its own disk says is
+/// started; logs go to standard error.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(name = "node-engine", version)]
+pub struct Config {
+    /// The worker's name, unique in its cluster; the host's name if it is not given.
+    #[arg(long, value_name = "NAME", value_parser = Name::new)]
+    pub name: Option<Name>,
+    /// The cluster-orchestrator to join.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:10001")]
+    pub cluster: String,
+    /// The directory of everything that must survive a restart; made if it is not there.
+    #[arg(long, value_name = "DIR", default_value = "./edgeio-node")]
+    pub data_dir: PathBuf,
+    /// Which runtimes to use, with commas between them: docker, native; what is found if it is not given.
+    #[arg(long, value_name = "LIST")]
+    pub runtimes: Option<RuntimeList>,
+    /// Where the container engine listens.
+    #[arg(long, value_name = "URL", default_value = DEFAULT_HOST)]
+    pub docker_host: String,
+    /// A label of this worker, as KEY=VALUE; may be given again.
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
+    pub labels: Vec<(String, String)>,
+    /// What applications may use, as cpu=8,memory=16000,disk=50000 (cores, MB, MB); what is left out is all that the
+    /// machine has.
+    #[arg(long, value_name = "AMOUNTS", default_value = "")]
+    pub capacity: Capacity,
+    /// The credential that lets this worker join its cluster.
+    #[arg(long, value_name = "TOKEN", hide_env_values = true)]
+    pub join_token: Option<String>,
+    /// Allows plain text towards addresses of other machines.
+    #[arg(long)]
+    pub insecure: bool,
+    /// The longest wait between two attempts to reach the cluster.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub reconnect_max: Duration,
+    /// The first wait before a crashed application is started again; doubles up to 5 minutes.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, hide = true)]
+    pub crash_backoff: Duration,
+    /// What is logged, and how.
+    #[command(flatten)]
+    pub log: daemon::telemetry::LogOptions,
+    /// How the parent of a native instance is started; this program with the argument `shim` if it is not set.
+    #[arg(skip)]
+    pub shim: Option<ShimCommand>,
+}
+
+impl Default for Config {
+    /// The defaults of the command line.
+    fn default() -> Self {
+        // Every option has a default, so this parses; a test holds it.
+        <Self as clap::Parser>::parse_from(["node-engine"])
+    }
+}
+
+/// Runtimes that are asked for by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuntimeList(pub BTreeSet<RuntimeKind>);
+
+/// A list that names no runtime.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{word:?} is no runtime; write docker, native, or both with a comma between them")]
+pub struct RuntimeListError {
+    word: String,
+}
+
+impl std::str::FromStr for RuntimeList {
+    type Err = RuntimeListError;
+
+    fn from_str(text: &str) -> Result<Self, RuntimeListError> {
+        let kind = |word: &str| {
+            RuntimeKind::parse(word.trim()).ok_or_else(|| RuntimeListError {
+                word: word.to_owned(),
+            })
+        };
+        text.split(',')
+            .map(kind)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+/// What an operator leaves to applications; `None`: all that the machine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capacity {
+    /// Thousandths of a core.
+    pub cpu: Option<Millicores>,
+    /// Memory.
+    pub memory: Option<Bytes>,
+    /// Disk.
+    pub disk: Option<Bytes>,
+}
+
+/// Amounts that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{part:?} is no amount; write for example cpu=8,memory=16000,disk=50000 (cores, MB, MB)")]
+pub struct CapacityError {
+    part: String,
+}
+
+impl std::str::FromStr for Capacity {
+    type Err = CapacityError;
+
+    fn from_str(text: &str) -> Result<Self, CapacityError> {
+        let mut capacity = Self::default();
+        for part in text.split(',').filter(|part| !part.trim().is_empty()) {
+            let error = || CapacityError {
+                part: part.to_owned(),
+            };
+            let (key, value) = part.split_once('=').ok_or_else(error)?;
+            let megabytes = || value.trim().parse().ok().map(Bytes::from_mb);
+            let cores = || {
+                let cores = value.trim().parse::<f64>().ok();
+                cores
+                    .filter(|cores| (0.0..=1e6).contains(cores))
+                    .map(Millicores::from_cores)
+            };
+            match key.trim() {
+                "cpu" => capacity.cpu = Some(cores().ok_or_else(error)?),
+                "memory" => capacity.memory = Some(megabytes().ok_or_else(error)?),
+                "disk" => capacity.disk = Some(megabytes().ok_or_else(error)?),
+                _ => return Err(error()),
+            }
+        }
+        Ok(capacity)
+    }
+}
+
+impl Capacity {
+    /// What applications may use of a machine that has `all`.
+    pub fn of(&self, all: Resources) -> Resources {
+        Resources {
+            cpu: self.cpu.unwrap_or(all.cpu),
+            memory: self.memory.unwrap_or(all.memory),
+            disk: self.disk.unwrap_or(all.disk),
+        }
+    }
+}
+
+impl Config {
+    /// The worker's name.
+    pub(crate) fn worker_name(&self, hostname: &str) -> Result<Name, EngineError> {
+        if let Some(name) = &self.name {
+            return Ok(name.clone());
+        }
+        Name::new(hostname).map_err(|_| {
+            EngineError::Config(format!(
+                "the host's name {hostname:?} cannot be the worker's name; give one with --name"
+            ))
+        })
+    }
+
+    /// The labels by key.
+    pub(crate) fn label_map(&self) -> BTreeMap<String, String> {
+        self.labels.iter().cloned().collect()
+    }
+
+    /// How the parent of a native instance is started.
+    pub(crate) fn shim_command(&self) -> Result<ShimCommand, EngineError> {
+        if let Some(shim) = &self.shim {
+            return Ok(shim.clone());
+        }
+        let program =
+            std::env::current_exe().map_err(|source| EngineError::OwnProgram { source })?;
+        Ok(ShimCommand {
+            program,
+            args: vec!["shim".into()],
+        })
+    }
+
+    /// The host in the cluster's URL, without brackets.
+    ///
+    /// # Errors
+    /// A URL that is not `http://host[:port]`, or one off this machine without `--insecure`.
+    pub(crate) fn cluster_host(&self) -> Result<String, EngineError> {
+        let rest = self
+            .cluster
+            .strip_prefix("http://")
+            .or_else(|| self.cluster.strip_prefix("ws://"));
+        let host = rest.and_then(host_of).ok_or_else(|| {
+            EngineError::Config(format!(
+                "--cluster {:?} is no address; write for example http://192.0.2.1:10001",
+                self.cluster
+            ))
+        })?;
+        if !self.may_reach(&host) {
+            return Err(EngineError::Config(format!(
+                "--cluster {:?} is another machine, and the connection would be in plain text; allow that with --insecure",
+                self.cluster
+            )));
+        }
+        Ok(host)
+    }
+
+    /// Whether plain text may be spoken to a host.
+    pub(crate) fn may_reach(&self, host: &str) -> bool {
+        let loopback = host == "localhost"
+            || host
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.is_loopback());
+        self.insecure || loopback
+    }
+}
+
+fn host_of(rest: &str) -> Option<String> {
+    let authority = rest.split('/').next()?;
+    let host = match authority.strip_prefix('[') {
+        Some(bracketed) => bracketed.split_once(']')?.0,
+        None => authority
+            .rsplit_once(':')
+            .map_or(authority, |(host, _)| host),
+    };
+    (!host.is_empty() && !host.contains('@')).then(|| host.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_has_a_default() {
+        let config = Config::default();
+        assert_eq!(config.data_dir, PathBuf::from("./edgeio-node"));
+        assert_eq!(config.cluster_host().unwrap(), "127.0.0.1");
+        assert_eq!(config.capacity, Capacity::default());
+    }
+
+    #[test]
+    fn plain_text_to_another_machine_needs_a_flag() {
+        let at = |cluster: &str, insecure| {
+            Config {
+                cluster: cluster.to_owned(),
+                insecure,
+                ..Config::default()
+            }
+            .cluster_host()
+        };
+        for near in ["http://localhost:1", "http://127.0.0.9", "ws://[::1]:7/x"] {
+            assert!(at(near, false).is_ok(), "{near}");
+        }
+        assert!(at("http://192.0.2.1:10001", false).is_err());
+        assert_eq!(at("http://192.0.2.1:10001", true).unwrap(), "192.0.2.1");
+        for bad in [
+            "https://localhost",
+            "localhost:10001",
+            "http://",
+            "http://[::1",
+        ] {
+            assert!(at(bad, true).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn amounts_and_runtimes_are_read_or_refused_with_an_example() {
+        let capacity: Capacity = "cpu=1.5, memory=512".parse().unwrap();
+        assert_eq!(capacity.cpu, Some(Millicores(1_500)));
+        assert_eq!(capacity.memory, Some(Bytes::from_mb(512)));
+        assert_eq!(capacity.disk, None);
+        for bad in ["cpu", "cpu=x", "cpu=-1", "cpu=NaN", "memory=1.5", "gpu=1"] {
+            let error = bad.parse::<Capacity>().unwrap_err();
+            assert!(error.to_string().contains("cpu=8"), "{bad}");
+        }
+        let both: RuntimeList = "native,docker".parse().unwrap();
+        assert_eq!(both.0.len(), 2);
+        assert!("".parse::<RuntimeList>().is_err());
+        assert!("native,".parse::<RuntimeList>().is_err());
+    }
+}

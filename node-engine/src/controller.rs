@@ -1,0 +1,314 @@
+//! The one task that owns the state: it takes inputs, commits what was decided, and only then acts.
+//!
+//! # Guarantees
+//! - A failed commit leaves nothing behind: the state is rebuilt from the store, under a new boot number so that the
+//!   cluster takes its reports, and the runtimes are asked again.
+//! - It never waits for the network: what the link has no room for is dropped, and the sync protocol sends it again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use model::time::{Instant, Now, Wall};
+use model::workload::RuntimeKind;
+use node_core::{Action, Input, State, Write, turn};
+use protocol::message::information::{Information, Row};
+use protocol::message::{Beat, adopt, information, instances, sync};
+use store::Writer;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::engine::{EngineError, Ready, core_config};
+use crate::facts::usage::Sampler;
+use crate::link::{FromLink, Outgoing};
+use crate::perform::{Performer, runtimes};
+use crate::record;
+use crate::runtime::{Exited, chain};
+
+/// Inputs that are decided together, at most.
+const BATCH: usize = 256;
+/// The engine says that it is ready after this long, whatever is still starting.
+const READY_WITHIN: Duration = Duration::from_secs(5);
+/// Between two attempts to use a store that fails.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// What a controller is made from.
+#[derive(Debug)]
+pub(crate) struct Deps {
+    pub(crate) config: Config,
+    pub(crate) kinds: BTreeSet<RuntimeKind>,
+    pub(crate) state: State,
+    pub(crate) writer: Writer,
+    pub(crate) outgoing: mpsc::Sender<Outgoing>,
+    pub(crate) exits: mpsc::Sender<Exited>,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// The owner of the state.
+#[derive(Debug)]
+pub(crate) struct Controller {
+    deps: Deps,
+    performer: Performer,
+    sampler: Sampler,
+    /// When the use of the machine is reported next.
+    information_at: Instant,
+    connected: bool,
+}
+
+/// The two clocks.
+pub(crate) fn now() -> Now {
+    Now {
+        steady: Instant(daemon::clock::steady_millis()),
+        wall: Wall(daemon::clock::wall_millis()),
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep(deadline.since(now().steady)).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Controller {
+    pub(crate) fn new(deps: Deps) -> Self {
+        Self {
+            sampler: Sampler::new(deps.config.data_dir.clone()),
+            performer: Performer::new(),
+            information_at: now().steady,
+            connected: false,
+            deps,
+        }
+    }
+
+    /// Runs until the token is cancelled; ends with everything that was decided committed.
+    pub(crate) async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<FromLink>,
+        mut exits: mpsc::Receiver<Exited>,
+        ready: impl FnOnce(Ready) + Send,
+    ) -> Result<(), EngineError> {
+        let shutdown = self.deps.shutdown.clone();
+        let ready_by = now().steady.plus(READY_WITHIN);
+        let mut ready = Some(ready);
+        self.make_runtimes()?;
+        let mut batch = vec![Input::Reconcile];
+        let result = loop {
+            if let Err(error) = self.turn(std::mem::take(&mut batch)).await {
+                break Err(error);
+            }
+            self.report_use();
+            let unready = ready.is_some();
+            if (self.deps.state.is_settled() || now().steady >= ready_by)
+                && let Some(ready) = ready.take()
+            {
+                ready(Ready {
+                    node_id: self.deps.state.node(),
+                    connected: self.connected,
+                });
+            }
+            let deadline = self.deadline(unready.then_some(ready_by));
+            // Every branch is safe to cancel: two channels, a join set, a timer and a token.
+            let input = tokio::select! {
+                () = shutdown.cancelled() => break Ok(()),
+                input = inputs.recv() => match input {
+                    Some(input) => self.note(input),
+                    None => break Err(EngineError::Ended { part: "link" }),
+                },
+                Some(exited) = exits.recv() => translate_exit(exited),
+                input = self.performer.next() => input,
+                () = until(deadline) => Input::Reconcile,
+            };
+            batch.push(input);
+            while batch.len() < BATCH
+                && let Ok(input) = inputs.try_recv()
+            {
+                batch.push(self.note(input));
+            }
+            while batch.len() < BATCH
+                && let Ok(exited) = exits.try_recv()
+            {
+                batch.push(translate_exit(exited));
+            }
+        };
+        self.performer.close().await;
+        self.deps.writer.close().await;
+        tracing::info!("the engine has stopped; applications go on running");
+        result
+    }
+
+    fn deadline(&self, ready_by: Option<Instant>) -> Option<Instant> {
+        let information = self.connected.then_some(self.information_at);
+        [self.deps.state.next_deadline(), information, ready_by]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Notes what the link says of itself.
+    fn note(&mut self, input: FromLink) -> Input {
+        if input == Input::Connected {
+            self.connected = true;
+            self.information_at = now().steady;
+        } else if input == Input::Disconnected {
+            self.connected = false;
+        }
+        input
+    }
+
+    /// Decides a batch, commits it, and performs what it says.
+    async fn turn(&mut self, batch: Vec<Input>) -> Result<(), EngineError> {
+        let decision = turn(&mut self.deps.state, now(), batch);
+        let ops = record::ops(&decision.writes);
+        if !ops.is_empty()
+            && let Err(error) = self.deps.writer.commit(ops).await
+        {
+            tracing::error!(
+                error = chain(&error),
+                "the store fails; nothing of this turn is done"
+            );
+            self.rebuild().await;
+            return Ok(());
+        }
+        let joined = decision
+            .writes
+            .iter()
+            .any(|write| matches!(write, Write::Node(_)));
+        if joined {
+            self.make_runtimes()?;
+        }
+        for action in decision.actions {
+            self.perform(action);
+        }
+        Ok(())
+    }
+
+    /// Takes the store's word for everything that is durable, and forgets the rest.
+    async fn rebuild(&mut self) {
+        let boot = self.deps.state.boot() + 1;
+        let writes = loop {
+            tokio::select! {
+                () = self.deps.shutdown.cancelled() => return,
+                () = tokio::time::sleep(STORE_RETRY) => {}
+            }
+            let records = match self.deps.writer.load().await {
+                Ok(records) => records,
+                Err(error) => {
+                    tracing::error!(error = chain(&error), "the store cannot be read");
+                    continue;
+                }
+            };
+            match record::writes(&records) {
+                Ok(writes) => break writes,
+                Err(error) => tracing::error!(error = chain(&error), "the store is damaged"),
+            }
+        };
+        let config = core_config(&self.deps.config);
+        let mut state = State::new(config, self.deps.kinds.iter().copied());
+        state.apply(now(), &writes);
+        state.apply(now(), &[Write::Boot(boot)]);
+        self.deps.state = state;
+        let input = if self.connected {
+            Input::Connected
+        } else {
+            Input::Reconcile
+        };
+        // Only soft: the runtimes are asked, and the cluster is told.
+        let decision = turn(&mut self.deps.state, now(), [input]);
+        for action in decision.actions {
+            self.perform(action);
+        }
+    }
+
+    /// Once this worker has an id, its runtimes can tell what is theirs.
+    fn make_runtimes(&mut self) -> Result<(), EngineError> {
+        let node = self.deps.state.node();
+        let Some(node) = node.filter(|_| node != self.performer.node()) else {
+            return Ok(());
+        };
+        let kinds = self.deps.kinds.iter().copied();
+        let runtimes = runtimes(&self.deps.config, node, kinds, &self.deps.exits)?;
+        if let Some(former) = self.performer.node() {
+            tracing::warn!(worker.id = %node, former = %former, "the cluster knows this worker by another id; containers of the former one are left alone");
+        }
+        self.performer.adopt(node, runtimes);
+        Ok(())
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Start(desired) => self.performer.start(desired),
+            Action::Stop {
+                instance,
+                runtime,
+                grace,
+            } => self.performer.stop(instance, runtime, grace),
+            Action::List(runtime) => self.performer.list(runtime),
+            Action::Acknowledge { held, beat } => {
+                self.send(Outgoing::Sync(sync::encode(&held, &wire(beat))));
+            }
+            Action::Report { report, held } => {
+                for part in instances::encode(&report, &held) {
+                    self.send(Outgoing::Instances(part));
+                }
+            }
+            Action::Adopt { held, desired } => {
+                for part in adopt::encode(&held, &desired) {
+                    self.send(Outgoing::Adopt(part));
+                }
+            }
+            Action::ReportInterval(interval) => {
+                tracing::info!(?interval, "the report interval changes");
+                self.information_at = self.information_at.min(now().steady.plus(interval));
+            }
+        }
+    }
+
+    /// Sends the machine's use, where it is time for that.
+    fn report_use(&mut self) {
+        let steady = now().steady;
+        if !self.connected || steady < self.information_at {
+            return;
+        }
+        let state = &self.deps.state;
+        self.information_at = steady.plus(state.report_interval());
+        let information = Information {
+            usage: self.sampler.usage(),
+            held: state.held(),
+            beat: wire(state.beat()),
+        };
+        let payload = information::encode(&information, state.observed().map(Row::of));
+        self.send(Outgoing::Information(payload));
+    }
+
+    fn send(&self, message: Outgoing) {
+        if self.connected && self.deps.outgoing.try_send(message).is_err() {
+            tracing::debug!("the link is full; the message will be asked for again");
+        }
+    }
+}
+
+const fn wire(beat: node_core::Beat) -> Beat {
+    Beat {
+        boot: beat.boot,
+        sequence: beat.sequence,
+        observed_digest: beat.observed_digest,
+    }
+}
+
+fn translate_exit(exited: Exited) -> Input {
+    tracing::info!(
+        instance.id = %exited.instance,
+        code = exited.exit.code,
+        signal = exited.exit.signal,
+        oom = exited.exit.oom,
+        "an application ended"
+    );
+    Input::Exited {
+        instance: exited.instance,
+        exit: exited.exit,
+    }
+}
+
+#[cfg(test)]
+mod tests;

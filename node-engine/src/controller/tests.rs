@@ -1,0 +1,234 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ::sync::{Change, Digest, Incarnation, Item, Term};
+use model::desired::{Desired, JobHead, NodeItem};
+use model::id::{InstanceId, JobId, NodeId};
+use model::instance::Observed;
+use model::job::{OnPartition, Owner, PlacementRules, ServiceSpec};
+use model::name::Name;
+use model::slot::{Generation, Slot};
+use model::units::Resources;
+use model::workload::{Pull, Restart, SpecHash, Workload};
+use node_core::{DesiredEntry, desired_entry};
+use protocol::message::ReportEntry;
+use protocol::message::instances::Reported;
+use store::{Memory, Op, Page, Record, Store, StoreError, Table};
+
+use super::*;
+
+/// A store that fails while it is told to.
+#[derive(Debug, Default)]
+struct Flaky {
+    memory: Memory,
+    fails: AtomicBool,
+}
+
+impl Store for Flaky {
+    fn load(&self) -> Result<Vec<Record>, StoreError> {
+        self.memory.load()
+    }
+
+    fn commit(&self, ops: &[Op]) -> Result<(), StoreError> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(StoreError::Closed);
+        }
+        self.memory.commit(ops)
+    }
+
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.memory.get(table, key)
+    }
+
+    fn range(&self, page: &Page<'_>) -> Result<Vec<Record>, StoreError> {
+        self.memory.range(page)
+    }
+}
+
+/// A controller with the noop runtime, whose link is the test.
+struct Rig {
+    store: Arc<Flaky>,
+    inputs: mpsc::Sender<FromLink>,
+    outgoing: mpsc::Receiver<Outgoing>,
+    shutdown: CancellationToken,
+    task: tokio::task::JoinHandle<Result<(), EngineError>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Rig {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let kinds = BTreeSet::from([RuntimeKind::Noop]);
+        let mut state = State::new(node_core::Config::default(), kinds.iter().copied());
+        let node = [Write::Node(NodeId::from_bits(7)), Write::Boot(1_024)];
+        state.apply(now(), &node);
+        let store = Arc::new(Flaky::default());
+        store.commit(&record::ops(&node)).unwrap();
+        let shared: Arc<dyn Store> = Arc::<Flaky>::clone(&store);
+        let (outgoing, sent) = mpsc::channel(64);
+        let (inputs, receiver) = mpsc::channel(64);
+        let (exits, ended) = mpsc::channel(64);
+        let shutdown = CancellationToken::new();
+        let controller = Controller::new(Deps {
+            config: Config {
+                data_dir: folder.path().to_owned(),
+                ..Config::default()
+            },
+            kinds,
+            state,
+            writer: Writer::start(shared).unwrap(),
+            outgoing,
+            exits,
+            shutdown: shutdown.clone(),
+        });
+        let task = tokio::spawn(controller.run(receiver, ended, |_ready| {}));
+        Self {
+            store,
+            inputs,
+            outgoing: sent,
+            shutdown,
+            task,
+            _folder: folder,
+        }
+    }
+
+    async fn say(&self, input: Input) {
+        self.inputs.send(input).await.unwrap();
+    }
+
+    /// The next message that is not about use.
+    async fn heard(&mut self) -> Outgoing {
+        loop {
+            let next = tokio::time::timeout(Duration::from_secs(20), self.outgoing.recv());
+            match next.await.expect("a message in time").unwrap() {
+                Outgoing::Information(_) => {}
+                message => return message,
+            }
+        }
+    }
+
+    /// The revision that is acknowledged next.
+    async fn acknowledged(&mut self) -> u64 {
+        loop {
+            if let Outgoing::Sync(payload) = self.heard().await {
+                return sync::decode(&payload).unwrap().0.revision;
+            }
+        }
+    }
+
+    async fn report(&mut self) -> Reported<ReportEntry> {
+        loop {
+            if let Outgoing::Instances(payload) = self.heard().await {
+                return instances::decode(&payload).unwrap().content;
+            }
+        }
+    }
+}
+
+fn change() -> Change<DesiredEntry> {
+    let name = Name::new("app").unwrap();
+    let workload = protocol::workload::sealed(Workload {
+        hash: SpecHash::default(),
+        runtime: RuntimeKind::Noop,
+        image: None,
+        pull: Pull::IfAbsent,
+        command: Vec::new(),
+        args: Vec::new(),
+        environment: BTreeMap::new(),
+        ports: Vec::new(),
+        volumes: Vec::new(),
+        resources: Resources::default(),
+        restart: Restart::Always,
+        stop_grace: Duration::from_secs(5),
+    });
+    let job = JobId::from_bits(1);
+    let item = desired_entry(NodeItem::Instance(Desired {
+        instance: InstanceId::from_bits(1),
+        slot: Slot {
+            job,
+            service: name.clone(),
+            index: 0,
+        },
+        generation: Generation::default(),
+        job: Arc::new(JobHead {
+            id: job,
+            name: name.clone(),
+            tenant: name.clone(),
+            owner: Owner::Root,
+            lost_after: None,
+            on_partition: OnPartition::Stay,
+            created_at: Wall(0),
+        }),
+        service: Arc::new(ServiceSpec {
+            name,
+            workload: Arc::new(workload),
+            placement: PlacementRules::default(),
+            replicas: 1,
+        }),
+    }));
+    Change {
+        incarnation: Incarnation(1),
+        term: Term::default().next(1),
+        base: None,
+        revision: 1,
+        digest: Digest::default().plus(item.mark()),
+        part: 0,
+        parts: 1,
+        put: vec![item],
+        remove: Vec::new(),
+        adopted: None,
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_said_or_done_before_it_is_on_the_disk() {
+    let mut rig = Rig::start();
+    rig.say(Input::Connected).await;
+    assert_eq!(rig.acknowledged().await, 0);
+    let first = rig.report().await.report;
+    assert!(first.whole && first.states.is_empty());
+
+    rig.store.fails.store(true, Ordering::SeqCst);
+    rig.say(Input::Control(change())).await;
+    // The state was rebuilt, and the cluster hears what is really held, under a later boot.
+    assert_eq!(rig.acknowledged().await, 0);
+    let second = rig.report().await.report;
+    assert!(second.whole && second.states.is_empty() && second.boot > first.boot);
+
+    rig.store.fails.store(false, Ordering::SeqCst);
+    rig.say(Input::Control(change())).await;
+    assert_eq!(rig.acknowledged().await, 1);
+    loop {
+        let report = rig.report().await.report;
+        let runs =
+            |entry: &ReportEntry| matches!(entry.value.report.observed, Observed::Running { .. });
+        if report.states.iter().any(runs) {
+            break;
+        }
+    }
+    rig.shutdown.cancel();
+    rig.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_fails_for_good_does_not_keep_the_engine_from_stopping() {
+    let mut rig = Rig::start();
+    rig.say(Input::Connected).await;
+    assert_eq!(rig.acknowledged().await, 0);
+    rig.store.fails.store(true, Ordering::SeqCst);
+    rig.say(Input::Control(change())).await;
+    rig.shutdown.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(5), rig.task);
+    ended.await.expect("it ends in time").unwrap().unwrap();
+}
+
+#[test]
+fn an_engine_can_run_beside_others_in_one_process() {
+    fn is_send(_: impl Send) {}
+    is_send(crate::run(
+        Config::default(),
+        CancellationToken::new(),
+        |_ready| {},
+    ));
+}

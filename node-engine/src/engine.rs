@@ -1,0 +1,277 @@
+//! One engine from its start to its stop.
+
+use std::collections::BTreeSet;
+use std::fs::{DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use model::id::NodeId;
+use model::node::NodeFacts;
+use model::workload::RuntimeKind;
+use node_core::{State, Write};
+use serde::Serialize;
+use store::{Embedded, Options, Store, StoreError, Writer};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::controller::{Controller, Deps};
+use crate::facts::Machine;
+use crate::link::{Link, saved};
+use crate::record::{self, RecordError};
+use crate::runtime::docker;
+
+/// The store's file in the data directory.
+const STORE: &str = "node.store";
+/// Bytes of the store's pages that are kept in memory.
+const STORE_CACHE: usize = 256 * 1024;
+/// Inputs that may wait for the controller.
+const INPUTS: usize = 256;
+/// Messages that may wait for the link.
+const OUTGOING: usize = 64;
+/// Ends of applications that may wait for the controller.
+const EXITS: usize = 256;
+/// How far apart the boot numbers of two starts are: numbers between them are for states that are rebuilt meanwhile.
+const BOOT_STEP: u64 = 1_024;
+
+/// What the ready line says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename = "ready")]
+pub struct Ready {
+    /// The worker's id; null before the first join.
+    pub node_id: Option<NodeId>,
+    /// Whether the cluster is connected.
+    pub connected: bool,
+}
+
+/// Why an engine does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The options do not fit together or mean nothing.
+    #[error("{0}")]
+    Config(String),
+    /// Nobody knows which program this is.
+    #[error("cannot find this program's own file, which native applications need as their parent")]
+    OwnProgram {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory {}", path.display())]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The store cannot be used, or another engine uses it.
+    #[error("cannot use the engine's store")]
+    Store(#[from] StoreError),
+    /// The store holds what this program did not write.
+    #[error(
+        "the store {} cannot be understood; run the version that wrote it, or move it away to begin with an empty one (what runs is then stopped)",
+        path.display()
+    )]
+    Records {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: RecordError,
+    },
+    /// A part of the engine ended by itself.
+    #[error("the engine's {part} ended unasked")]
+    Ended {
+        /// Which.
+        part: &'static str,
+    },
+}
+
+impl EngineError {
+    /// The program's exit code for it.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => daemon::exit::CONFIG,
+            Self::DataDir { .. } | Self::Store(_) | Self::Records { .. } => {
+                daemon::exit::STORE_UNUSABLE
+            }
+            Self::OwnProgram { .. } | Self::Ended { .. } => daemon::exit::FAILURE,
+        }
+    }
+}
+
+/// Runs a worker until the token is cancelled; applications go on running after that.
+///
+/// `ready` is called once, when what the disk says is started, or after 5 s with what is started by then.
+///
+/// # Errors
+/// [`EngineError`], before anything was started; later failures are logged and repaired.
+pub async fn run(
+    config: Config,
+    shutdown: CancellationToken,
+    ready: impl FnOnce(Ready) + Send,
+) -> Result<(), EngineError> {
+    let config = Config {
+        shim: Some(config.shim_command()?),
+        ..config
+    };
+    let cluster_host = config.cluster_host()?;
+    make_data_dir(&config.data_dir)?;
+    let store = open(&config.data_dir)?;
+    let restored = restore(&config, store.as_ref())?;
+    let writer = Writer::start(store)?;
+    let kinds = restored.kinds(&config).await;
+    let facts = facts(&config, &kinds)?;
+    let mut state = State::new(core_config(&config), kinds.iter().copied());
+    let now = crate::controller::now();
+    let boot = restored.boot / BOOT_STEP * BOOT_STEP + BOOT_STEP;
+    let began = [Write::Boot(boot)];
+    state.apply(now, &restored.writes);
+    state.apply(now, &began);
+    writer.commit(record::ops(&began)).await?;
+    tracing::info!(worker.name = %facts.name, worker.id = state.node().map(tracing::field::display), boot, "the engine starts");
+    let (inputs, from_link) = mpsc::channel(INPUTS);
+    let (outgoing, to_link) = mpsc::channel(OUTGOING);
+    let (exits, ended) = mpsc::channel(EXITS);
+    let link = Link {
+        cluster_host,
+        facts,
+        node: state.node(),
+        boot,
+        saved: saved::load(&config.data_dir),
+        config: config.clone(),
+        inputs,
+        complained: None,
+    };
+    let linking = shutdown.child_token();
+    let link = tokio::spawn(link.run(to_link, linking.clone()));
+    let controller = Controller::new(Deps {
+        config,
+        kinds,
+        state,
+        writer,
+        outgoing,
+        exits,
+        shutdown,
+    });
+    let result = controller.run(from_link, ended, ready).await;
+    linking.cancel();
+    // The link says goodbye within two seconds; a panic of it was logged when it happened.
+    let _ended = link.await;
+    result
+}
+
+/// The core's settings, of those that can be set from outside.
+pub(crate) fn core_config(config: &Config) -> node_core::Config {
+    node_core::Config {
+        backoff: config.crash_backoff,
+        ..node_core::Config::default()
+    }
+}
+
+/// What the disk says.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    writes: Vec<Write>,
+    boot: u64,
+}
+
+impl Restored {
+    /// The runtimes to use: those that are named, or found, and those that already have something of this worker.
+    async fn kinds(&self, config: &Config) -> BTreeSet<RuntimeKind> {
+        if let Some(named) = &config.runtimes {
+            return named.0.clone();
+        }
+        let mut kinds = BTreeSet::from([RuntimeKind::Native]);
+        // After a reboot the container engine may start later than this one, so its socket counts too.
+        let socket = config.docker_host.strip_prefix("unix://").map(Path::new);
+        let is_socket = |path: &Path| path.metadata().is_ok_and(|it| it.file_type().is_socket());
+        if socket.is_some_and(is_socket) || docker::probe(&config.docker_host).await {
+            kinds.insert(RuntimeKind::Docker);
+        }
+        kinds.extend(self.writes.iter().filter_map(|write| match write {
+            Write::Journal {
+                record: Some(journal),
+                ..
+            } => Some(journal.runtime),
+            Write::Journal { record: None, .. }
+            | Write::Node(_)
+            | Write::Boot(_)
+            | Write::Desired(_)
+            | Write::Run { .. }
+            | Write::Exit { .. }
+            | Write::Staged(_)
+            | Write::Refused { .. }
+            | Write::Link(_)
+            | Write::WholeDue
+            | Write::Reported
+            | Write::Runtime { .. }
+            | Write::Clean(_) => None,
+        }));
+        kinds
+    }
+}
+
+fn restore(config: &Config, store: &dyn Store) -> Result<Restored, EngineError> {
+    let writes = record::writes(&store.load()?).map_err(|source| EngineError::Records {
+        path: config.data_dir.join(STORE),
+        source,
+    })?;
+    let boot = writes.iter().find_map(|write| match write {
+        Write::Boot(boot) => Some(*boot),
+        Write::Node(_)
+        | Write::Desired(_)
+        | Write::Journal { .. }
+        | Write::Run { .. }
+        | Write::Exit { .. }
+        | Write::Staged(_)
+        | Write::Refused { .. }
+        | Write::Link(_)
+        | Write::WholeDue
+        | Write::Reported
+        | Write::Runtime { .. }
+        | Write::Clean(_) => None,
+    });
+    let boot = boot.unwrap_or_default();
+    Ok(Restored { writes, boot })
+}
+
+fn make_data_dir(path: &Path) -> Result<(), EngineError> {
+    let made = DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        // Shims, of which one may run under an older umask, and credentials live here.
+        .and_then(|()| std::fs::set_permissions(path, Permissions::from_mode(0o700)));
+    made.map_err(|source| EngineError::DataDir {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The store's lock is what keeps two engines off one data directory.
+fn open(data_dir: &Path) -> Result<Arc<dyn Store>, EngineError> {
+    let options = Options {
+        cache_bytes: STORE_CACHE,
+        schema: record::SCHEMA,
+        ..Options::default()
+    };
+    Ok(Arc::new(Embedded::open(&data_dir.join(STORE), options)?))
+}
+
+fn facts(config: &Config, kinds: &BTreeSet<RuntimeKind>) -> Result<NodeFacts, EngineError> {
+    let machine = Machine::read(&config.data_dir);
+    Ok(NodeFacts {
+        name: config.worker_name(&machine.hostname)?,
+        hostname: machine.hostname,
+        addresses: machine.addresses,
+        architecture: machine.architecture,
+        allocatable: config.capacity.of(machine.capacity),
+        accelerators: Vec::new(),
+        sensors: Vec::new(),
+        runtimes: kinds.clone(),
+        labels: config.label_map(),
+        engine_version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}

@@ -1,0 +1,68 @@
+//! The handshake with the Cluster Manager.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use model::id::NodeId;
+use model::node::NodeFacts;
+use protocol::message::MessageError;
+use protocol::message::register::{EVENT, NAMESPACE, Refused, Request, Welcome, read_answer};
+use socketio::{AckError, ConnectError, Options};
+
+use crate::config::Config;
+
+/// How long the cluster may take to answer: its commit is a part of it.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Why this start is not registered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// It is not let in.
+    #[error("the cluster refuses this worker")]
+    Refused(Refused),
+    /// The cluster is not there.
+    #[error("cannot connect to the cluster")]
+    Connect(#[source] ConnectError),
+    /// It does not answer.
+    #[error("the cluster does not answer the registration")]
+    Answer(#[source] AckError),
+    /// It answers something else.
+    #[error("the cluster's answer cannot be read")]
+    Message(#[source] MessageError),
+}
+
+/// Registers once.
+pub(crate) async fn register(
+    config: &Config,
+    facts: &NodeFacts,
+    node: Option<NodeId>,
+    boot_id: &str,
+) -> Result<Welcome, Failure> {
+    let options = Options {
+        namespace: NAMESPACE.to_owned(),
+        ..Options::new(config.cluster.clone())
+    };
+    // Dropping `_events` ends the connection: all that follows goes over MQTT.
+    let (client, _events) = socketio::connect(options).await.map_err(Failure::Connect)?;
+    let request = Request {
+        facts: facts.clone(),
+        node,
+        boot_id: boot_id.to_owned(),
+        join_token: config.join_token.clone(),
+    };
+    let answer = client
+        .emit_with_ack(EVENT, &request.encode(), ANSWER)
+        .await
+        .map_err(Failure::Answer)?;
+    read_answer(&answer)
+        .map_err(Failure::Message)?
+        .map_err(Failure::Refused)
+}
+
+/// Tells this start from every other, also on a copy of the disk. The standard library seeds its hashers from the
+/// system's random numbers.
+pub(crate) fn boot_id() -> String {
+    let random = || RandomState::new().hash_one(std::process::id());
+    format!("{:016x}{:016x}", random(), random())
+}

@@ -1,0 +1,207 @@
+//! One connection to the broker.
+
+use bytes::Bytes;
+use mqtt::client::{self, Client, ClientError, Closed, Event, Events, Options, Qos};
+use node_core::Input;
+use protocol::message::connection::{self, Connection};
+use protocol::message::question::{self, Ask};
+use protocol::message::{adopt, control};
+use protocol::topic::Topic;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::saved::Saved;
+use super::{FromLink, Outgoing};
+use crate::runtime::chain;
+
+/// A connection, before it is made.
+#[derive(Debug)]
+pub(crate) struct Session<'a> {
+    pub(crate) saved: Saved,
+    pub(crate) boot_id: &'a str,
+    /// Greater than that of every connection of this worker before.
+    pub(crate) connect: u64,
+    pub(crate) inputs: &'a mpsc::Sender<FromLink>,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// As asked.
+    Stopped,
+    /// It never came about.
+    Never(Closed),
+    /// It was there, and broke.
+    Broken,
+}
+
+impl Session<'_> {
+    /// Connects, and carries messages both ways until it ends.
+    pub(crate) async fn run(
+        &self,
+        outgoing: &mut mpsc::Receiver<Outgoing>,
+        shutdown: &CancellationToken,
+    ) -> End {
+        // The connection has a token of its own, so that the last word can be said before it ends.
+        let (client, mut events) = client::connect(self.options(), CancellationToken::new());
+        let reached = tokio::select! {
+            () = shutdown.cancelled() => return End::Stopped,
+            reached = events.next() => reached,
+        };
+        match reached {
+            Some(Event::Connected) => {}
+            Some(Event::Closed { reason }) => return End::Never(reason),
+            Some(Event::Message { .. }) | None => {
+                return End::Never(Closed::Failed("the broker said nothing".to_owned()));
+            }
+        }
+        // What was written for an earlier connection says nothing here.
+        while outgoing.try_recv().is_ok() {}
+        let end = tokio::select! {
+            () = shutdown.cancelled() => {
+                self.leave(&client, &mut events).await;
+                return End::Stopped;
+            }
+            end = self.receive(&mut events) => end,
+            error = self.send(&client, outgoing) => {
+                tracing::info!(error = chain(&error), "the connection to the broker cannot be used");
+                End::Broken
+            }
+        };
+        // The controller's end is the engine's, and noticed there.
+        let _gone = self.inputs.send(Input::Disconnected).await;
+        end
+    }
+
+    fn options(&self) -> Options {
+        let node = self.saved.node;
+        let offline = connection::encode(&Connection {
+            online: false,
+            connect: self.connect,
+        });
+        Options {
+            username: Some(format!("{node}:{}", self.boot_id)),
+            password: Some(Bytes::from(self.saved.password.clone())),
+            keep_alive: self.saved.keep_alive(),
+            will: Some((Topic::Connection(node).to_string(), offline.into())),
+            ..Options::new(self.saved.host.clone(), self.saved.port, node.to_string())
+        }
+    }
+
+    async fn receive(&self, events: &mut Events) -> End {
+        let node = self.saved.node;
+        let control = Topic::Control(node).to_string();
+        let request = Topic::Request(node).to_string();
+        while let Some(event) = events.next().await {
+            let input = match event {
+                Event::Message { topic, payload } if topic == control => read_control(&payload),
+                Event::Message { topic, payload } if topic == request => read_question(&payload),
+                Event::Message { .. } | Event::Connected => None,
+                Event::Closed { reason } => {
+                    tracing::info!(%reason, "the connection to the cluster ended");
+                    return End::Broken;
+                }
+            };
+            if let Some(input) = input
+                && self.inputs.send(input).await.is_err()
+            {
+                return End::Stopped;
+            }
+        }
+        End::Broken
+    }
+
+    /// Subscribes, says that we are here, and sends what there is to send; returns when that fails.
+    async fn send(&self, client: &Client, outgoing: &mut mpsc::Receiver<Outgoing>) -> ClientError {
+        let begun = self.begin(client).await;
+        if let Err(error) = begun {
+            return error;
+        }
+        tracing::info!(worker.id = %self.saved.node, "connected to the cluster");
+        // The controller's end is the engine's, and noticed there.
+        let _gone = self.inputs.send(Input::Connected).await;
+        let node = self.saved.node;
+        while let Some(message) = outgoing.recv().await {
+            let (topic, payload) = match message {
+                Outgoing::Sync(payload) => (Topic::Sync(node), payload),
+                Outgoing::Instances(payload) => (Topic::Instances(node), payload),
+                Outgoing::Information(payload) => (Topic::Information(node), payload),
+                Outgoing::Adopt(payload) => {
+                    let request = adopt::REQUEST.to_owned();
+                    (Topic::Reply { node, request }, payload)
+                }
+            };
+            match publish(client, &topic, payload).await {
+                // A message that no packet can hold must not end the link for ever.
+                Err(ClientError::Invalid) => {
+                    tracing::error!(%topic, "a message is too large to be sent");
+                }
+                Err(error) => return error,
+                Ok(()) => {}
+            }
+        }
+        ClientError::Ended
+    }
+
+    async fn begin(&self, client: &Client) -> Result<(), ClientError> {
+        let node = self.saved.node;
+        let filters = [Topic::Control(node), Topic::Request(node)].map(|topic| topic.to_string());
+        client
+            .subscribe(&filters.each_ref().map(String::as_str))
+            .await?;
+        self.say(client, true).await
+    }
+
+    async fn say(&self, client: &Client, online: bool) -> Result<(), ClientError> {
+        let connection = connection::encode(&Connection {
+            online,
+            connect: self.connect,
+        });
+        publish(client, &Topic::Connection(self.saved.node), connection).await
+    }
+
+    /// A goodbye; nothing can be done about one that fails.
+    async fn leave(&self, client: &Client, events: &mut Events) {
+        let goodbye = async {
+            self.say(client, false).await?;
+            client.disconnect().await?;
+            while events.next().await.is_some() {}
+            Ok::<(), ClientError>(())
+        };
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), goodbye).await;
+    }
+}
+
+async fn publish(client: &Client, topic: &Topic, payload: Vec<u8>) -> Result<(), ClientError> {
+    client
+        .publish(&topic.to_string(), payload.into(), Qos::AtLeastOnce)
+        .await
+}
+
+fn read_control(payload: &[u8]) -> Option<FromLink> {
+    match control::decode(payload) {
+        Ok(change) => Some(Input::Control(change)),
+        Err(error) => {
+            tracing::warn!(
+                error = chain(&error),
+                "a change of what this worker runs cannot be read"
+            );
+            None
+        }
+    }
+}
+
+fn read_question(payload: &[u8]) -> Option<FromLink> {
+    match question::decode(payload) {
+        Ok(Some(Ask::WholeReport)) => Some(Input::AskWhole),
+        Ok(Some(Ask::Adopt)) => Some(Input::AskAdopt),
+        Ok(None) => None,
+        Err(error) => {
+            tracing::warn!(
+                error = chain(&error),
+                "a question of the cluster cannot be read"
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! One suite for every runtime: the promises of `node_engine::runtime`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail like tests, and say why they skip"
+)]
+
+mod bed;
+mod docker;
+mod measure;
+mod native;
+mod noop;
+mod suite;
+
+/// Each test of the suite, once for each runtime.
+macro_rules! for_every_runtime {
+    ($($name:ident),* $(,)?) => {
+        mod native_runtime {
+            $(#[tokio::test]
+            async fn $name() {
+                crate::suite::$name(crate::bed::Bed::native()).await;
+            })*
+        }
+
+        mod docker_runtime {
+            $(#[tokio::test]
+            async fn $name() {
+                if let Some(bed) = crate::bed::Bed::docker() {
+                    crate::suite::$name(bed).await;
+                }
+            })*
+        }
+    };
+}
+
+for_every_runtime!(
+    a_started_application_runs_and_is_listed_with_what_it_was_made_from,
+    starting_twice_makes_one_copy,
+    an_exit_code_is_recorded_and_told_once,
+    an_application_that_ended_is_made_again_by_the_next_start,
+    an_application_that_was_killed_is_told_with_its_signal,
+    a_polite_application_is_stopped_within_its_grace_and_nobody_is_told,
+    a_deaf_application_is_killed_after_its_grace_with_all_its_children,
+    an_application_outlives_its_engine_and_the_next_engine_hears_its_end,
+    an_end_that_nobody_watched_is_listed,
+    arguments_and_environment_arrive,
+    an_application_over_its_memory_limit_is_told_as_out_of_memory,
+    an_absent_program_is_a_start_failure_that_leaves_nothing,
+    published_ports_are_endpoints,
+    stopping_what_is_not_there_is_fine,
+);

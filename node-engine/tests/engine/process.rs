@@ -1,0 +1,149 @@
+//! An engine as a process of its own, and what it runs.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use model::id::InstanceId;
+use node_engine::shim::record::{Folder, Running, State};
+use rustix::process::{Pid, Signal};
+use serde_json::Value;
+
+use crate::cluster::DEADLINE;
+
+/// A data directory; what its engines left running is killed at the end.
+pub(crate) struct Home {
+    folder: tempfile::TempDir,
+}
+
+/// A running engine; killed when it is dropped.
+pub(crate) struct Engine {
+    child: Child,
+    pub(crate) ready: Value,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn command(&self, cluster: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_node-engine"));
+        command
+            .args(["--name", "worker-1", "--runtimes", "native"])
+            .args(["--cluster", cluster, "--crash-backoff", "200ms"])
+            .args([
+                "--reconnect-max",
+                "500ms",
+                "--log",
+                "info,node_engine=debug",
+            ])
+            .arg("--data-dir")
+            .arg(self.path())
+            .stdout(Stdio::piped());
+        command
+    }
+
+    /// Starts an engine and waits until it is ready.
+    pub(crate) fn engine(&self, cluster: &str) -> Engine {
+        let mut child = self.command(cluster).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let ready = serde_json::from_str(&line).expect("a ready line");
+        Engine { child, ready }
+    }
+
+    /// Starts an engine that is to end by itself: its exit code and log.
+    pub(crate) fn refused(&self) -> (Option<i32>, String) {
+        let mut child = self
+            .command("http://127.0.0.1:1")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = String::new();
+        child
+            .stderr
+            .as_mut()
+            .unwrap()
+            .read_to_string(&mut log)
+            .unwrap();
+        (child.wait().unwrap().code(), log)
+    }
+
+    /// The running application of an instance.
+    pub(crate) fn application(&self, instance: InstanceId) -> Option<Running> {
+        let folder = Folder::new(self.path().join("instances").join(instance.to_string()));
+        match folder.state() {
+            Some(State::Running(running)) if lives(running.pid) => Some(running),
+            Some(State::Running(_) | State::Failed { .. }) | None => None,
+        }
+    }
+
+    pub(crate) fn pid(&self, instance: InstanceId) -> i32 {
+        self.application(instance).expect("it runs").pid
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let Ok(folders) = std::fs::read_dir(self.path().join("instances")) else {
+            return;
+        };
+        for folder in folders.flatten() {
+            if let Some(State::Running(running)) = Folder::new(folder.path()).state() {
+                kill(running.pid);
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Ends it without a chance to do anything.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to stop and waits until it has: how it ended, and after how long.
+    pub(crate) fn stop(mut self) -> (ExitStatus, Duration) {
+        let began = Instant::now();
+        rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        (self.child.wait().unwrap(), began.elapsed())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Fails for one that has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn kill(pid: i32) {
+    let _ = rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+}
+
+/// Whether a process is there and no zombie.
+pub(crate) fn lives(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
+    stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap().starts_with(" Z"))
+}
+
+/// Waits until something holds.
+pub(crate) async fn wait(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

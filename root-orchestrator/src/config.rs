@@ -1,0 +1,117 @@
+//! The options of a root-orchestrator.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use daemon::value::{duration, listen_address};
+
+use crate::RootError;
+
+/// Runs the root of an edgeIO system: it takes jobs, chooses a cluster for each instance, and shows what runs where.
+///
+/// It prints one line of JSON on standard output once it serves; logs go to standard error.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(name = "root-orchestrator", version)]
+pub struct Config {
+    /// Where REST, the clusters' uplinks and metrics are served; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10000", value_parser = listen_address)]
+    pub http: SocketAddr,
+    /// The directory of the store; made if it is not there.
+    #[arg(long, value_name = "DIR", default_value = "./edgeio-root")]
+    pub data_dir: PathBuf,
+    /// Where the state is kept: embedded (a file in --data-dir), or memory (nothing survives the process).
+    #[arg(long, value_name = "KIND", default_value = "embedded")]
+    pub store: StoreKind,
+    /// How long a cluster may be out of reach before its movable work is assigned elsewhere.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub lost_after: Duration,
+    /// How often clusters report what is free.
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
+    pub report_interval: Duration,
+    /// The longest wait of a cluster between two attempts to connect.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub reconnect_max: Duration,
+    /// How long a deleted job and its history can be seen.
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
+    pub retention: Duration,
+    /// Allows plain text on addresses that other machines reach.
+    #[arg(long)]
+    pub insecure: bool,
+    /// Accepts `image_runtime: noop` in documents, for load tests.
+    #[arg(long, hide = true)]
+    pub allow_noop: bool,
+    /// What is logged, and how.
+    #[command(flatten)]
+    pub log: daemon::telemetry::LogOptions,
+}
+
+/// Where the state is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum StoreKind {
+    /// In a file of the data directory.
+    Embedded,
+    /// Nowhere.
+    Memory,
+}
+
+impl Default for Config {
+    /// The defaults of the command line.
+    fn default() -> Self {
+        // Every option has a default, so this parses; a test holds it.
+        <Self as clap::Parser>::parse_from(["root-orchestrator"])
+    }
+}
+
+impl Config {
+    /// The settings of the decisions.
+    ///
+    /// # Errors
+    /// Values that fit their types and still mean nothing.
+    pub(crate) fn core(&self) -> Result<root_core::Config, RootError> {
+        let least = [
+            ("--report-interval", self.report_interval, 100),
+            ("--reconnect-max", self.reconnect_max, 1),
+        ];
+        for (option, value, millis) in least {
+            if value < Duration::from_millis(millis) {
+                return Err(RootError::Config(format!(
+                    "{option} must be at least {millis}ms"
+                )));
+            }
+        }
+        if self.report_interval > Duration::from_hours(24) {
+            return Err(RootError::Config(
+                "--report-interval must be at most 24h".to_owned(),
+            ));
+        }
+        Ok(root_core::Config {
+            lost_after: self.lost_after,
+            report_interval: self.report_interval,
+            reconnect_max: self.reconnect_max,
+            retention: self.retention,
+            ..root_core::Config::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_can_be_used() {
+        let config = Config::default();
+        assert_eq!(config.core().unwrap(), root_core::Config::default());
+        assert_eq!(config.http.port(), 10_000);
+    }
+
+    #[test]
+    fn values_that_mean_nothing_are_refused_with_what_to_write() {
+        let config = Config {
+            report_interval: Duration::ZERO,
+            ..Config::default()
+        };
+        assert!(config.core().unwrap_err().to_string().contains("100ms"));
+    }
+}

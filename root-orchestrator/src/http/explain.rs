@@ -1,0 +1,104 @@
+//! Why each instance is where it is, or is nowhere: this root's part, and that of each cluster that has a part of it.
+
+use std::collections::BTreeSet;
+
+use axum::extract::State;
+use axum::response::Response;
+use model::id::{ClusterId, JobId};
+use protocol::message::uplink::Question;
+use protocol::problem::Problem;
+use protocol::rest::ExplanationBody;
+use rest::{Accept, ApiError, Path, Query};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use super::refusal::unavailable;
+use super::{Nothing, Service};
+use crate::uplink::Links;
+
+/// Both levels.
+#[derive(Debug, Serialize)]
+struct Explained {
+    job_id: JobId,
+    job_name: String,
+    /// What this root decided.
+    items: Vec<ExplanationBody>,
+    /// What each involved cluster decided.
+    clusters: Vec<ClusterPart>,
+    next_cursor: Option<String>,
+}
+
+/// A cluster's part.
+#[derive(Debug, Serialize)]
+struct ClusterPart {
+    cluster: String,
+    /// Null where it did not answer.
+    items: Option<Value>,
+    /// Why it did not answer.
+    problem: Option<String>,
+}
+
+/// `GET /api/v1/jobs/{job}/explain`.
+pub(super) async fn job(
+    State(service): State<Service>,
+    accept: Accept,
+    Path(key): Path<String>,
+    Query(Nothing {}): Query<Nothing>,
+) -> Result<Response, ApiError> {
+    let wanted = key.clone();
+    let read = move |core: &root_core::State, _now| own_part(core, &wanted);
+    let own = service.handle.read(read).await.map_err(unavailable)?;
+    let (mut explained, involved) = own.ok_or_else(|| Problem::not_found("job", &key))?;
+    explained.clusters = parts(&service.links, explained.job_id, involved).await;
+    Ok(accept.ok(&explained))
+}
+
+fn own_part(
+    core: &root_core::State,
+    key: &str,
+) -> Option<(Explained, BTreeSet<(String, ClusterId)>)> {
+    let view = core.job(key)?;
+    let rows = view.instances.iter();
+    let involved = rows
+        .filter_map(|row| Some((row.cluster.as_ref()?.to_string(), row.cluster_id?)))
+        .collect();
+    let slots = core.explain(view.job.id);
+    let explained = Explained {
+        job_id: view.job.id,
+        job_name: view.job.spec.name.to_string(),
+        items: slots.iter().map(ExplanationBody::from).collect(),
+        clusters: Vec::new(),
+        next_cursor: None,
+    };
+    Some((explained, involved))
+}
+
+/// Asked at the same time, so that a silent one costs its patience once.
+async fn parts(
+    links: &Links,
+    job: JobId,
+    involved: BTreeSet<(String, ClusterId)>,
+) -> Vec<ClusterPart> {
+    let mut asking = JoinSet::new();
+    for (cluster, id) in involved {
+        let links = links.clone();
+        let job = job.to_string();
+        asking.spawn(async move {
+            let answer = links.question(id, &Question::Explain { job }).await;
+            let items = answer.map(|mut answer| answer.get_mut("items").map(Value::take));
+            let (items, problem) = match items {
+                Ok(items) => (items, None),
+                Err(reason) => (None, Some(reason.to_string())),
+            };
+            ClusterPart {
+                cluster,
+                items,
+                problem,
+            }
+        });
+    }
+    let mut parts = asking.join_all().await;
+    parts.sort_by(|one, other| one.cluster.cmp(&other.cluster));
+    parts
+}

@@ -1,0 +1,129 @@
+//! The clusters' uplinks: Socket.IO on the HTTP port, namespace `/uplink`.
+//!
+//! # Flow
+//! A cluster connects, registers, and from then on one [`session`] puts what it says into the controller's queue, in the
+//! order of arrival, and sends it what the controller decided.
+//!
+//! # Guarantees
+//! - socketioxide spawns the future of each handler, so that events would overtake each other. Handlers here put the
+//!   event into the session's queue before they return that future.
+//! - Every queue is bounded. A cluster that sends more than is taken, or takes less than is sent, is disconnected; the
+//!   sync protocol repairs what is lost.
+//! - They are in place before the cluster is told that it is connected, so that its first event is not lost.
+
+mod links;
+mod session;
+
+use std::time::Duration;
+
+use axum::Router;
+use protocol::message::uplink::{ADOPT, AGGREGATE, NAMESPACE, REGISTER, REPORT, SYNC};
+use serde_json::Value;
+use socketioxide::SocketIo;
+use socketioxide::extract::{AckSender, SocketRef, TryData};
+use socketioxide::handler::ConnectHandler as _;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::controller::Handle;
+use crate::metrics::Metrics;
+use session::{Frame, Kind, Session};
+
+pub(crate) use links::{Down, Links, Unanswered};
+
+/// Socket.IO's own path.
+const PATH: &str = "/socket.io/";
+/// Bytes of a message of a cluster at most.
+const MESSAGE: usize = 1024 * 1024;
+/// How long a peer may take to join the namespace, and then to register.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Messages of one cluster that wait for the controller; a whole report has at most 256.
+const INBOUND: usize = 512;
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_millis(2_500);
+
+/// What sessions need.
+#[derive(Debug, Clone)]
+pub(crate) struct Desk {
+    pub(crate) handle: Handle,
+    pub(crate) links: Links,
+    pub(crate) metrics: Metrics,
+    /// What clusters are told.
+    pub(crate) report_interval: Duration,
+    /// Ends all sessions.
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// A page of another origin has no business here.
+#[derive(Debug, thiserror::Error)]
+#[error("clusters connect from programs, not from web pages")]
+struct FromPage;
+
+/// Adds the uplink to a router. The second value closes all its connections.
+pub(crate) fn serve(router: Router, desk: Desk) -> (Router, SocketIo) {
+    let (service, io) = SocketIo::builder()
+        .max_payload(MESSAGE as u64)
+        .ws_max_message_size(MESSAGE)
+        .ws_read_buffer_size(16 * 1024)
+        .connect_timeout(CONNECT)
+        .ping_interval(PING_INTERVAL)
+        .ping_timeout(PING_TIMEOUT)
+        .build_svc();
+    let attach = move |socket: SocketRef| {
+        // A web page may open a WebSocket to any address that its browser reaches; browsers name the page.
+        let from_page = socket.req_parts().headers.contains_key("origin");
+        if !from_page {
+            open(&socket, desk);
+        }
+        async move { if from_page { Err(FromPage) } else { Ok(()) } }
+    };
+    let connected = async || ();
+    io.ns(NAMESPACE, connected.with(attach));
+    // As a layer, the service would be made anew for each request, and a polling client's session be lost with it.
+    (router.route_service(PATH, service), io)
+}
+
+/// Sets the handlers of one socket, and starts its session.
+fn open(socket: &SocketRef, desk: Desk) {
+    let (frames, inbound) = mpsc::channel(INBOUND);
+    let gone = desk.shutdown.child_token();
+    socket.on_disconnect({
+        let gone = gone.clone();
+        move || {
+            gone.cancel();
+            std::future::ready(())
+        }
+    });
+    for (event, kind) in [
+        (SYNC, Kind::Sync),
+        (REPORT, Kind::Report),
+        (AGGREGATE, Kind::Aggregate),
+        (ADOPT, Kind::Adopt),
+    ] {
+        let (frames, gone) = (frames.clone(), gone.clone());
+        socket.on(event, move |TryData(value): TryData<Value>| {
+            push(&frames, &gone, Frame::News(kind, value.unwrap_or_default()));
+            std::future::ready(())
+        });
+    }
+    socket.on(REGISTER, {
+        let gone = gone.clone();
+        move |TryData(value): TryData<Value>, ack: AckSender| {
+            push(
+                &frames,
+                &gone,
+                Frame::Register(value.unwrap_or_default(), ack),
+            );
+            std::future::ready(())
+        }
+    });
+    tokio::spawn(Session::new(socket.clone(), desk, gone).run(inbound));
+}
+
+/// Called by handlers, which cannot wait.
+fn push(frames: &mpsc::Sender<Frame>, gone: &CancellationToken, frame: Frame) {
+    if frames.try_send(frame).is_err() && !gone.is_cancelled() {
+        tracing::warn!("a cluster sends more than is taken; it is disconnected");
+        gone.cancel();
+    }
+}

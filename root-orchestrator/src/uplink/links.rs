@@ -1,0 +1,150 @@
+//! Which cluster is reached by which connection.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use model::id::ClusterId;
+use protocol::message::AssignmentEntry;
+use protocol::message::question::Ask;
+use protocol::message::uplink::{self, QUESTION, Question};
+use protocol::problem::Problem;
+use serde_json::Value;
+use socketioxide::extract::SocketRef;
+use sync::Change;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// How long a cluster may take to answer a question.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Messages that wait for one cluster. Few: a change goes out again only when it was not acknowledged.
+const OUTBOUND: usize = 64;
+
+/// A message to a cluster.
+#[derive(Debug)]
+pub(crate) enum Down {
+    /// Parts of a change of its desired set.
+    Assign(Vec<Change<AssignmentEntry>>),
+    /// What it should send.
+    Ask(Ask),
+}
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unanswered {
+    /// Nobody to ask.
+    #[error("the cluster is not connected now; try again when it is ACTIVE")]
+    NotConnected,
+    /// It took too long, or the connection broke.
+    #[error("the cluster did not answer within {}s; try again", PATIENCE.as_secs())]
+    Silent,
+    /// What came is no answer: another version.
+    #[error("the cluster's answer cannot be read; update the older of the two programs")]
+    Unreadable,
+    /// The cluster refused.
+    #[error("{}", .0.detail)]
+    Refused(Box<Problem>),
+}
+
+/// The open connection of one cluster.
+#[derive(Debug, Clone)]
+struct Link {
+    session: u64,
+    socket: SocketRef,
+    down: mpsc::Sender<Down>,
+    gone: CancellationToken,
+}
+
+/// The open connections. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Links(Arc<Mutex<Open>>);
+
+#[derive(Debug, Default)]
+struct Open {
+    links: BTreeMap<ClusterId, Link>,
+    /// Sessions begun.
+    sessions: u64,
+}
+
+impl Links {
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A cluster's connection, which ends its former one. The number is greater than all before.
+    pub(super) fn insert(
+        &self,
+        cluster: ClusterId,
+        socket: SocketRef,
+        gone: CancellationToken,
+    ) -> (u64, mpsc::Receiver<Down>) {
+        let (down, outbound) = mpsc::channel(OUTBOUND);
+        let mut open = self.open();
+        open.sessions += 1;
+        let session = open.sessions;
+        let link = Link {
+            session,
+            socket,
+            down,
+            gone,
+        };
+        if let Some(former) = open.links.insert(cluster, link) {
+            former.gone.cancel();
+        }
+        (session, outbound)
+    }
+
+    /// The session has ended.
+    pub(super) fn remove(&self, cluster: ClusterId, session: u64) {
+        let mut open = self.open();
+        if open
+            .links
+            .get(&cluster)
+            .is_some_and(|link| link.session == session)
+        {
+            open.links.remove(&cluster);
+        }
+    }
+
+    /// Sends a message; one that is not taken is sent again by the sync protocol.
+    pub(crate) fn send(&self, cluster: ClusterId, message: Down) {
+        let Some(link) = self.open().links.get(&cluster).cloned() else {
+            return;
+        };
+        if link.down.try_send(message).is_err() && !link.gone.is_cancelled() {
+            tracing::warn!(cluster.id = %cluster, "a cluster takes less than is sent; it is disconnected");
+            link.gone.cancel();
+        }
+    }
+
+    /// Asks a cluster something for a user.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub(crate) async fn question(
+        &self,
+        cluster: ClusterId,
+        question: &Question,
+    ) -> Result<Value, Unanswered> {
+        let link = self.open().links.get(&cluster).cloned();
+        let socket = link.ok_or(Unanswered::NotConnected)?.socket;
+        let answer = socket
+            .timeout(PATIENCE)
+            .emit_with_ack::<_, Value>(QUESTION, &question.encode())
+            .map_err(|error| {
+                tracing::debug!(cluster.id = %cluster, %error, "a question was not sent");
+                Unanswered::NotConnected
+            })?
+            .await
+            .map_err(|error| {
+                tracing::debug!(cluster.id = %cluster, %error, "a question was not answered");
+                Unanswered::Silent
+            })?;
+        uplink::read_reply(&answer)
+            .map_err(|error| {
+                tracing::warn!(cluster.id = %cluster, error = &error as &dyn std::error::Error, "an answer cannot be read");
+                Unanswered::Unreadable
+            })?
+            .map_err(|problem| Unanswered::Refused(Box::new(problem)))
+    }
+}

@@ -1,0 +1,371 @@
+//! One connection of one cluster.
+
+use std::time::Duration;
+
+use model::id::ClusterId;
+use model::location::Location;
+use protocol::message::adopt::Adoption;
+use protocol::message::instances::Reported;
+use protocol::message::parts::Assembler;
+use protocol::message::register::Refused;
+use protocol::message::uplink::{self, ASK, ASSIGN, Request, Standing, Welcome};
+use protocol::message::{MessageError, SlotEntry};
+use root_core::{Answer, Beat, Input, Registration, Report};
+use serde_json::Value;
+use socketioxide::extract::{AckSender, SocketRef};
+use socketioxide::{SendError, SocketError};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{CONNECT, Desk, Down};
+use crate::clock;
+use crate::controller::Unavailable;
+
+/// How long a cluster may take nothing before it is disconnected.
+const STUCK: Duration = Duration::from_secs(10);
+/// Between two attempts to send to a connection that is full.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// What a cluster sends.
+pub(super) enum Frame {
+    /// Who it is.
+    Register(Value, AckSender),
+    /// Anything else.
+    News(Kind, Value),
+}
+
+/// Which event.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    Sync,
+    Report,
+    Aggregate,
+    Adopt,
+}
+
+/// A cluster that was let in.
+struct Member {
+    cluster: ClusterId,
+    session: u64,
+    reports: Assembler<Reported<SlotEntry>>,
+    adoptions: Assembler<Adoption>,
+}
+
+pub(super) struct Session {
+    socket: SocketRef,
+    desk: Desk,
+    gone: CancellationToken,
+}
+
+impl Session {
+    pub(super) fn new(socket: SocketRef, desk: Desk, gone: CancellationToken) -> Self {
+        Self { socket, desk, gone }
+    }
+
+    /// Serves the connection until it ends, then sees that it is closed.
+    pub(super) async fn run(self, mut inbound: mpsc::Receiver<Frame>) {
+        if let Some((mut member, outbound)) = self.enter(&mut inbound).await {
+            let id = (member.cluster, member.session);
+            tracing::info!(cluster.id = %id.0, session = id.1, "a cluster connected");
+            tokio::select! {
+                // Cancel-safe where it matters: the connection is over when any of these ends.
+                () = self.read(&mut inbound, &mut member) => {}
+                () = self.write(outbound) => {}
+            }
+            self.desk.links.remove(id.0, id.1);
+            tracing::info!(cluster.id = %id.0, session = id.1, "a cluster disconnected");
+            let closed = Input::Closed {
+                cluster: id.0,
+                session: id.1,
+            };
+            // Without a controller nobody wants to know.
+            let _ = self.desk.handle.tell(closed).await;
+        }
+        self.gone.cancel();
+        self.disconnect().await;
+    }
+
+    /// Waits for the registration; `None`: the connection is over, or nobody was let in.
+    async fn enter(
+        &self,
+        inbound: &mut mpsc::Receiver<Frame>,
+    ) -> Option<(Member, mpsc::Receiver<Down>)> {
+        let registered = async {
+            loop {
+                match inbound.recv().await? {
+                    Frame::Register(request, ack) => break Some((request, ack)),
+                    Frame::News(..) => self.desk.metrics.dropped.inc(),
+                }
+            }
+        };
+        let (request, ack) = tokio::select! {
+            request = registered => request?,
+            () = self.gone.cancelled() => return None,
+            () = tokio::time::sleep(CONNECT) => return None,
+        };
+        let admitted = self.admit(&request).await;
+        let answer = admitted.as_ref().map_err(Clone::clone);
+        let answer = answer.map(|cluster| Welcome {
+            cluster: *cluster,
+            report_interval: self.desk.report_interval,
+        });
+        let entered = match admitted {
+            Ok(cluster) => Some(self.join(cluster).await.ok()?),
+            Err(refused) => {
+                tracing::warn!(
+                    code = refused.code,
+                    message = refused.message,
+                    "a cluster was not let in"
+                );
+                None
+            }
+        };
+        // A cluster that is gone registers again.
+        let _ = ack.send(&uplink::answer(&answer));
+        if entered.is_none() {
+            // It hangs up when it has read why; if it does not, it is disconnected.
+            let _ = tokio::time::timeout(CONNECT, self.gone.cancelled()).await;
+        }
+        entered
+    }
+
+    async fn admit(&self, request: &Value) -> Result<ClusterId, Refused> {
+        // A cluster that does not say which start it is in is asked for a whole report.
+        let boot = number(request, "boot").unwrap_or(0);
+        let start = number(request, "start");
+        let request = Request::decode(request)
+            .map_err(|error| refused("bad_message", format!("{error:#}")))?;
+        let location = Location::parse(&request.location)
+            .map_err(|error| refused("bad_location", error.to_string()))?;
+        let fresh = clock::mint().map_err(no_random)?;
+        let start = start.map_or_else(clock::nonce, Ok).map_err(no_random)?;
+        let registration = Box::new(Registration {
+            name: request.name,
+            location,
+            saved: request.cluster_id,
+            fresh: ClusterId::from_bits(fresh),
+            boot,
+            start,
+        });
+        let ask = |request| Input::Register {
+            request,
+            registration,
+        };
+        match self.desk.handle.ask(ask).await {
+            Ok(Answer::Registered(cluster)) => Ok(cluster),
+            Ok(Answer::ClusterNameInUse(name)) => Err(refused(
+                "name_in_use",
+                format!("another cluster named {name} is connected; give this one another --name"),
+            )),
+            Ok(Answer::Fenced) => Err(refused(
+                "superseded",
+                "this root is superseded by a later run of its store",
+            )),
+            Ok(
+                Answer::Accepted(_)
+                | Answer::Applied(_)
+                | Answer::Deleting(_)
+                | Answer::Patched(_)
+                | Answer::Refused(_)
+                | Answer::NoSuchCluster(_),
+            )
+            | Err(Unavailable) => Err(refused("unavailable", Unavailable.to_string())),
+        }
+    }
+
+    async fn join(
+        &self,
+        cluster: ClusterId,
+    ) -> Result<(Member, mpsc::Receiver<Down>), Unavailable> {
+        let (socket, gone) = (self.socket.clone(), self.gone.clone());
+        let (session, outbound) = self.desk.links.insert(cluster, socket, gone);
+        let connected = Input::Connected { cluster, session };
+        let told = self.desk.handle.tell(connected).await;
+        told.inspect_err(|_| self.desk.links.remove(cluster, session))?;
+        let member = Member {
+            cluster,
+            session,
+            reports: Assembler::default(),
+            adoptions: Assembler::default(),
+        };
+        Ok((member, outbound))
+    }
+
+    /// Puts what the cluster says into the controller's queue, until the connection or the controller ends.
+    async fn read(&self, inbound: &mut mpsc::Receiver<Frame>, member: &mut Member) {
+        loop {
+            let frame = tokio::select! {
+                biased;
+                () = self.gone.cancelled() => return,
+                // Cancel-safe: nothing is taken unless it is returned.
+                frame = inbound.recv() => frame,
+            };
+            let inputs = match frame {
+                Some(Frame::News(kind, value)) => member.inputs(kind, &value),
+                Some(Frame::Register(_, ack)) => {
+                    let again = refused("already_registered", "this connection is registered");
+                    // It knows.
+                    let _ = ack.send(&uplink::answer(&Err(again)));
+                    continue;
+                }
+                None => return,
+            };
+            let inputs = inputs.unwrap_or_else(|error| {
+                self.desk.metrics.dropped.inc();
+                tracing::warn!(
+                    cluster.id = %member.cluster,
+                    error = &error as &dyn std::error::Error,
+                    "a cluster's message cannot be read"
+                );
+                Vec::new()
+            });
+            for input in inputs {
+                if self.desk.handle.tell(input).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Sends what the controller decided, until the connection ends.
+    async fn write(&self, mut outbound: mpsc::Receiver<Down>) {
+        while let Some(message) = outbound.recv().await {
+            let sent = match message {
+                Down::Assign(changes) => {
+                    let mut sent = true;
+                    for change in &changes {
+                        sent = sent && self.emit(ASSIGN, &uplink::assign(change)).await;
+                    }
+                    sent
+                }
+                Down::Ask(ask) => self.emit(ASK, &uplink::ask(ask)).await,
+            };
+            if !sent {
+                return;
+            }
+        }
+    }
+
+    /// Whether the connection took the message; it holds 128 of them.
+    async fn emit(&self, event: &str, value: &Value) -> bool {
+        let sending = async {
+            while let Err(error) = self.socket.emit(event, value) {
+                if !is_full(&error) {
+                    tracing::debug!(%error, event, "a message was not sent");
+                    return false;
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+            true
+        };
+        tokio::time::timeout(STUCK, sending)
+            .await
+            .unwrap_or_else(|_stuck| {
+                tracing::warn!(event, "a cluster takes nothing; it is disconnected");
+                false
+            })
+    }
+
+    /// A full connection refuses even to be closed, so it is tried until the ping timeout closes it for sure.
+    async fn disconnect(self) {
+        let closing = async {
+            while let Err(SocketError::InternalChannelFull) = self.socket.clone().disconnect() {
+                tokio::time::sleep(RETRY).await;
+            }
+        };
+        // Past that nobody is there any more.
+        let _ = tokio::time::timeout(STUCK, closing).await;
+    }
+}
+
+impl Member {
+    /// What a message tells the core; nothing while its other parts are under way.
+    fn inputs(&mut self, kind: Kind, value: &Value) -> Result<Vec<Input>, MessageError> {
+        let cluster = self.cluster;
+        Ok(match kind {
+            Kind::Sync => {
+                let (held, beat) = uplink::read_sync(value)?;
+                let beat = told(&beat, value);
+                vec![Input::Held {
+                    cluster,
+                    held,
+                    beat,
+                }]
+            }
+            Kind::Report => {
+                let whole = self.reports.take(uplink::read_report(value)?);
+                whole
+                    .map(|Reported { report, held }| Input::Reported {
+                        cluster,
+                        report,
+                        held,
+                    })
+                    .into_iter()
+                    .collect()
+            }
+            Kind::Aggregate => {
+                let standing = Standing::decode(value)?;
+                let (held, beat) = (standing.held, told(&standing.beat, value));
+                let report = Box::new(Report {
+                    aggregate: standing.aggregate,
+                    scheduler: standing.scheduler,
+                    boot: beat.boot,
+                    incarnation: held.incarnation,
+                    revision: held.revision,
+                });
+                let held = Input::Held {
+                    cluster,
+                    held,
+                    beat,
+                };
+                vec![held, Input::Aggregate { cluster, report }]
+            }
+            Kind::Adopt => {
+                let whole = self.adoptions.take(uplink::read_adoption(value)?);
+                whole
+                    .map(|Adoption { held, desired }| Input::Adopt {
+                        cluster,
+                        held,
+                        desired,
+                    })
+                    .into_iter()
+                    .collect()
+            }
+        })
+    }
+}
+
+/// A cluster that does not say whether it has something unreported has told everything.
+fn told(beat: &protocol::message::Beat, message: &Value) -> Beat {
+    let settled = message.get("settled").and_then(Value::as_bool);
+    Beat {
+        boot: beat.boot,
+        sequence: beat.sequence,
+        observed_digest: beat.observed_digest,
+        settled: settled.unwrap_or(true),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
+fn no_random(error: clock::NoRandom) -> Refused {
+    tracing::error!(%error, "cannot make an id");
+    refused("unavailable", "the root cannot make an id now; try again")
+}
+
+/// A number of a message, or its 16 hexadecimal digits.
+fn number(message: &Value, field: &str) -> Option<u64> {
+    let value = message.get(field)?;
+    let hex = || u64::from_str_radix(value.as_str()?, 16).ok();
+    value.as_u64().or_else(hex)
+}
+
+fn refused(code: &str, message: impl Into<String>) -> Refused {
+    Refused {
+        code: code.to_owned(),
+        message: message.into(),
+    }
+}
+
+fn is_full(error: &SendError) -> bool {
+    matches!(error, SendError::Socket(SocketError::InternalChannelFull))
+}

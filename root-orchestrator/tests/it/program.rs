@@ -1,0 +1,94 @@
+//! The program itself: its ready line, its exit codes, its end.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::http::ask;
+use crate::root::{PATIENCE, document};
+
+fn program(arguments: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_root-orchestrator"))
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+fn on(directory: &Path) -> Child {
+    let directory = directory.to_str().unwrap();
+    program(&["--http", "127.0.0.1:0", "--data-dir", directory])
+}
+
+/// The ready line, within the time that is allowed.
+async fn ready(child: &mut Child) -> Value {
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = tokio::time::timeout(PATIENCE, lines.next_line()).await;
+    serde_json::from_str(&line.unwrap().unwrap().unwrap()).unwrap()
+}
+
+/// The exit code, and what was logged.
+async fn ended(mut child: Child) -> (i32, String) {
+    let mut log = String::new();
+    let mut errors = child.stderr.take().unwrap();
+    let ending = async {
+        errors.read_to_string(&mut log).await.unwrap();
+        child.wait().await.unwrap().code().unwrap()
+    };
+    let code = tokio::time::timeout(PATIENCE, ending).await.unwrap();
+    (code, log)
+}
+
+async fn terminate(child: &Child) {
+    let id = child.id().unwrap().to_string();
+    let killed = Command::new("kill").args(["-TERM", &id]).status().await;
+    assert!(killed.unwrap().success());
+}
+
+#[tokio::test]
+async fn it_says_where_it_serves_stops_when_told_and_has_its_jobs_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("data");
+    for round in 0..2 {
+        let mut child = on(&path);
+        let line = ready(&mut child).await;
+        assert_eq!(line["event"], "ready");
+        assert_eq!(line["data_dir"], path.to_str().unwrap());
+        let address = line["http"]
+            .as_str()
+            .unwrap()
+            .strip_prefix("http://")
+            .unwrap();
+        let body = document("kept", 1).replace("noop", "docker");
+        let reply = ask(address, "POST", "/api/v1/jobs", &[], body.as_bytes()).await;
+        assert_eq!(reply.status, [202, 409][round], "{}", reply.body);
+        terminate(&child).await;
+        assert_eq!(ended(child).await.0, 0);
+    }
+}
+
+#[tokio::test]
+async fn each_reason_not_to_start_has_its_exit_code() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = on(directory.path());
+    let line = ready(&mut first).await;
+    let address = line["http"]
+        .as_str()
+        .unwrap()
+        .strip_prefix("http://")
+        .unwrap();
+
+    let (code, log) = ended(program(&["--store", "memory", "--http", address])).await;
+    assert!(code == 69 && log.contains("in use"), "{code} {log}");
+    let (code, log) = ended(on(directory.path())).await;
+    assert!(code == 78 && log.contains("in use"), "{code} {log}");
+    let (code, log) = ended(program(&["--store", "memory", "--http", "0.0.0.0:0"])).await;
+    assert!(code == 64 && log.contains("--insecure"), "{code} {log}");
+    let (code, log) = ended(program(&["--lost-after", "5", "--report", "x"])).await;
+    assert!(code == 64 && log.contains("--lost-after"), "{code} {log}");
+}
