@@ -123,6 +123,10 @@ impl State {
             .map(|entry| entry.key.clone())
             .chain(update.remove.iter().cloned())
             .collect();
+        if self.upstream.mark().incarnation != update.mark.incarnation {
+            let provisional = self.slots.iter().filter(|(_, record)| record.provisional);
+            self.dirty.extend(provisional.map(|(slot, _)| slot.clone()));
+        }
         self.upstream.apply(update);
         for slot in touched {
             self.refresh(now, &slot);

@@ -115,6 +115,11 @@ impl State {
                 node: id,
                 liveness: Liveness::Alive,
             });
+            // Nothing changed there meanwhile, so no report will say again what its copies do.
+            for entry in node.observed.states().values() {
+                let event = InstanceEvent::Reported(entry.value.report.clone());
+                decision = self.copy_event(now, entry.value.instance, &event, "returned", decision);
+            }
         }
         if misses {
             decision.and(self.ask(now, id, node))

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use model::id::NodeId;
 use model::instance::InstanceState;
 use model::job::JobState;
 use model::slot::{Role, Slot};
 use model::units::Resources;
+use model::view::InstanceView;
 
 use super::world::World;
 
@@ -218,10 +220,16 @@ pub(crate) fn settled(world: &World) -> Result<(), Box<Violation>> {
             ));
         }
         for slot in view.job.slots() {
+            // A copy on a worker that exists no more stays dangling until an operator forgets that worker.
+            let vanished = |row: &InstanceView| {
+                row.role == Role::Dangling && !row.worker_id.is_some_and(|id| exists(world, id))
+            };
             let rows: Vec<_> = view
                 .instances
                 .iter()
-                .filter(|row| row.index == slot.index && row.service == slot.service)
+                .filter(|row| {
+                    row.index == slot.index && row.service == slot.service && !vanished(row)
+                })
                 .collect();
             let running = live.get(&slot).copied().unwrap_or(0);
             let [row] = rows.as_slice() else {
@@ -268,6 +276,13 @@ pub(crate) fn settled(world: &World) -> Result<(), Box<Violation>> {
         ));
     }
     Ok(())
+}
+
+fn exists(world: &World, id: NodeId) -> bool {
+    world
+        .workers
+        .iter()
+        .any(|worker| worker.program.durable.node() == Some(id))
 }
 
 /// Whether some worker that the slot may use has room for it, by its cluster's ledger.
