@@ -111,21 +111,26 @@ impl State {
         }
         let heard = current && node.observed.is_whole() && node.liveness != Liveness::Alive;
         if heard {
-            decision = decision.soft(Soft::Liveness {
-                node: id,
-                liveness: Liveness::Alive,
-            });
-            // Nothing changed there meanwhile, so no report will say again what its copies do.
-            for entry in node.observed.states().values() {
-                let event = InstanceEvent::Reported(entry.value.report.clone());
-                decision = self.copy_event(now, entry.value.instance, &event, "returned", decision);
-            }
+            decision = self.returned(now, id, node, decision);
         }
         if misses {
             decision.and(self.ask(now, id, node))
         } else {
             decision
         }
+    }
+
+    /// A worker is heard again. What did not change there meanwhile no report will say again.
+    fn returned(&self, now: Now, id: NodeId, node: &Node, decision: Decision) -> Decision {
+        let mut decision = decision.soft(Soft::Liveness {
+            node: id,
+            liveness: Liveness::Alive,
+        });
+        for entry in node.observed.states().values() {
+            let event = InstanceEvent::Reported(entry.value.report.clone());
+            decision = self.copy_event(now, entry.value.instance, &event, "returned", decision);
+        }
+        decision
     }
 
     /// A whole report where one was lost; not too often.
@@ -186,10 +191,7 @@ impl State {
                 current: fresh,
             });
         if fresh && node.liveness != Liveness::Alive {
-            decision = decision.soft(Soft::Liveness {
-                node: id,
-                liveness: Liveness::Alive,
-            });
+            decision = self.returned(now, id, node, decision);
         }
         for entry in &report.states {
             let cause = slots::reason_of(&entry.value.report)

@@ -3,9 +3,15 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::exit;
+
+/// Connections that may wait to be accepted; the system may allow fewer.
+///
+/// With the library's default of 1,024 (and less where the standard library listens) the burst after a restart, when all
+/// workers come back at once, overflows the queue, and Linux resets what it believed to be connected.
+const BACKLOG: u32 = 4_096;
 
 /// Why there is no listener.
 #[derive(Debug, thiserror::Error)]
@@ -55,12 +61,21 @@ pub async fn bind(address: SocketAddr, insecure: bool) -> Result<TcpListener, Bi
     if !insecure && !address.ip().to_canonical().is_loopback() {
         return Err(BindError::Insecure { address });
     }
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => BindError::InUse { address },
-            _ => BindError::Io { address, source },
-        })
+    listen(address).map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse { address },
+        _ => BindError::Io { address, source },
+    })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // A restart must not wait for the connections of the former run to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 #[cfg(test)]

@@ -36,7 +36,8 @@ impl State {
         }
     }
 
-    /// A cluster keeps the id on its disk; the name of one that is not there, with an emptied disk, brings its id back.
+    /// A cluster keeps the id on its disk if it is known here; otherwise the name of one that is not there brings that
+    /// one's id, as a new incarnation: its disk was emptied or restored, or ours was.
     pub(crate) fn register(&self, request: RequestId, registration: &Registration) -> Decision {
         let name = &registration.name;
         let holder = self.names.get(name).copied();
@@ -52,14 +53,15 @@ impl State {
                     Answer::ClusterNameInUse(name.clone()),
                 ));
             }
-            (Some(saved), _) => saved,
-            (None, Some(other)) if is_there(other) => {
+            (Some(saved), _) if self.clusters.contains_key(&saved) => saved,
+            (_, Some(other)) if is_there(other) => {
                 return Decision::default().act(Action::Answer(
                     request,
                     Answer::ClusterNameInUse(name.clone()),
                 ));
             }
-            (None, Some(other)) => other,
+            (_, Some(other)) => other,
+            (Some(saved), None) => saved,
             (None, None) => registration.fresh,
         };
         let known = self.clusters.get(&cluster).map(|cluster| &cluster.record);

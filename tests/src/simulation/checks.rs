@@ -6,6 +6,7 @@ use std::fmt;
 use model::id::NodeId;
 use model::instance::InstanceState;
 use model::job::JobState;
+use model::node::Liveness;
 use model::slot::{Role, Slot};
 use model::units::Resources;
 use model::view::InstanceView;
@@ -310,7 +311,8 @@ fn has_room(world: &World, slot: &Slot) -> bool {
                 })
                 .iter()
                 .any(|node| {
-                    asked.fits(node.room)
+                    node.liveness == Liveness::Alive
+                        && asked.fits(node.room)
                         && service
                             .placement
                             .worker

@@ -14,6 +14,9 @@ pub struct Beat {
     pub sequence: u64,
     /// Digest of what it observes.
     pub observed_digest: Digest,
+    /// Nothing changed since that report; without it the parent must not conclude that what it does not see is gone.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub settled: bool,
 }
 
 /// The fields of [`Held`].

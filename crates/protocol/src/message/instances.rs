@@ -82,6 +82,8 @@ pub(crate) fn texts<T: ::sync::Item, S: Serialize, G: Serialize>(
         boot: report.boot,
         sequence: report.sequence,
         observed_digest: report.digest,
+        // A part of a report says less than all, and the report itself tells what its reader must know.
+        settled: false,
     };
     // What is gone comes first, in parts of its own only where it is much.
     let shared = match all_gone.pop() {

@@ -11,7 +11,7 @@ use model::workload::RuntimeKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{MessageError, Source, Text, at_most, clipped};
+use super::{MessageError, Source, Text, at_most, clipped, hex64};
 
 /// The event's name.
 pub const EVENT: &str = "register";
@@ -29,6 +29,10 @@ pub struct Request {
     pub node: Option<NodeId>,
     /// Random for each start of its engine: tells a cloned disk from a restart. Letters, digits and `-`.
     pub boot_id: String,
+    /// The number of its start: a report of an earlier one is not of now.
+    pub boot: u64,
+    /// Random for each start of its process, since an emptied or restored disk counts the same numbers again.
+    pub start: u64,
     /// What lets it in, where the cluster asks for it.
     pub join_token: Option<String>,
 }
@@ -89,6 +93,9 @@ struct Credentials {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     node_id: Option<NodeId>,
     boot_id: String,
+    boot: u64,
+    #[serde(with = "hex64")]
+    start: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     join_token: Option<String>,
 }
@@ -142,6 +149,8 @@ impl Request {
         let credentials = Credentials {
             node_id: self.node,
             boot_id: self.boot_id.clone(),
+            boot: self.boot,
+            start: self.start,
             join_token: self.join_token.clone(),
         };
         Text::new().with(&wire).with(&credentials).value()
@@ -168,6 +177,8 @@ impl Request {
             facts: value.fields::<WireFacts>()?.try_into()?,
             node: credentials.node_id,
             boot_id,
+            boot: credentials.boot,
+            start: credentials.start,
             join_token: credentials.join_token,
         })
     }

@@ -123,6 +123,7 @@ fn beat() -> Beat {
         boot: 1_024,
         sequence: 17,
         observed_digest: Digest(0x123),
+        settled: true,
     }
 }
 
@@ -303,6 +304,8 @@ fn register_request() -> register::Request {
         facts: facts(),
         node: Some(NodeId::from_bits(5)),
         boot_id: "0123-abc".to_owned(),
+        boot: 1_024,
+        start: u64::MAX - 1,
         join_token: Some("token".to_owned()),
     }
 }
@@ -373,6 +376,8 @@ fn uplink_request() -> uplink::Request {
         location: "city=Garching".to_owned(),
         scheduler: "first-fit".to_owned(),
         cluster_id: Some(ClusterId::from_bits(9)),
+        boot: 3,
+        start: u64::MAX - 1,
         http: Some("http://192.0.2.1:10001".to_owned()),
         join_token: None,
     }

@@ -24,7 +24,7 @@ use super::register::{Refused, problem, refusal};
 use super::report::{WireSlot, WireSlotReport};
 use super::{
     AssignmentEntry, Beat, MessageError, SlotEntry, Source, Text, adopt, assignment_entry, at_most,
-    control, instances, question, slot_entry, sync,
+    control, hex64, instances, question, slot_entry, sync,
 };
 use crate::problem::Problem;
 
@@ -64,6 +64,11 @@ pub struct Request {
     /// The id that a root gave it before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<ClusterId>,
+    /// The number of its start (its term): a report of an earlier one is not of now.
+    pub boot: u64,
+    /// The nonce of its start, since an emptied or restored store counts the same numbers again.
+    #[serde(with = "hex64")]
+    pub start: u64,
     /// Where its own REST interface listens, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<String>,

@@ -196,7 +196,7 @@ proptest! {
             want_whole: flags[0],
             superseded: flags[1],
         };
-        let beat = Beat { boot: numbers[3], sequence: numbers[4], observed_digest: Digest(digests[1]) };
+        let beat = Beat { boot: numbers[3], sequence: numbers[4], observed_digest: Digest(digests[1]), settled: numbers[4].is_multiple_of(2) };
         prop_assert_eq!(sync::decode(&sync::encode(&held, &beat)).unwrap(), (held, beat));
     }
 }
