@@ -298,6 +298,6 @@ const fn beat(beat: protocol::message::Beat) -> Beat {
         boot: beat.boot,
         sequence: beat.sequence,
         observed_digest: beat.observed_digest,
-        settled: true,
+        settled: beat.settled,
     }
 }

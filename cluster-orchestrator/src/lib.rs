@@ -144,10 +144,10 @@ pub async fn run_on(
 ) -> Result<(), ClusterError> {
     let core = config.core()?;
     let external = config.broker_address()?;
-    let http = bind(config.http, config.insecure).await?;
+    let http = bind(config.http, config.insecure)?;
     let mqtt = match external {
         Some(_) => None,
-        None => Some(bind(config.mqtt, config.insecure).await?),
+        None => Some(bind(config.mqtt, config.insecure)?),
     };
     let metrics = Metrics::new()?;
     let (controller, handle) =
@@ -235,7 +235,6 @@ impl Site {
             }
             (Some(listener), None) => {
                 let address = local(&listener)?;
-                rest::deepen(&listener);
                 let authenticate = broker::authenticate(credentials, self.config.insecure);
                 let options = endpoint::Options::default();
                 let handle =

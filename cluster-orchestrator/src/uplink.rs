@@ -215,18 +215,26 @@ impl Uplink {
     }
 
     async fn register(&self, client: &Client) -> Result<uplink::Welcome, Ended> {
-        let (cluster_id, scheduler) = self
+        let Options {
+            name,
+            location,
+            http,
+            join_token,
+            ..
+        } = self.options.clone();
+        let request = self
             .handle
-            .read(|state, _now| (state.cluster(), state.algorithm().as_str()))
+            .read(move |state, _now| uplink::Request {
+                name,
+                location: location.text,
+                scheduler: state.algorithm().as_str().to_owned(),
+                cluster_id: state.cluster(),
+                boot: state.term().number,
+                start: state.term().nonce,
+                http: Some(http),
+                join_token,
+            })
             .await?;
-        let request = uplink::Request {
-            name: self.options.name.clone(),
-            location: self.options.location.text.clone(),
-            scheduler: scheduler.to_owned(),
-            cluster_id,
-            http: Some(self.options.http.clone()),
-            join_token: self.options.join_token.clone(),
-        };
         let answer = client
             .emit_with_ack(uplink::REGISTER, &request.encode(), TIMEOUT)
             .await?;
@@ -333,5 +341,6 @@ const fn wire(beat: Beat) -> protocol::message::Beat {
         boot: beat.boot,
         sequence: beat.sequence,
         observed_digest: beat.observed_digest,
+        settled: beat.settled,
     }
 }

@@ -3,6 +3,7 @@
 //! socketioxide spawns the future of each handler, so two events of one socket may overtake each other. Here each is a
 //! request with its answer, and order means nothing.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -14,12 +15,15 @@ use protocol::message::register::{self, Refused, Request, Welcome};
 use serde_json::Value;
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
+use socketioxide::handler::ConnectHandler as _;
 
 use crate::clock::{self, NoRandom};
 use crate::config::split_authority;
 use crate::controller::Handle;
 use crate::outlets::Credentials;
 
+/// Socket.IO's own path.
+const PATH: &str = "/socket.io/";
 /// Bytes of a message of a worker at most.
 const MESSAGE: usize = 64 * 1024;
 /// How long a peer may take to join the namespace.
@@ -38,12 +42,13 @@ pub(crate) struct Desk {
 
 /// Adds the workers' desk to a router. The second value closes all its connections.
 pub(crate) fn serve(router: Router, desk: Desk) -> (Router, SocketIo) {
-    let (layer, io) = SocketIo::builder()
+    let (service, io) = SocketIo::builder()
         .max_payload(MESSAGE as u64)
         .ws_max_message_size(MESSAGE)
         .connect_timeout(CONNECT)
-        .build_layer();
-    io.ns(register::NAMESPACE, async move |socket: SocketRef| {
+        .build_svc();
+    // A handler that is set only once the worker was told that it is connected may miss its first event.
+    let attach = move |socket: SocketRef| {
         socket.on(
             register::EVENT,
             async move |socket: SocketRef, TryData(request): TryData<Value>, ack: AckSender| {
@@ -59,8 +64,12 @@ pub(crate) fn serve(router: Router, desk: Desk) -> (Router, SocketIo) {
                 let _ = ack.send(&register::answer(&answer));
             },
         );
-    });
-    (router.layer(layer), io)
+        std::future::ready(Ok::<(), Infallible>(()))
+    };
+    let connected = async || ();
+    io.ns(register::NAMESPACE, connected.with(attach));
+    // As a layer, the service would be made anew for each request, and a polling client's session be lost with it.
+    (router.route_service(PATH, service), io)
 }
 
 /// The host that the worker used to reach us.
@@ -91,9 +100,8 @@ impl Desk {
             saved: request.node,
             fresh,
             credential: Credentials::hash(password.as_bytes()),
-            // A registration does not carry the number: the first report of a new start has it.
-            boot: 0,
-            start: start_of(&request.boot_id),
+            boot: request.boot,
+            start: request.start,
         });
         let answer = self
             .handle
@@ -129,14 +137,6 @@ impl Desk {
             | Answer::Fenced => Err(refused("unavailable", "the cluster is superseded")),
         }
     }
-}
-
-/// The engine's random boot id as a number.
-fn start_of(boot_id: &str) -> u64 {
-    Credentials::hash(boot_id.as_bytes())
-        .iter()
-        .take(8)
-        .fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
 /// An id and a password of 128 random bits.

@@ -293,6 +293,7 @@ const fn wire(beat: node_core::Beat) -> Beat {
         boot: beat.boot,
         sequence: beat.sequence,
         observed_digest: beat.observed_digest,
+        settled: beat.settled,
     }
 }
 

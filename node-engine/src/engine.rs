@@ -144,7 +144,8 @@ pub async fn run(
         inputs,
         complained: None,
     };
-    let linking = shutdown.child_token();
+    // Not a child of `shutdown`: the link ends after the controller, which would take an earlier end for a fault.
+    let linking = CancellationToken::new();
     let link = tokio::spawn(link.run(to_link, linking.clone()));
     let controller = Controller::new(Deps {
         config,

@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::link::registration::Failure;
+use crate::link::registration::{Failure, Run};
 use crate::link::saved::Saved;
 use crate::link::session::{End, Session};
 use crate::runtime::chain;
@@ -92,7 +92,7 @@ impl Link {
         mut outgoing: mpsc::Receiver<Outgoing>,
         shutdown: CancellationToken,
     ) {
-        let boot_id = registration::boot_id();
+        let run = Run::new(self.boot);
         let mut backoff = Backoff::new(
             Duration::from_millis(200).min(self.config.reconnect_max),
             self.config.reconnect_max,
@@ -105,7 +105,7 @@ impl Link {
                 // Cancel-safe: a registration that is given up has no effect but a new password.
                 let asking = tokio::select! {
                     () = shutdown.cancelled() => return,
-                    asking = self.register(&boot_id) => asking,
+                    asking = self.register(&run) => asking,
                 };
                 match asking {
                     Ok(answer) => asked = answer,
@@ -119,7 +119,7 @@ impl Link {
                 connects += 1;
                 let session = Session {
                     saved,
-                    boot_id: &boot_id,
+                    boot_id: &run.boot_id,
                     connect: (self.boot << 16) + connects,
                     inputs: &self.inputs,
                 };
@@ -144,21 +144,21 @@ impl Link {
     }
 
     /// Asks the cluster to let us in. Only its word keeps us from the broker that we know; its silence does not.
-    async fn register(&mut self, boot_id: &str) -> Result<Asked, Unwanted> {
-        let welcome =
-            match registration::register(&self.config, &self.facts, self.node, boot_id).await {
-                Ok(welcome) => welcome,
-                Err(Failure::Refused(Refused { code, message })) => {
-                    self.complain(&format!(
-                        "the cluster refuses this worker ({code}): {message}"
-                    ));
-                    return Ok(Asked::Refused);
-                }
-                Err(failure @ (Failure::Connect(_) | Failure::Answer(_) | Failure::Message(_))) => {
-                    self.complain(&format!("cannot register yet: {}", chain(&failure)));
-                    return Ok(Asked::Unheard);
-                }
-            };
+    async fn register(&mut self, run: &Run) -> Result<Asked, Unwanted> {
+        let welcome = match registration::register(&self.config, &self.facts, self.node, run).await
+        {
+            Ok(welcome) => welcome,
+            Err(Failure::Refused(Refused { code, message })) => {
+                self.complain(&format!(
+                    "the cluster refuses this worker ({code}): {message}"
+                ));
+                return Ok(Asked::Refused);
+            }
+            Err(failure @ (Failure::Connect(_) | Failure::Answer(_) | Failure::Message(_))) => {
+                self.complain(&format!("cannot register yet: {}", chain(&failure)));
+                return Ok(Asked::Unheard);
+            }
+        };
         let saved = Saved::of(welcome, &self.cluster_host);
         if !self.config.may_reach(&saved.host) {
             self.complain(&format!(

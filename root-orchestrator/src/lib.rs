@@ -126,7 +126,7 @@ pub async fn run_on(
     ready: impl FnOnce(Ready) + Send,
 ) -> Result<(), RootError> {
     let core = config.core()?;
-    let listener = bind(config.http, config.insecure).await?;
+    let listener = bind(config.http, config.insecure)?;
     let address = listener.local_addr().map_err(|source| RootError::Io {
         operation: "tell the address that is listened on",
         source,

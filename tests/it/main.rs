@@ -1,1 +1,19 @@
-//! Whole-system tests.
+//! Whole-system tests: the real programs, as processes, and what the kernel and the container engine say of them.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test that panics is a test that fails, and one that measures says what"
+)]
+
+mod architecture;
+mod burst;
+mod crashes;
+mod deploy;
+mod docker;
+mod documents;
+mod nat;
+mod offline;

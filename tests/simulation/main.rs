@@ -1,4 +1,10 @@
 //! The simulation as tests: a thousand seeds hold every rule, and a broken rule is caught.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests"
+)]
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

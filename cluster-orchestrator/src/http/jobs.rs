@@ -10,7 +10,9 @@ use model::id::{EventId, JobId};
 use model::job::{JobSpec, JobState};
 use protocol::problem::Problem;
 use protocol::rest::{EventBody, ExplanationBody, JobBody, List};
-use rest::{Accept, ApiError, Body, Cursor, PageQuery, Path, Query, job_document, job_documents};
+use rest::{
+    Accept, ApiError, Body, Cursor, NoKey, PageQuery, Path, Query, job_document, job_documents,
+};
 use serde::Deserialize;
 
 use super::Service;
@@ -37,6 +39,7 @@ pub(crate) async fn submit(
     State(service): State<Service>,
     accept: Accept,
     Query(Nothing {}): Query<Nothing>,
+    _key: NoKey,
     body: Body,
 ) -> Result<Response, ApiError> {
     let specs = job_documents(&body, service.documents)?;

@@ -36,6 +36,13 @@ async fn every_refusal_is_a_problem_with_a_stable_code() {
             415,
             "unsupported_media_type",
         ),
+        (
+            "POST /api/v1/jobs",
+            "Idempotency-Key: 1\r\n",
+            one.as_str(),
+            501,
+            "not_implemented",
+        ),
         ("PUT /api/v1/jobs/c", "", one.as_str(), 422, "name_mismatch"),
         ("PUT /api/v1/jobs/a", "", two.as_str(), 400, "bad_request"),
     ];

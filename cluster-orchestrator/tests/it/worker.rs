@@ -124,6 +124,8 @@ impl Engine {
             facts: self.facts.clone(),
             node: self.disk.lock().unwrap().id,
             boot_id: format!("boot-{boot}"),
+            boot,
+            start: boot,
             join_token: None,
         };
         let wait = Duration::from_secs(5);
@@ -259,6 +261,7 @@ impl Link {
             boot,
             sequence,
             observed_digest,
+            settled: !self.observer.is_due(),
         }
     }
 

@@ -9,8 +9,8 @@ use crate::exit;
 
 /// Connections that may wait to be accepted; the system may allow fewer.
 ///
-/// With the library's default of 1,024 (and less where the standard library listens) the burst after a restart, when all
-/// workers come back at once, overflows the queue, and Linux resets what it believed to be connected.
+/// With the library's default of 128 the burst after a restart, when all workers come back at once, overflows the queue,
+/// and Linux resets what it believed to be connected.
 const BACKLOG: u32 = 4_096;
 
 /// Why there is no listener.
@@ -55,8 +55,8 @@ impl BindError {
 
 /// Listens on `address`; port 0 asks for a free one (`TcpListener::local_addr` tells which).
 ///
-/// Anything but loopback needs `insecure`.
-pub async fn bind(address: SocketAddr, insecure: bool) -> Result<TcpListener, BindError> {
+/// Anything but loopback needs `insecure`. Must be called inside a tokio runtime.
+pub fn bind(address: SocketAddr, insecure: bool) -> Result<TcpListener, BindError> {
     // An IPv4 loopback address may come dressed as IPv6 (`::ffff:127.0.0.1`).
     if !insecure && !address.ip().to_canonical().is_loopback() {
         return Err(BindError::Insecure { address });
@@ -80,36 +80,53 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]
     async fn loopback_needs_no_flag_and_a_taken_port_is_told_apart() {
-        let first = bind("127.0.0.1:0".parse().unwrap(), false).await.unwrap();
+        let first = bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let address = first.local_addr().unwrap();
-        let error = bind(address, false).await.unwrap_err();
+        let error = bind(address, false).unwrap_err();
         assert!(matches!(error, BindError::InUse { .. }), "{error}");
         assert_eq!(error.exit_code(), 69);
-        bind("[::ffff:127.0.0.1]:0".parse().unwrap(), false)
-            .await
+        bind("[::ffff:127.0.0.1]:0".parse().unwrap(), false).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_burst_of_connections_waits_to_be_accepted() {
+        let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+        let burst = allowed
+            .trim()
+            .parse()
+            .map_or(128, |most: usize| most.min(400));
+        let listener = bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let address = listener.local_addr().unwrap();
+        let waiting: Vec<_> = (0..burst)
+            .map(|_| std::net::TcpStream::connect_timeout(&address, Duration::from_secs(5)))
+            .collect::<Result<_, _>>()
             .unwrap();
+        for _ in &waiting {
+            let accepted = tokio::time::timeout(Duration::from_secs(5), listener.accept());
+            accepted.await.unwrap().unwrap();
+        }
     }
 
     #[tokio::test]
     async fn other_addresses_are_refused_without_the_flag_and_the_remedy_is_named() {
         for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:80"] {
-            let error = bind(address.parse().unwrap(), false).await.unwrap_err();
+            let error = bind(address.parse().unwrap(), false).unwrap_err();
             assert!(matches!(error, BindError::Insecure { .. }), "{error}");
             assert!(error.to_string().contains("--insecure"));
             assert_eq!(error.exit_code(), 64);
         }
-        bind("0.0.0.0:0".parse().unwrap(), true).await.unwrap();
+        bind("0.0.0.0:0".parse().unwrap(), true).unwrap();
     }
 
     #[tokio::test]
     async fn an_address_of_another_machine_is_a_plain_failure() {
-        let error = bind("192.0.2.1:0".parse().unwrap(), true)
-            .await
-            .unwrap_err();
+        let error = bind("192.0.2.1:0".parse().unwrap(), true).unwrap_err();
         assert_eq!(error.exit_code(), 1, "{error}");
     }
 }

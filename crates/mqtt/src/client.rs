@@ -161,6 +161,9 @@ pub enum ClientError {
 pub struct Client {
     inner: AsyncClient,
     max_packet: usize,
+    /// Cancelled when the connection has ended. What the library still has queued then is never answered, nor given up
+    /// while a client lives.
+    ended: CancellationToken,
 }
 
 /// Brings what one connection receives.
@@ -190,25 +193,36 @@ pub fn connect(options: Options, shutdown: CancellationToken) -> (Client, Events
         .capacity(requests)
         .build();
     eventloop.set_network_options(network);
-    let client = Client { inner, max_packet };
-    tokio::spawn(run(eventloop, client.inner.clone(), events, shutdown));
+    let client = Client {
+        inner,
+        max_packet,
+        ended: CancellationToken::new(),
+    };
+    tokio::spawn(run(eventloop, client.clone(), events, shutdown));
     (client, Events { queue })
 }
 
 impl Client {
     /// Subscribes to filters at QoS 1 and waits for the broker's answer.
     ///
-    /// Errs if the broker refused one of them, or if the connection ends first.
+    /// Errs if the broker refused one of them, or if the connection ends first or never comes about.
     pub async fn subscribe(&self, filters: &[&str]) -> Result<(), ClientError> {
         let filters = filters
             .iter()
             .map(|filter| SubscribeFilter::new((*filter).to_owned(), rumqttc::QoS::AtLeastOnce));
-        let notice = self
-            .inner
-            .subscribe_many_tracked(filters)
-            .await
-            .map_err(|error| translate_error(&error))?;
-        let granted = notice.wait_async().await.map_err(|_| ClientError::Ended)?;
+        let asked = async {
+            let notice = self
+                .inner
+                .subscribe_many_tracked(filters)
+                .await
+                .map_err(|error| translate_error(&error))?;
+            notice.wait_async().await.map_err(|_| ClientError::Ended)
+        };
+        let granted = tokio::select! {
+            biased;
+            granted = asked => granted?,
+            () = self.ended.cancelled() => return Err(ClientError::Ended),
+        };
         if granted
             .return_codes
             .contains(&rumqttc::SubscribeReasonCode::Failure)
@@ -294,10 +308,11 @@ fn translate_error(error: &rumqttc::ClientError) -> ClientError {
 /// Turns the library's loop, which would reconnect for ever, into one connection.
 async fn run(
     mut eventloop: EventLoop,
-    client: AsyncClient,
+    client: Client,
     events: mpsc::Sender<Event>,
     shutdown: CancellationToken,
 ) {
+    let ended = client.ended.drop_guard();
     let mut connected = false;
     let reason = tokio::select! {
         reason = deliver(&mut eventloop, &events, &mut connected) => Some(reason),
@@ -310,13 +325,14 @@ async fn run(
         Closed::Finished
     } else {
         // Errors mean that the connection is gone already, which is what was wanted.
-        let _ = client.try_disconnect_with_timeout(GOODBYE);
+        let _ = client.inner.try_disconnect_with_timeout(GOODBYE);
         let farewell = async { while eventloop.poll().await.is_ok() {} };
         let _ = tokio::time::timeout(GOODBYE, farewell).await;
         Closed::Finished
     };
     // The queue of requests closes before the end is told, so that a later publish fails at once.
     drop(eventloop);
+    drop(ended);
     let _ = events.send(Event::Closed { reason }).await;
 }
 

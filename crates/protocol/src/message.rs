@@ -74,7 +74,11 @@ pub fn assignment_entry(desired: Desired) -> AssignmentEntry {
 /// The entry of a cluster's report of a slot.
 pub fn slot_entry(report: SlotReport) -> SlotEntry {
     let identity = report.identity();
-    ::sync::Entry::new(report.slot.clone(), report, &identity, 512)
+    slot_entry_of(report, &identity)
+}
+
+pub(crate) fn slot_entry_of(report: SlotReport, identity: &str) -> SlotEntry {
+    ::sync::Entry::new(report.slot.clone(), report, identity, 512)
 }
 
 /// Why a text is no message.

@@ -2,6 +2,7 @@
 //!
 //! - [`serve`] serves a router with the timeouts that keep slow clients from holding sockets.
 //! - [`Body`], [`Path`] and [`Query`] are extractors whose refusals are problems (RFC 9457).
+//! - [`NoKey`] refuses a header that would otherwise be ignored.
 //! - [`Accept`] renders an answer in the form that the client asked for.
 //! - [`ApiError`] is every refusal.
 //! - [`finish`] adds to a router what every service has: 404 and 405 as problems, the body limit, the refusal of writes
@@ -12,6 +13,7 @@
 mod answer;
 mod body;
 mod error;
+mod key;
 mod metrics;
 mod page;
 mod path;
@@ -21,11 +23,12 @@ mod serve;
 pub use answer::Accept;
 pub use body::{Body, MAX_BODY, job_document, job_documents};
 pub use error::ApiError;
+pub use key::NoKey;
 pub use metrics::{Metrics, render as render_metrics};
 pub use page::{Cursor, DEFAULT_LIMIT, MAX_LIMIT, PageQuery};
 pub use path::{Path, Query};
 pub use router::finish;
-pub use serve::{Limits, deepen, serve, serve_with};
+pub use serve::{Limits, serve, serve_with};
 
 #[cfg(test)]
 mod tests;

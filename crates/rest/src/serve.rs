@@ -59,7 +59,6 @@ pub async fn serve_with(
     shutdown: CancellationToken,
     limits: Limits,
 ) -> io::Result<()> {
-    deepen(&listener);
     let connections = TaskTracker::new();
     let seats = Arc::new(Semaphore::new(limits.connections));
     while let Some((stream, seat)) = accept(&listener, &seats, &shutdown).await {
@@ -83,17 +82,6 @@ pub async fn serve_with(
         );
     }
     Ok(())
-}
-
-/// Lets as many connections wait to be accepted as the system allows (at most 4,096).
-///
-/// With the library's default of 128 a burst of a few hundred clients, as after a restart when all workers come back at
-/// once, overflows the queue, and Linux resets what it believed to be connected. `listen` on a listening socket changes
-/// nothing else.
-pub fn deepen(listener: &TcpListener) {
-    if let Err(error) = rustix::net::listen(listener, 4_096) {
-        tracing::warn!(%error, "the queue of a listener keeps its size");
-    }
 }
 
 /// The next connection; `None` at the shutdown.

@@ -66,7 +66,6 @@ impl State {
             return decision;
         };
         let failures = match self.runs.get(&instance) {
-            None => 0,
             Some(Run::Waiting {
                 until, failures, ..
             }) if *until <= now.steady => *failures,
@@ -81,7 +80,7 @@ impl State {
             {
                 return decision;
             }
-            Some(Run::Starting { .. } | Run::Running { .. } | Run::Waiting { .. }) => 0,
+            None | Some(Run::Starting { .. } | Run::Running { .. } | Run::Waiting { .. }) => 0,
         };
         if journal.leaving {
             return self.stop(now, instance, journal, decision);

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// All addresses by which others may reach this machine: no loopback, no link-local ones; IPv4 first.
+/// All addresses by which others may reach this machine: no loopback, no link-local ones; the one that leads to the
+/// default route first, then IPv4.
 pub fn addresses() -> Vec<String> {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let four = ipv4(&read("/proc/net/fib_trie"))
@@ -13,7 +14,19 @@ pub fn addresses() -> Vec<String> {
     let six = ipv6(&read("/proc/net/if_inet6"))
         .into_iter()
         .map(IpAddr::V6);
-    four.chain(six).map(|address| address.to_string()).collect()
+    let mut all: Vec<IpAddr> = four.chain(six).collect();
+    // A bridge of a container engine has an address that nobody else can reach: the way out is told first.
+    let first = way_out();
+    all.sort_by_key(|address| Some(*address) != first);
+    all.iter().map(IpAddr::to_string).collect()
+}
+
+/// The address from which packets leave by the default route. Nothing is sent: the kernel only looks the route up.
+fn way_out() -> Option<IpAddr> {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // An address for documentation (RFC 5737), which is nobody's own network.
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
 }
 
 /// In `fib_trie` a leaf `|-- <address>` is followed by its prefixes; `/32 host LOCAL` marks an address of this machine.

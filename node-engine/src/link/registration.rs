@@ -37,7 +37,7 @@ pub(crate) async fn register(
     config: &Config,
     facts: &NodeFacts,
     node: Option<NodeId>,
-    boot_id: &str,
+    run: &Run,
 ) -> Result<Welcome, Failure> {
     let options = Options {
         namespace: NAMESPACE.to_owned(),
@@ -48,7 +48,9 @@ pub(crate) async fn register(
     let request = Request {
         facts: facts.clone(),
         node,
-        boot_id: boot_id.to_owned(),
+        boot_id: run.boot_id.clone(),
+        boot: run.boot,
+        start: run.start,
         join_token: config.join_token.clone(),
     };
     let answer = client
@@ -60,9 +62,26 @@ pub(crate) async fn register(
         .map_err(Failure::Refused)
 }
 
-/// Tells this start from every other, also on a copy of the disk. The standard library seeds its hashers from the
-/// system's random numbers.
-pub(crate) fn boot_id() -> String {
-    let random = || RandomState::new().hash_one(std::process::id());
-    format!("{:016x}{:016x}", random(), random())
+/// What tells this start of the process from every other.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    /// Random, also different on a copy of the disk.
+    pub(crate) boot_id: String,
+    /// The number of the start, as the store counts it. A state that is rebuilt meanwhile reports under a greater one.
+    pub(crate) boot: u64,
+    /// Random, also different on an emptied or restored disk, where the number is one that was there before.
+    pub(crate) start: u64,
+}
+
+impl Run {
+    /// The standard library seeds its hashers from the system's random numbers.
+    pub(crate) fn new(boot: u64) -> Self {
+        let random = || RandomState::new().hash_one(std::process::id());
+        Self {
+            boot_id: format!("{:016x}{:016x}", random(), random()),
+            boot,
+            // 0 would mean "none".
+            start: random().max(1),
+        }
+    }
 }

@@ -447,22 +447,13 @@ impl State {
             return;
         };
         let capacity = (report.boot, report.aggregate.capacity_revision);
-        let pending = cluster.pending.len();
         let grew = capacity > cluster.capacity;
         cluster.aggregate = report.aggregate.clone();
         cluster.scheduler.clone_from(&report.scheduler);
         cluster.capacity = capacity;
-        if report.incarnation == Some(incarnation) {
-            cluster
-                .pending
-                .retain(|revision, _| *revision > report.revision);
-        }
-        if grew
-            || self
-                .clusters
-                .get(&id)
-                .is_some_and(|cluster| cluster.pending.len() < pending)
-        {
+        let known = report.incarnation == Some(incarnation);
+        let fewer = known && cluster.pending.reflected(report.revision);
+        if grew || fewer {
             self.room_freed();
         }
     }

@@ -314,7 +314,7 @@ impl State {
                 reachable: cluster.is_heard(),
                 scheduling: cluster.record.scheduling,
                 aggregate: &cluster.aggregate,
-                pending: cluster.pending(),
+                pending: cluster.pending.total(),
                 refused: refusals
                     .and_then(|known| known.get(id))
                     .is_some_and(|at| *at >= cluster.capacity),

@@ -107,6 +107,44 @@ pub struct Waiting {
     pub class: String,
 }
 
+/// What was assigned, by revision, and is not yet in the cluster's aggregate.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pending {
+    by_revision: BTreeMap<u64, Resources>,
+    /// Their sum, kept since every slot that is placed looks at it.
+    total: Resources,
+}
+
+impl Pending {
+    pub(crate) const fn total(&self) -> Resources {
+        self.total
+    }
+
+    pub(crate) fn insert(&mut self, revision: u64, resources: Resources) {
+        self.total = self.total.plus(resources);
+        if self.by_revision.insert(revision, resources).is_some() {
+            self.sum();
+        }
+    }
+
+    /// The aggregate now holds everything up to this revision. Whether that was something.
+    pub(crate) fn reflected(&mut self, revision: u64) -> bool {
+        let before = self.by_revision.len();
+        self.by_revision.retain(|at, _| *at > revision);
+        let fewer = self.by_revision.len() < before;
+        if fewer {
+            self.sum();
+        }
+        fewer
+    }
+
+    /// Sums saturate, so that what leaves cannot be taken off them.
+    fn sum(&mut self) {
+        let all = self.by_revision.values();
+        self.total = all.fold(Resources::default(), |sum, one| sum.plus(*one));
+    }
+}
+
 /// A cluster with all that is known of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Cluster {
@@ -115,8 +153,7 @@ pub(crate) struct Cluster {
     pub(crate) scheduler: String,
     /// Its start and capacity revision of the last aggregate.
     pub(crate) capacity: (u64, u64),
-    /// Assigned by revision, and not yet in the aggregate.
-    pub(crate) pending: BTreeMap<u64, Resources>,
+    pub(crate) pending: Pending,
     pub(crate) desired: Parent<AssignmentEntry>,
     /// The revision that the store has.
     pub(crate) stored_revision: u64,
@@ -144,7 +181,7 @@ impl Cluster {
             aggregate: Aggregate::default(),
             scheduler: String::new(),
             capacity: (0, 0),
-            pending: BTreeMap::new(),
+            pending: Pending::default(),
             desired: Parent::default(),
             stored_revision: 0,
             observed: Observed::default(),
@@ -165,12 +202,6 @@ impl Cluster {
     /// It is heard, and all that it has is known.
     pub(crate) const fn is_heard(&self) -> bool {
         matches!(self.liveness, Liveness::Alive) && self.observed.is_whole()
-    }
-
-    pub(crate) fn pending(&self) -> Resources {
-        self.pending
-            .values()
-            .fold(Resources::default(), |sum, one| sum.plus(*one))
     }
 }
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
 use model::book::Draft;
 use model::id::{EventId, JobId};
 use model::job::{JobSpec, JobState};
 use protocol::problem::Problem;
 use protocol::rest::{EventBody, JobBody, List};
-use rest::{Accept, ApiError, Body, Cursor, PageQuery, Path, Query, job_document, job_documents};
+use rest::{
+    Accept, ApiError, Body, Cursor, NoKey, PageQuery, Path, Query, job_document, job_documents,
+};
 use root_core::{Answer, Input, Page};
 use serde::Deserialize;
 
@@ -33,10 +34,9 @@ pub(crate) async fn submit(
     State(service): State<Service>,
     accept: Accept,
     Query(Nothing {}): Query<Nothing>,
-    headers: HeaderMap,
+    _key: NoKey,
     body: Body,
 ) -> Result<Response, ApiError> {
-    not_kept(&headers)?;
     let specs = job_documents(&body, service.documents)?;
     let drafts = specs.into_iter().map(draft).collect::<Result<_, _>>()?;
     let submit = |request| Input::Submit { request, drafts };
@@ -156,15 +156,6 @@ pub(crate) async fn all_events(
     };
     let events = service.handle.read(read).await.map_err(unavailable)?;
     Ok(accept.ok(&Cursor::page(events, limit, |event| event.id)))
-}
-
-/// A key that is not kept must not be taken for one that is.
-fn not_kept(headers: &HeaderMap) -> Result<(), ApiError> {
-    if !headers.contains_key("idempotency-key") {
-        return Ok(());
-    }
-    let detail = "Idempotency-Key is not supported yet; job names are unique, so a repeated POST is answered by 409";
-    Err(Problem::new(501, "not_implemented", detail).into())
 }
 
 fn draft(spec: JobSpec) -> Result<Draft, ApiError> {

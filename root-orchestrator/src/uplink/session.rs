@@ -130,22 +130,18 @@ impl Session {
     }
 
     async fn admit(&self, request: &Value) -> Result<ClusterId, Refused> {
-        // A cluster that does not say which start it is in is asked for a whole report.
-        let boot = number(request, "boot").unwrap_or(0);
-        let start = number(request, "start");
         let request = Request::decode(request)
             .map_err(|error| refused("bad_message", format!("{error:#}")))?;
         let location = Location::parse(&request.location)
             .map_err(|error| refused("bad_location", error.to_string()))?;
         let fresh = clock::mint().map_err(no_random)?;
-        let start = start.map_or_else(clock::nonce, Ok).map_err(no_random)?;
         let registration = Box::new(Registration {
             name: request.name,
             location,
             saved: request.cluster_id,
             fresh: ClusterId::from_bits(fresh),
-            boot,
-            start,
+            boot: request.boot,
+            start: request.start,
         });
         let ask = |request| Input::Register {
             request,
@@ -284,12 +280,11 @@ impl Member {
         let cluster = self.cluster;
         Ok(match kind {
             Kind::Sync => {
-                let (held, beat) = uplink::read_sync(value)?;
-                let beat = told(&beat, value);
+                let (held, numbers) = uplink::read_sync(value)?;
                 vec![Input::Held {
                     cluster,
                     held,
-                    beat,
+                    beat: beat(numbers),
                 }]
             }
             Kind::Report => {
@@ -305,7 +300,7 @@ impl Member {
             }
             Kind::Aggregate => {
                 let standing = Standing::decode(value)?;
-                let (held, beat) = (standing.held, told(&standing.beat, value));
+                let (held, beat) = (standing.held, beat(standing.beat));
                 let report = Box::new(Report {
                     aggregate: standing.aggregate,
                     scheduler: standing.scheduler,
@@ -335,14 +330,12 @@ impl Member {
     }
 }
 
-/// A cluster that does not say whether it has something unreported has told everything.
-fn told(beat: &protocol::message::Beat, message: &Value) -> Beat {
-    let settled = message.get("settled").and_then(Value::as_bool);
+const fn beat(beat: protocol::message::Beat) -> Beat {
     Beat {
         boot: beat.boot,
         sequence: beat.sequence,
         observed_digest: beat.observed_digest,
-        settled: settled.unwrap_or(true),
+        settled: beat.settled,
     }
 }
 
@@ -350,13 +343,6 @@ fn told(beat: &protocol::message::Beat, message: &Value) -> Beat {
 fn no_random(error: clock::NoRandom) -> Refused {
     tracing::error!(%error, "cannot make an id");
     refused("unavailable", "the root cannot make an id now; try again")
-}
-
-/// A number of a message, or its 16 hexadecimal digits.
-fn number(message: &Value, field: &str) -> Option<u64> {
-    let value = message.get(field)?;
-    let hex = || u64::from_str_radix(value.as_str()?, 16).ok();
-    value.as_u64().or_else(hex)
 }
 
 fn refused(code: &str, message: impl Into<String>) -> Refused {

@@ -164,11 +164,18 @@ async fn live(
     let Ok((client, mut events)) = socketio::connect(options).await else {
         return;
     };
+    let (cluster_id, boot) = {
+        let mut disk = disk.lock().unwrap();
+        disk.boot += 1;
+        (disk.id, disk.boot)
+    };
     let request = Request {
         name: name.clone(),
         location: format!("city={name}"),
         scheduler: "first-fit".to_owned(),
-        cluster_id: disk.lock().unwrap().id,
+        cluster_id,
+        boot,
+        start: boot,
         http: None,
         join_token: None,
     };
@@ -178,12 +185,7 @@ async fn live(
     let Ok(Ok(Ok(welcome))) = answer.map(|value| uplink::read_answer(&value)) else {
         return;
     };
-    let boot = {
-        let mut disk = disk.lock().unwrap();
-        disk.id = Some(welcome.cluster);
-        disk.boot += 1;
-        disk.boot
-    };
+    disk.lock().unwrap().id = Some(welcome.cluster);
     let mut connection = Connection {
         name: name.clone(),
         disk: Arc::clone(disk),
@@ -378,6 +380,7 @@ impl Connection {
             boot,
             sequence,
             observed_digest,
+            settled: !self.observer.is_due(),
         }
     }
 }

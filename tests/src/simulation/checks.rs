@@ -41,6 +41,10 @@ impl fmt::Display for Violation {
 
 impl std::error::Error for Violation {}
 
+#[expect(
+    clippy::unnecessary_box_returns,
+    reason = "every caller returns it boxed"
+)]
 fn violation(world: &World, what: String) -> Box<Violation> {
     let mut trace = world.trace.clone();
     trace.extend(
@@ -242,8 +246,8 @@ pub(crate) fn settled(world: &World) -> Result<(), Box<Violation>> {
             let agrees = match &row.state {
                 InstanceState::Running(_) => running == 1 && row.role == Role::Holder,
                 InstanceState::NotDeployed { .. } => running == 0 && !has_room(world, &slot),
-                InstanceState::Failed(_) => false,
-                InstanceState::Requested
+                InstanceState::Failed(_)
+                | InstanceState::Requested
                 | InstanceState::ScheduledCluster
                 | InstanceState::ScheduledNode
                 | InstanceState::Unknown { .. }

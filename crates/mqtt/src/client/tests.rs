@@ -106,6 +106,42 @@ async fn a_refused_connection_tells_the_code() {
     );
 }
 
+/// A broker that does not let anybody in: it hangs up after the first bytes.
+async fn hangs_up() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 256]).await.unwrap();
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_subscription_ends_with_a_connection_that_never_came_about() {
+    let rig = Rig::start().await;
+    let mut refused = rig.client(node(1));
+    refused.password = Some(Bytes::from_static(b"wrong"));
+    let broken = Options::new("127.0.0.1", hangs_up().await, "x");
+    for options in [refused, broken] {
+        let (client, mut events) = connect(options, CancellationToken::new());
+        // Asked before anything was answered, and while the client lives on.
+        let answer = timeout(DEADLINE, client.subscribe(&["x"])).await;
+        assert_eq!(answer.expect("no answer came"), Err(ClientError::Ended));
+        closed(&mut events).await;
+    }
+    for cancelled in [true, false] {
+        let token = CancellationToken::new();
+        let (client, events) = connect(rig.client(node(2)), token.clone());
+        if cancelled {
+            token.cancel();
+        }
+        let _events = cancelled.then_some(events);
+        let answer = timeout(DEADLINE, client.subscribe(&["x"])).await;
+        assert_eq!(answer.expect("no answer came"), Err(ClientError::Ended));
+    }
+}
+
 #[tokio::test]
 async fn an_absent_broker_is_told_and_not_tried_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -9,8 +9,11 @@ use model::reason::{Reason, ReasonCode};
 use model::slot::Generation;
 use model::time::Wall;
 use model::workload::Transport;
+use serde::de::IntoDeserializer as _;
+use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use slot::entry_in;
 pub use slot::{
     WireCopy, WireOffer, WireRejection, WireRejections, WireSlot, WireSlotReport, rejections_in,
     rejections_out,
@@ -63,8 +66,8 @@ pub struct WireEndpoint {
 /// A reason with its sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WireReason {
-    /// Stable word.
-    pub code: ReasonCode,
+    /// Stable word; that of a newer program is read as `worker_fault`, since the rest of what it says is good.
+    pub code: String,
     /// One English sentence.
     pub message: String,
 }
@@ -130,6 +133,16 @@ pub struct WireInstance {
     pub report: WireReport,
 }
 
+/// The reason that a word names; one that this program does not know is the worker's or cluster's own affair.
+fn code(word: &str) -> ReasonCode {
+    known_code(word).unwrap_or(ReasonCode::WorkerFault)
+}
+
+fn known_code(word: &str) -> Option<ReasonCode> {
+    let word: StrDeserializer<'_, serde::de::value::Error> = word.into_deserializer();
+    ReasonCode::deserialize(word).ok()
+}
+
 impl From<&Exit> for WireExit {
     fn from(exit: &Exit) -> Self {
         Self {
@@ -183,7 +196,7 @@ impl From<WireEndpoint> for Endpoint {
 impl From<&Reason> for WireReason {
     fn from(reason: &Reason) -> Self {
         Self {
-            code: reason.code,
+            code: reason.code.as_str().to_owned(),
             message: reason.message.clone(),
         }
     }
@@ -191,7 +204,7 @@ impl From<&Reason> for WireReason {
 
 impl From<WireReason> for Reason {
     fn from(wire: WireReason) -> Self {
-        Self::new(wire.code, clipped(wire.message, SENTENCE))
+        Self::new(code(&wire.code), clipped(wire.message, SENTENCE))
     }
 }
 

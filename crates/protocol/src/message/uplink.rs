@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use ::sync::{Change, Held, UpReport};
-use model::desired::{Desired, SlotReport};
+use model::desired::Desired;
 use model::id::ClusterId;
 use model::name::Name;
 use serde::{Deserialize, Serialize};
@@ -21,10 +21,10 @@ use super::instances::Reported;
 use super::parts::Piece;
 use super::question::Ask;
 use super::register::{Refused, problem, refusal};
-use super::report::{WireSlot, WireSlotReport};
+use super::report::{WireSlot, WireSlotReport, entry_in};
 use super::{
     AssignmentEntry, Beat, MessageError, SlotEntry, Source, Text, adopt, assignment_entry, at_most,
-    control, hex64, instances, question, slot_entry, sync,
+    control, hex64, instances, question, sync,
 };
 use crate::problem::Problem;
 
@@ -177,11 +177,7 @@ pub fn report(report: &UpReport<SlotEntry>, held: &Held) -> Vec<Value> {
 /// # Errors
 /// [`MessageError`], where it is no such message.
 pub fn read_report(value: &Value) -> Result<Piece<Reported<SlotEntry>>, MessageError> {
-    instances::read(
-        value,
-        |state: WireSlotReport| SlotReport::try_from(state).map(slot_entry),
-        |slot: WireSlot| slot.into(),
-    )
+    instances::read(value, entry_in, |slot: WireSlot| slot.into())
 }
 
 /// Writes the set that is held of another store, as one or more [`ADOPT`] events.

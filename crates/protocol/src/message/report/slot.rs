@@ -11,8 +11,8 @@ use model::slot::{Generation, Role, Slot};
 use model::time::Wall;
 use serde::{Deserialize, Serialize};
 
-use super::{WireReason, WireReport};
-use crate::message::{MessageError, at_most, clipped};
+use super::{WireReason, WireReport, code, known_code};
+use crate::message::{MessageError, SlotEntry, at_most, clipped, slot_entry, slot_entry_of};
 use crate::time::rfc3339;
 
 /// Copies of one slot.
@@ -39,8 +39,8 @@ pub struct WireRejection {
     pub examples: Vec<String>,
 }
 
-/// Rejections by reason.
-pub type WireRejections = BTreeMap<ReasonCode, WireRejection>;
+/// Rejections by the word of their reason.
+pub type WireRejections = BTreeMap<String, WireRejection>;
 
 /// A slot that its cluster cannot place (any more).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,24 +129,44 @@ pub fn rejections_out(rejections: &Rejections) -> WireRejections {
     };
     rejections
         .iter()
-        .map(|(code, count, examples)| (code, wire(examples, count)))
+        .map(|(code, count, examples)| (code.as_str().to_owned(), wire(examples, count)))
         .collect()
 }
 
-/// The inverse; surplus examples are dropped.
+/// The inverse; surplus examples are dropped, and what is of unknown reasons is counted as one.
 pub fn rejections_in(wire: WireRejections) -> Rejections {
-    let mut rejections = Rejections::default();
-    for (code, mut one) in wire {
-        one.examples.truncate(Rejections::EXAMPLES);
-        let examples = one
-            .examples
-            .into_iter()
-            .map(|name| clipped(name, 128))
-            .collect();
+    let mut known: BTreeMap<ReasonCode, (u32, Vec<String>)> = BTreeMap::new();
+    for (word, one) in wire {
+        let (count, examples) = known.entry(code(&word)).or_default();
         // Sums of counts are made in 32 bits.
-        rejections.insert(code, one.count.min(1 << 24), examples);
+        *count = (*count).saturating_add(one.count).min(1 << 24);
+        let room = Rejections::EXAMPLES.saturating_sub(examples.len());
+        let names = one.examples.into_iter().take(room);
+        examples.extend(names.map(|name| clipped(name, 128)));
+    }
+    let mut rejections = Rejections::default();
+    for (code, (count, examples)) in known {
+        rejections.insert(code, count, examples);
     }
     rejections
+}
+
+/// The entry of a report that was read, with the mark that its sender gave it.
+///
+/// Digests cover the word of an offer's reason. Under the word that an unknown one is replaced with, the digest would never
+/// be that of the sender, and the report be asked for again and again.
+pub(crate) fn entry_in(wire: WireSlotReport) -> Result<SlotEntry, MessageError> {
+    let word = wire.offer.as_ref().map(|offer| offer.reason.code.clone());
+    let unknown = word.filter(|word| known_code(word).is_none());
+    let report = SlotReport::try_from(wire)?;
+    let Some(word) = unknown else {
+        return Ok(slot_entry(report));
+    };
+    let replaced = format!("|offer {} ", ReasonCode::WorkerFault);
+    let identity = report
+        .identity()
+        .replacen(&replaced, &format!("|offer {word} "), 1);
+    Ok(slot_entry_of(report, &identity))
 }
 
 impl From<&CopyReport> for WireCopy {

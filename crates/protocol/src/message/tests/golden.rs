@@ -133,6 +133,7 @@ fn sync_says_what_is_held() {
           "observed_digest": "00000000000000000000000000000123",
           "revision": 41,
           "sequence": 17,
+          "settled": true,
           "staged": {
             "change": "00000000000000000000000000000001",
             "next": 1,
@@ -273,6 +274,7 @@ fn information_is_as_in_the_contract() {
           "observed_digest": "00000000000000000000000000000123",
           "revision": 41,
           "sequence": 17,
+          "settled": true,
           "staged": {
             "change": "00000000000000000000000000000001",
             "next": 1,
@@ -386,6 +388,7 @@ fn a_worker_registers() {
             "192.0.2.7"
           ],
           "architecture": "aarch64",
+          "boot": 1024,
           "boot_id": "0123-abc",
           "cpu_millicores": 4000,
           "disk": 33554432000,
@@ -405,6 +408,7 @@ fn a_worker_registers() {
           "sensors": [
             "camera"
           ],
+          "start": "fffffffffffffffe",
           "version": 1
         }"#]],
     );
@@ -443,11 +447,13 @@ fn a_cluster_registers() {
         &uplink_request().encode(),
         &expect![[r#"
         {
+          "boot": 3,
           "cluster_id": "cl_00000000000000000000000009",
           "http": "http://192.0.2.1:10001",
           "location": "city=Garching",
           "name": "cluster-1",
           "scheduler": "first-fit",
+          "start": "fffffffffffffffe",
           "version": 1
         }"#]],
     );
@@ -514,6 +520,7 @@ fn a_cluster_says_what_is_free() {
           "schedulable_nodes": 2,
           "scheduler": "first-fit",
           "sequence": 17,
+          "settled": true,
           "staged": {
             "change": "00000000000000000000000000000001",
             "next": 1,

@@ -92,6 +92,53 @@ fn handshakes_and_questions_survive() {
     );
 }
 
+#[test]
+fn an_unknown_reason_of_a_newer_program_is_read_as_a_fault_and_the_digest_holds() {
+    let newer = |text: String| {
+        text.replace("\"crash_loop\"", "\"bad_weather\"")
+            .replace("\"insufficient_memory\"", "\"bad_weather\"")
+            .replace("\"cordoned\"", "\"eclipse\"")
+    };
+    let report = up(true, vec![instance_report(1, failed())], Vec::new());
+    let text = String::from_utf8(instances::encode(&report, &held()).remove(0)).unwrap();
+    let piece = instances::decode(newer(text).as_bytes()).unwrap();
+    let read = &piece.content.report.states[0];
+    let Observed::Failed { reason, .. } = &read.value.report.observed else {
+        panic!("it failed");
+    };
+    let fault = Reason::new(ReasonCode::WorkerFault, "it ended again");
+    assert_eq!(*reason, fault);
+    assert_eq!(Item::mark(read), Item::mark(&report.states[0]));
+
+    let sent = slot_report(every_state(), true);
+    let identity = newer(format!("\"{}\"", sent.identity().replace(' ', "\" \"")));
+    let identity = identity.replace('"', "");
+    assert!(identity.contains("|offer bad_weather 12 3|"), "{identity}");
+    let report = up(true, vec![slot_entry(sent)], Vec::new());
+    let text = uplink::report(&report, &held()).remove(0).to_string();
+    let value: Value = serde_json::from_str(&newer(text)).unwrap();
+    let piece = uplink::read_report(&value).unwrap();
+    let read = &piece.content.report.states[0];
+    let offer = read.value.offer.as_ref().unwrap();
+    assert_eq!(offer.reason.code, ReasonCode::WorkerFault);
+    let counts: Vec<_> = offer.rejections.iter().collect();
+    let names = ["worker-1", "worker-2", "worker-3"].map(str::to_owned);
+    assert_eq!(counts, [(ReasonCode::WorkerFault, 3, names.as_slice())]);
+    let sender = ::sync::Entry::new((), (), &identity, 0);
+    assert_eq!(Item::mark(read), Item::mark(&sender));
+}
+
+#[test]
+fn who_does_not_say_that_everything_is_told_has_not_told_everything() {
+    let text = String::from_utf8(sync::encode(&held(), &beat())).unwrap();
+    let (_, told) = sync::decode(text.as_bytes()).unwrap();
+    assert!(told.settled);
+    let older = text.replace(",\"settled\":true", "");
+    assert_ne!(older, text);
+    let (_, told) = sync::decode(older.as_bytes()).unwrap();
+    assert_eq!((told.settled, told.sequence), (false, beat().sequence));
+}
+
 /// A worker with 2,000 instances that all crashed with the longest last words.
 #[test]
 fn what_no_packet_holds_goes_in_parts_that_do_and_comes_together_again() {

@@ -1,0 +1,217 @@
+//! Writes about workers: records, connections, liveness, acknowledgements.
+
+use model::id::NodeId;
+use model::node::Liveness;
+use model::slot::Slot;
+use model::time::{Instant, Now};
+use sync::Held;
+
+use crate::desired_entry;
+use crate::state::{Node, NodeRecord, State};
+
+impl State {
+    pub(super) fn take_node(&mut self, now: Now, id: NodeId, record: &NodeRecord) {
+        let settings = self.settings(record);
+        let room_grew = self
+            .nodes
+            .get(&id)
+            .is_none_or(|node| node.record != *record);
+        self.names.retain(|_, holder| *holder != id);
+        self.names.insert(record.facts.name.clone(), id);
+        let spared = now.steady.plus(self.config.grace());
+        let fresh = !self.nodes.contains_key(&id);
+        let node = self
+            .nodes
+            .entry(id)
+            .or_insert_with(|| Node::new(record.clone()));
+        node.record = record.clone();
+        node.labels = record.labels_in_force();
+        node.desired.put(desired_entry(settings));
+        if fresh {
+            node.proof = now.steady;
+            node.spared_until = spared;
+        }
+        self.set_changed(id);
+        self.schedule_check(id, now.steady);
+        if room_grew {
+            self.room_freed();
+        }
+    }
+
+    pub(super) fn take_revision(&mut self, id: NodeId, revision: u64) {
+        self.revised.remove(&id);
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        node.stored_revision = revision;
+        if !self.started {
+            node.desired.restore(revision);
+            for instance in self.on_node.get(&id).into_iter().flatten() {
+                if let Some(copy) = self.copies.get_mut(instance)
+                    && copy.left_at.is_some()
+                {
+                    copy.left_at = Some(revision);
+                }
+            }
+        }
+    }
+
+    pub(super) fn set_changed(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get(&id) else {
+            return;
+        };
+        if self.started && node.desired.revision() != node.stored_revision {
+            self.revised.insert(id);
+        }
+        if node.desired.is_synced(self.incarnation) {
+            self.unsynced.remove(&id);
+        } else {
+            self.unsynced.insert(id);
+        }
+    }
+
+    /// A worker is looked at again at `at`, or earlier if that was planned.
+    pub(super) fn schedule_check(&mut self, id: NodeId, at: Instant) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        if let Some(planned) = node.check_at.filter(|planned| *planned > at) {
+            self.checks.remove(&(planned, id));
+            node.check_at = None;
+        }
+        if node.check_at.is_none() {
+            node.check_at = Some(at);
+            self.checks.insert((at, id));
+        }
+    }
+
+    pub(super) fn touch_slots_on(&mut self, now: Now, id: NodeId) {
+        let slots: Vec<Slot> = self
+            .on_node
+            .get(&id)
+            .into_iter()
+            .flatten()
+            .filter_map(|instance| self.copies.get(instance).map(|copy| copy.slot.clone()))
+            .collect();
+        for slot in slots {
+            self.refresh(now, &slot);
+            self.dirty.insert(slot);
+        }
+    }
+
+    pub(super) fn begin(&mut self, now: Now) {
+        self.started = true;
+        self.last_turn = Some(now.steady);
+        self.aggregated_at = Some(now.steady);
+        self.spare_all(now);
+        let nodes: Vec<NodeId> = self.nodes.keys().copied().collect();
+        for id in nodes {
+            self.set_changed(id);
+        }
+    }
+
+    pub(super) fn spare_all(&mut self, now: Now) {
+        let until = now.steady.plus(self.config.grace());
+        let nodes: Vec<NodeId> = self.nodes.keys().copied().collect();
+        for id in nodes {
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.spared_until = until;
+                node.proof = now.steady;
+            }
+            self.schedule_check(id, now.steady);
+        }
+    }
+
+    pub(super) fn take_session(
+        &mut self,
+        now: Now,
+        id: NodeId,
+        session: Option<u64>,
+        silent: bool,
+    ) {
+        let silence = self.config.silence();
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        node.desired.disconnected();
+        node.session = session;
+        if session.is_none() {
+            // A closed connection is a sign of life of the machine; a silent one was one keep-alive and a half ago.
+            let back = if silence.as_millis() as u64 <= now.steady.0 {
+                Instant(now.steady.0 - silence.as_millis() as u64)
+            } else {
+                Instant(0)
+            };
+            node.proof = if silent {
+                node.proof.max(back)
+            } else {
+                now.steady
+            };
+        }
+        self.set_changed(id);
+        self.schedule_check(id, now.steady);
+    }
+
+    pub(super) fn take_proof(&mut self, now: Now, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        node.proof = now.steady;
+        node.last_seen = Some(now.wall);
+        if matches!(node.liveness, Liveness::Suspect | Liveness::Lost) {
+            self.take_liveness(now, id, Liveness::Reconnecting);
+        }
+    }
+
+    pub(super) fn take_liveness(&mut self, now: Now, id: NodeId, liveness: Liveness) {
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        if node.liveness == liveness {
+            return;
+        }
+        node.liveness = liveness;
+        if liveness == Liveness::Alive {
+            self.room_freed();
+        }
+        self.aggregate_changed = true;
+        self.touch_slots_on(now, id);
+        self.schedule_check(id, now.steady);
+    }
+
+    pub(super) fn take_check(&mut self, now: Now, id: NodeId, at: Instant) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            if let Some(planned) = node.check_at.take() {
+                self.checks.remove(&(planned, id));
+            }
+            node.check_at = Some(at);
+            self.checks.insert((at, id));
+            if !matches!(node.liveness, Liveness::Alive) {
+                self.touch_slots_on(now, id);
+            }
+        }
+    }
+
+    pub(super) fn take_held(&mut self, id: NodeId, held: Held, current: bool) {
+        let (incarnation, timing) = (self.incarnation, self.config.timing);
+        self.fenced |= held.supersedes(incarnation, &self.term);
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
+        node.desired.acknowledge(held, incarnation, &timing);
+        if current && node.observed.is_whole() {
+            node.observed_at = if held.incarnation == Some(incarnation) {
+                held.revision
+            } else {
+                0
+            };
+        }
+        let leaving: Vec<Slot> = self
+            .copies_on(id)
+            .filter(|(_, copy)| copy.leaving)
+            .map(|(slot, _)| slot.clone())
+            .collect();
+        self.dirty.extend(leaving);
+        self.set_changed(id);
+    }
+}

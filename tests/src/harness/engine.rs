@@ -1,0 +1,197 @@
+//! The container engine of this machine, asked directly: what runs there is not a matter of opinion.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// How long one request may take; making an image or stopping a container takes its time.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A container engine that answers.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    socket: PathBuf,
+}
+
+/// A container.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Container {
+    /// The value of its label `edgeio.job_name`.
+    pub job: String,
+    /// The engine's id of it.
+    pub id: String,
+    /// `running`, `exited`, ….
+    pub state: String,
+}
+
+impl Engine {
+    /// The engine, if one answers.
+    pub fn find() -> Option<Self> {
+        let named = std::env::var("DOCKER_HOST").ok();
+        let socket = named
+            .as_deref()
+            .and_then(|host| host.strip_prefix("unix://"));
+        let this = Self {
+            socket: socket.unwrap_or("/var/run/docker.sock").into(),
+        };
+        matches!(this.ask("GET", "/_ping", b""), Ok((200, _))).then_some(this)
+    }
+
+    /// The engine, which must answer.
+    pub fn connect() -> Self {
+        Self::find().expect("a container engine answers, since EDGEIO_REQUIRE names docker")
+    }
+
+    /// Containers of a worker, ended ones included; none when the engine does not answer.
+    pub fn containers_of(&self, node_id: &str) -> Vec<Container> {
+        let filters = format!("{{\"label\":[\"edgeio.worker={node_id}\"]}}");
+        let filters = filters
+            .replace('{', "%7B")
+            .replace('}', "%7D")
+            .replace('"', "%22");
+        let path = format!("/containers/json?all=1&filters={filters}");
+        let Ok((200, Value::Array(rows))) = self.ask("GET", &path, b"") else {
+            return Vec::new();
+        };
+        let text = |row: &Value, at: &str| {
+            row.pointer(at)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let mut found: Vec<Container> = rows
+            .iter()
+            .map(|row| Container {
+                job: text(row, "/Labels/edgeio.job_name"),
+                id: text(row, "/Id"),
+                state: text(row, "/State"),
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
+    /// All that the engine says about a container.
+    pub fn inspect(&self, container: &str) -> Value {
+        let (status, body) = self
+            .ask("GET", &format!("/containers/{container}/json"), b"")
+            .unwrap();
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    /// Kills a container, as a crash would.
+    pub fn kill(&self, container: &str) {
+        self.must("POST", &format!("/containers/{container}/kill"), b"");
+    }
+
+    /// Removes a container, whatever it does; one that is gone is fine.
+    pub fn remove(&self, container: &str) {
+        let _ = self.ask(
+            "DELETE",
+            &format!("/containers/{container}?force=1&v=1"),
+            b"",
+        );
+    }
+
+    /// Makes and starts a container of an image without any of our software, and gives its id.
+    pub fn run(&self, image: &str) -> String {
+        let body = json!({"Image": image}).to_string();
+        let made = self.must("POST", "/containers/create", body.as_bytes());
+        let id = made.get("Id").and_then(Value::as_str).unwrap().to_owned();
+        self.must("POST", &format!("/containers/{id}/start"), b"");
+        id
+    }
+
+    fn must(&self, method: &str, path: &str, body: &[u8]) -> Value {
+        let (status, answer) = self.ask(method, path, body).unwrap();
+        assert!(status < 300, "{method} {path}: {status} {answer}");
+        answer
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &[u8]) -> std::io::Result<(u16, Value)> {
+        let mut stream = UnixStream::connect(&self.socket)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        stream.set_write_timeout(Some(LIMIT))?;
+        // Version 1.0 of HTTP has no chunks, and the end of the connection ends the answer.
+        let kind = if body.starts_with(b"{") {
+            "application/json"
+        } else {
+            "application/x-tar"
+        };
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.0\r\nHost: docker\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+        )?;
+        stream.write_all(body)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let text = String::from_utf8_lossy(&answer);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+        let body = serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned()));
+        Ok((status.unwrap_or_default(), body))
+    }
+}
+
+/// An image made of a static busybox, which sleeps; it is removed when this is dropped, if it was not there before.
+#[derive(Debug)]
+pub struct Image {
+    engine: Engine,
+    /// Its name, with a tag.
+    pub name: String,
+    ours: bool,
+}
+
+impl Image {
+    /// Makes the image `repository:tag`, unless the engine has it.
+    pub fn make(engine: &Engine, repository: &str, tag: &str) -> Self {
+        let name = format!("{repository}:{tag}");
+        let there = matches!(
+            engine.ask("GET", &format!("/images/{name}/json"), b""),
+            Ok((200, _))
+        );
+        if !there {
+            let change = "CMD%20%5B%22/bin/busybox%22,%22sleep%22,%221000000%22%5D";
+            let path =
+                format!("/images/create?fromSrc=-&repo={repository}&tag={tag}&changes={change}");
+            engine.must("POST", &path, &archive());
+        }
+        Self {
+            engine: engine.clone(),
+            name,
+            ours: !there,
+        }
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        if self.ours {
+            let _ = self
+                .engine
+                .ask("DELETE", &format!("/images/{}", self.name), b"");
+        }
+    }
+}
+
+/// A root file system as a tar archive.
+fn archive() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("bin")).unwrap();
+    let busybox = Path::new("/bin/busybox");
+    std::fs::copy(busybox, folder.path().join("bin/busybox"))
+        .expect("a static busybox is installed");
+    let tar = Command::new("tar")
+        .args(["-c", "."])
+        .current_dir(folder.path())
+        .output();
+    let tar = tar.expect("tar is installed");
+    assert!(tar.status.success(), "{tar:?}");
+    tar.stdout
+}

@@ -1,0 +1,133 @@
+//! Requests as other people's clients send them.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::Value;
+use ureq::http::{Method, Request};
+
+/// How long one request may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A client of one server.
+#[derive(Debug, Clone)]
+pub struct Client {
+    base: String,
+    /// The network namespace that it asks from, as `ip netns` names it.
+    namespace: Option<String>,
+    agent: ureq::Agent,
+}
+
+/// An answer that came, whatever its status.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body; null if it is no JSON.
+    pub body: Value,
+}
+
+impl Client {
+    /// A client of the server at `base`, as `http://127.0.0.1:10000`, in a network namespace if one is named.
+    pub fn new(base: &str, namespace: Option<&str>) -> Self {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(LIMIT))
+            .proxy(None);
+        Self {
+            base: base.to_owned(),
+            namespace: namespace.map(str::to_owned),
+            agent: config.build().new_agent(),
+        }
+    }
+
+    /// Another one of the same server, with connections of its own.
+    pub fn another(&self) -> Self {
+        Self::new(&self.base, self.namespace.as_deref())
+    }
+
+    /// Asks for what is there.
+    pub fn get(&self, path: &str) -> Result<Answer, String> {
+        self.ask(Method::GET, path, None)
+    }
+
+    /// Sends a document with the type that `curl --data-binary` gives it.
+    pub fn post(&self, path: &str, document: &str) -> Result<Answer, String> {
+        self.ask(Method::POST, path, Some(document))
+    }
+
+    /// Puts a document there.
+    pub fn put(&self, path: &str, document: &str) -> Result<Answer, String> {
+        self.ask(Method::PUT, path, Some(document))
+    }
+
+    /// Deletes what is there.
+    pub fn delete(&self, path: &str) -> Result<Answer, String> {
+        self.ask(Method::DELETE, path, None)
+    }
+
+    /// Submits a job that must be accepted.
+    #[track_caller]
+    pub fn submit(&self, document: &str) -> Value {
+        let answer = self.post("/api/v1/jobs", document).unwrap();
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        answer.body
+    }
+
+    /// A job by its name or id.
+    pub fn job(&self, job: &str) -> Result<Value, String> {
+        let answer = self.get(&format!("/api/v1/jobs/{job}"))?;
+        match answer.status {
+            200 => Ok(answer.body),
+            status => Err(format!("{status} {}", answer.body)),
+        }
+    }
+
+    /// All rows of a list, page after page.
+    pub fn list(&self, path: &str) -> Result<Vec<Value>, String> {
+        let (mut rows, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let answer = self.get(&format!("{path}{cursor}"))?;
+            let Some(Value::Array(mut items)) = answer.body.get("items").cloned() else {
+                return Err(format!("{} {}", answer.status, answer.body));
+            };
+            rows.append(&mut items);
+            match answer.body.get("next_cursor").and_then(Value::as_str) {
+                Some(next) => cursor = format!("?cursor={next}"),
+                None => return Ok(rows),
+            }
+        }
+    }
+
+    fn ask(&self, method: Method, path: &str, body: Option<&str>) -> Result<Answer, String> {
+        let Some(namespace) = &self.namespace else {
+            return self.ask_here(method, path, body);
+        };
+        // A thread belongs to a namespace, and this one may be that of other tests.
+        let asking = || {
+            let file = File::open(format!("/run/netns/{namespace}")).unwrap();
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            // The shared agent would keep the connection for a thread elsewhere, which works too, and leak none.
+            self.ask_here(method, path, body)
+        };
+        std::thread::scope(|scope| scope.spawn(asking).join().unwrap())
+    }
+
+    fn ask_here(&self, method: Method, path: &str, body: Option<&str>) -> Result<Answer, String> {
+        let url = format!("{}{path}", self.base);
+        let mut request = Request::builder().method(method.clone()).uri(&url);
+        if body.is_some() {
+            request = request.header("content-type", "application/x-www-form-urlencoded");
+        }
+        let request = request.body(body.unwrap_or_default().to_owned()).unwrap();
+        let failed = |error: ureq::Error| format!("{method} {url}: {error}");
+        let mut response = self.agent.run(request).map_err(failed)?;
+        let text = response.body_mut().read_to_string().map_err(failed)?;
+        Ok(Answer {
+            status: response.status().as_u16(),
+            body: serde_json::from_str(&text).unwrap_or(Value::Null),
+        })
+    }
+}

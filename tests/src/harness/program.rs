@@ -1,0 +1,178 @@
+//! One program under test, which can die and come back.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// How long a program may take until it is ready; debug builds on a busy machine are slow.
+const READY: Duration = Duration::from_secs(20);
+/// How long one may take to stop when it is asked to, as the contract says.
+const STOP: Duration = Duration::from_secs(10);
+/// How much of a log is printed when a test failed, in lines.
+const TAIL: usize = 60;
+
+/// A program with its arguments, its log, and its process while it runs.
+#[derive(Debug)]
+pub struct Program {
+    name: String,
+    path: PathBuf,
+    args: Vec<OsString>,
+    namespace: Option<String>,
+    out: PathBuf,
+    log: PathBuf,
+    child: Option<Child>,
+    ready: Value,
+}
+
+impl Program {
+    /// Starts `program` under `name`, which is that of its log in `directory`; waits for its ready line. Later starts take
+    /// the addresses that this one bound.
+    pub fn start(
+        program: &str,
+        name: &str,
+        directory: &Path,
+        args: &[String],
+        namespace: Option<&str>,
+    ) -> Self {
+        let mut this = Self {
+            name: name.to_owned(),
+            path: super::programs().join(program),
+            args: args.iter().map(OsString::from).collect(),
+            namespace: namespace.map(str::to_owned),
+            out: directory.join(format!("{name}.out")),
+            log: directory.join(format!("{name}.log")),
+            child: None,
+            ready: Value::Null,
+        };
+        this.again();
+        for (option, field) in [("--http", "http"), ("--mqtt", "mqtt")] {
+            let at = this.args.iter().position(|arg| arg == option);
+            if let (Some(at), Some(bound)) = (at, this.ready.get(field).and_then(Value::as_str)) {
+                let (_, address) = bound.split_once("://").unwrap_or(("", bound));
+                *this.args.get_mut(at + 1).unwrap() = address.into();
+            }
+        }
+        this
+    }
+
+    /// Starts it again and waits for its ready line.
+    pub fn again(&mut self) {
+        self.spawn();
+        self.wait_ready();
+    }
+
+    /// Starts it again without waiting.
+    pub fn spawn(&mut self) {
+        assert!(self.child.is_none(), "{} runs", self.name);
+        let mut command = match &self.namespace {
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                // It executes the program in its place, so the process is the program's.
+                command.args(["netns", "exec", namespace]).arg(&self.path);
+                command
+            }
+            None => Command::new(&self.path),
+        };
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("EDGEIO_") {
+                command.env_remove(name);
+            }
+        }
+        let log = File::options().create(true).append(true).open(&self.log);
+        command
+            .args(&self.args)
+            .stdin(Stdio::null())
+            .stdout(File::create(&self.out).unwrap())
+            .stderr(log.unwrap());
+        self.child = Some(command.spawn().expect("the program can be run"));
+    }
+
+    /// Waits for the ready line of the present start.
+    pub fn wait_ready(&mut self) {
+        let what = format!("{} is ready", self.name);
+        let (out, child) = (&self.out, self.child.as_mut().unwrap());
+        self.ready = super::wait_until(&what, READY, || {
+            let text = fs::read_to_string(out).unwrap_or_default();
+            if let Some((line, _)) = text.split_once('\n') {
+                return serde_json::from_str(line).map_err(|error| format!("{error}: {line}"));
+            }
+            match child.try_wait() {
+                Ok(Some(status)) => panic!("{what}: it ended with {status}"),
+                Ok(None) | Err(_) => Err("no line on standard output".to_owned()),
+            }
+        });
+    }
+
+    /// What its ready line said.
+    pub fn ready(&self) -> &Value {
+        &self.ready
+    }
+
+    /// A text of its ready line; empty if there is none.
+    pub fn said(&self, field: &str) -> &str {
+        let value = self.ready.get(field).and_then(Value::as_str);
+        value.unwrap_or_default()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.as_ref().unwrap().id()).unwrap()
+    }
+
+    /// Where it asks and is asked from.
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// Sends a signal, as `STOP` and `CONT`.
+    pub fn signal(&self, signal: Signal) {
+        super::processes::kill(self.pid(), signal);
+    }
+
+    /// Kills it with signal 9; one that does not run is fine.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Asks it to stop, and gives how it ended.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        let mut child = self.child.take().unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < STOP {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status;
+            }
+            super::pause(Duration::from_millis(10));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        ExitStatus::from_raw(Signal::KILL.as_raw())
+    }
+
+    /// Prints the end of its log.
+    pub(super) fn print_tail(&self) {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let from = lines.len().saturating_sub(TAIL);
+        eprintln!("--- the last lines of {}:", self.name);
+        for line in lines.iter().skip(from) {
+            eprintln!("{line}");
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

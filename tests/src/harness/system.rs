@@ -1,0 +1,300 @@
+//! A root, its clusters and their workers.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Client, Copy, Engine, Program, wait_until};
+
+/// How long joining may take.
+const JOIN: Duration = Duration::from_secs(20);
+
+/// Times, in the words of the options; `None` leaves the program's default.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings {
+    /// MQTT keep-alive.
+    pub keep_alive: Option<&'static str>,
+    /// Between two reports of a worker, and of a cluster.
+    pub report_interval: Option<&'static str>,
+    /// Until a worker's instances are placed elsewhere.
+    pub lost_after: Option<&'static str>,
+    /// The longest wait between two attempts to connect.
+    pub reconnect_max: Option<&'static str>,
+}
+
+impl Settings {
+    /// For tests that are not about time, or wait until it has passed.
+    pub const QUICK: Self = Self {
+        keep_alive: Some("1s"),
+        report_interval: Some("1s"),
+        lost_after: Some("2s"),
+        reconnect_max: Some("300ms"),
+    };
+
+    fn options(&self, cluster: bool) -> Vec<String> {
+        let all = [
+            ("--report-interval", self.report_interval, true),
+            ("--reconnect-max", self.reconnect_max, true),
+            ("--keep-alive", self.keep_alive, cluster),
+            ("--lost-after", self.lost_after, cluster),
+        ];
+        all.into_iter()
+            .filter(|(_, _, applies)| *applies)
+            .filter_map(|(option, value, _)| Some([option.to_owned(), value?.to_owned()]))
+            .flatten()
+            .collect()
+    }
+}
+
+/// A worker.
+#[derive(Debug)]
+pub struct Worker {
+    /// The node-engine.
+    pub program: Program,
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub node_id: String,
+    /// Its data directory.
+    pub directory: PathBuf,
+}
+
+/// Everything that a test started.
+#[derive(Debug)]
+pub struct System {
+    /// The root-orchestrator.
+    pub root: Program,
+    /// Cluster-orchestrators, in the order of their start.
+    pub clusters: Vec<Program>,
+    /// Workers, in the order of their start.
+    pub workers: Vec<Worker>,
+    settings: Settings,
+    directory: tempfile::TempDir,
+}
+
+impl System {
+    /// A root alone on the loopback address.
+    pub fn start(settings: Settings) -> Self {
+        Self::start_at(settings, "127.0.0.1", None)
+    }
+
+    /// A root, a cluster `cluster-1` and a worker `worker-1` with the native runtime, and this capacity.
+    pub fn of_one(settings: Settings, capacity: &str) -> Self {
+        let mut this = Self::start(settings);
+        this.add_cluster("cluster-1", &[]);
+        this.add_worker(
+            "worker-1",
+            0,
+            &["--runtimes", "native", "--capacity", capacity],
+        );
+        this
+    }
+
+    /// A root alone at an address, in a network namespace if one is named.
+    pub fn start_at(settings: Settings, address: &str, namespace: Option<&str>) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("edgeio-it-")
+            .tempdir()
+            .unwrap();
+        let data = directory.path().join("root");
+        let mut args = arguments(&["--http", &format!("{address}:0"), "--data-dir"], &data);
+        args.extend(settings.options(false));
+        args.extend(insecure(address));
+        let root = Program::start(
+            "root-orchestrator",
+            "root",
+            directory.path(),
+            &args,
+            namespace,
+        );
+        Self {
+            root,
+            clusters: Vec::new(),
+            workers: Vec::new(),
+            settings,
+            directory,
+        }
+    }
+
+    /// Starts a cluster on the loopback address, and waits until it has joined.
+    pub fn add_cluster(&mut self, name: &str, more: &[&str]) -> usize {
+        self.add_cluster_at(name, "127.0.0.1", None, more)
+    }
+
+    /// The same at another address.
+    pub fn add_cluster_at(
+        &mut self,
+        name: &str,
+        address: &str,
+        namespace: Option<&str>,
+        more: &[&str],
+    ) -> usize {
+        let bind = format!("{address}:0");
+        let fixed = [
+            "--name",
+            name,
+            "--root",
+            self.root.said("http"),
+            "--http",
+            &bind,
+            "--mqtt",
+            &bind,
+            "--data-dir",
+        ];
+        let mut args = arguments(&fixed, &self.directory.path().join(name));
+        args.extend(self.settings.options(true));
+        args.extend(insecure(address));
+        args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        let program = Program::start(
+            "cluster-orchestrator",
+            name,
+            self.directory.path(),
+            &args,
+            namespace,
+        );
+        self.clusters.push(program);
+        let root = self.root();
+        wait_until("the cluster joins", JOIN, || {
+            let clusters = root.list("/api/v1/clusters")?;
+            let is = |row: &&Value| {
+                field(row, "cluster_name") == name && field(row, "state") == "ACTIVE"
+            };
+            clusters
+                .iter()
+                .find(is)
+                .map(|_| ())
+                .ok_or_else(|| format!("{clusters:?}"))
+        });
+        self.clusters.len() - 1
+    }
+
+    /// Starts a worker of a cluster, and waits until it is alive.
+    pub fn add_worker(&mut self, name: &str, cluster: usize, more: &[&str]) -> usize {
+        self.add_worker_in(name, cluster, None, more)
+    }
+
+    /// The same in a network namespace.
+    pub fn add_worker_in(
+        &mut self,
+        name: &str,
+        cluster: usize,
+        namespace: Option<&str>,
+        more: &[&str],
+    ) -> usize {
+        let directory = self.directory.path().join(name);
+        let fixed = [
+            "--name",
+            name,
+            "--cluster",
+            self.cluster_program(cluster).said("http"),
+            "--data-dir",
+        ];
+        let mut args = arguments(&fixed, &directory);
+        if let Some(time) = self.settings.reconnect_max {
+            args.extend(["--reconnect-max".to_owned(), time.to_owned()]);
+        }
+        args.extend(namespace.map(|_| "--insecure".to_owned()));
+        args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        let program = Program::start("node-engine", name, self.directory.path(), &args, namespace);
+        let mut worker = Worker {
+            program,
+            name: name.to_owned(),
+            node_id: String::new(),
+            directory,
+        };
+        let client = self.cluster(cluster);
+        worker.node_id = wait_until("the worker joins", JOIN, || alive(&client, name));
+        self.workers.push(worker);
+        self.workers.len() - 1
+    }
+
+    /// A client of the root.
+    pub fn root(&self) -> Client {
+        Client::new(self.root.said("http"), self.root.namespace())
+    }
+
+    /// A client of a cluster.
+    pub fn cluster(&self, cluster: usize) -> Client {
+        let program = self.cluster_program(cluster);
+        Client::new(program.said("http"), program.namespace())
+    }
+
+    /// The directory of all that belongs to this system.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The native copies of a job that run.
+    pub fn copies(&self, job: &str) -> Vec<Copy> {
+        super::copies(self.directory(), job)
+    }
+
+    /// Waits until a job is in a state at the root, and gives it.
+    #[track_caller]
+    pub fn wait_state(&self, job: &str, state: &str, limit: Duration) -> Value {
+        let root = self.root();
+        wait_until(&format!("{job} is {state}"), limit, || {
+            let body = root.job(job)?;
+            if field(&body, "state") == state {
+                Ok(body)
+            } else {
+                Err(body.to_string())
+            }
+        })
+    }
+
+    fn cluster_program(&self, cluster: usize) -> &Program {
+        self.clusters.get(cluster).expect("such a cluster")
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.root.print_tail();
+            self.clusters.iter().for_each(Program::print_tail);
+            self.workers
+                .iter()
+                .for_each(|worker| worker.program.print_tail());
+        }
+        self.workers
+            .iter_mut()
+            .for_each(|worker| worker.program.kill());
+        self.clusters.iter_mut().for_each(Program::kill);
+        self.root.kill();
+        super::end_all_in(self.directory.path());
+        let Some(engine) = Engine::find() else { return };
+        for worker in &self.workers {
+            for container in engine.containers_of(&worker.node_id) {
+                engine.remove(&container.id);
+            }
+        }
+    }
+}
+
+/// The id of a worker that is alive.
+fn alive(cluster: &Client, name: &str) -> Result<String, String> {
+    let nodes = cluster.list("/api/v1/nodes")?;
+    let is = |row: &&Value| field(row, "name") == name && field(row, "state") == "ALIVE";
+    let node = nodes
+        .iter()
+        .find(is)
+        .map(|row| field(row, "node_id").to_owned());
+    node.ok_or_else(|| format!("{nodes:?}"))
+}
+
+fn field<'a>(row: &'a Value, name: &str) -> &'a str {
+    row.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn arguments(fixed: &[&str], data: &Path) -> Vec<String> {
+    let mut args: Vec<String> = fixed.iter().map(|arg| (*arg).to_owned()).collect();
+    args.push(data.to_str().unwrap().to_owned());
+    args
+}
+
+/// Plain text on an address that others reach must be wanted.
+fn insecure(address: &str) -> Option<String> {
+    (address != "127.0.0.1").then(|| "--insecure".to_owned())
+}

@@ -1,0 +1,333 @@
+//! Turns of the programs: decide, commit, act; and what their actions do.
+
+use cluster_core::{Action as ClusterAction, Input as ClusterInput};
+use model::desired::Desired;
+use model::id::InstanceId;
+use node_core::{Action as NodeAction, Input as NodeInput};
+use root_core::{Action as RootAction, Input as RootInput};
+
+use super::{Fate, Message, Sabotage, Who, World, down_beat, up_beat};
+
+impl World {
+    /// One turn of the root: decide, commit, act; or a crash before the commit or between commit and actions.
+    pub(super) fn root(&mut self, input: RootInput) {
+        let now = self.time();
+        let Some(state) = &mut self.root.live else {
+            return;
+        };
+        let decision = root_core::turn(state, now, [input]);
+        let durable: Vec<root_core::Write> = decision
+            .writes
+            .iter()
+            .filter(|write| write.is_durable())
+            .cloned()
+            .collect();
+        let fate = self.fate(!durable.is_empty());
+        if fate.commits {
+            self.root.durable.apply(now, &durable);
+        }
+        if fate.crashes {
+            self.crash(Who::Root);
+        }
+        if fate.acts {
+            for action in decision.actions {
+                self.root_action(action);
+            }
+        }
+        self.plan(Who::Root);
+    }
+
+    pub(super) fn cluster(&mut self, index: usize, input: ClusterInput) {
+        let now = self.time();
+        let Some(state) = &mut self.clusters[index].program.live else {
+            return;
+        };
+        let decision = cluster_core::turn(state, now, [input]);
+        let durable: Vec<cluster_core::Write> = decision
+            .writes
+            .iter()
+            .filter(|write| write.is_durable())
+            .cloned()
+            .collect();
+        let fate = self.fate(!durable.is_empty());
+        if fate.commits {
+            self.note_ended(index, &durable);
+            self.clusters[index].program.durable.apply(now, &durable);
+        }
+        if fate.crashes {
+            self.crash(Who::Cluster(index));
+        }
+        if fate.acts {
+            for action in decision.actions {
+                self.cluster_action(index, action);
+            }
+        }
+        self.plan(Who::Cluster(index));
+    }
+
+    pub(super) fn worker(&mut self, index: usize, input: NodeInput) {
+        let now = self.time();
+        let Some(state) = &mut self.workers[index].program.live else {
+            return;
+        };
+        let decision = node_core::turn(state, now, [input]);
+        let durable: Vec<node_core::Write> = decision
+            .writes
+            .iter()
+            .filter(|write| write.is_durable())
+            .cloned()
+            .collect();
+        let fate = self.fate(!durable.is_empty());
+        if fate.commits {
+            self.workers[index].program.durable.apply(now, &durable);
+        }
+        if fate.crashes {
+            self.crash(Who::Worker(index));
+        }
+        if fate.acts {
+            for action in decision.actions {
+                self.worker_action(index, action);
+            }
+        }
+        self.plan(Who::Worker(index));
+    }
+
+    pub(super) fn fate(&mut self, durable: bool) -> Fate {
+        let crashes = !self.calm && durable && self.rng.below(400) == 0;
+        let commits = !crashes || self.rng.percent(50);
+        let honest = !crashes;
+        let acts = honest || (self.sabotage == Some(Sabotage::ActBeforeCommit) && !commits);
+        Fate {
+            commits,
+            crashes,
+            acts,
+        }
+    }
+
+    /// A copy that a cluster forgot because its end was confirmed must never run again.
+    pub(super) fn note_ended(&mut self, index: usize, writes: &[cluster_core::Write]) {
+        for write in writes {
+            if let cluster_core::Write::Slot { slot, record } = write {
+                let before = self.clusters[index].program.durable.copies_of(slot);
+                let after: Vec<InstanceId> = record
+                    .iter()
+                    .flat_map(|record| &record.copies)
+                    .map(|copy| copy.desired.instance)
+                    .collect();
+                self.ended.extend(
+                    before
+                        .into_iter()
+                        .filter(|instance| !after.contains(instance)),
+                );
+            }
+        }
+    }
+
+    pub(super) fn plan(&mut self, who: Who) {
+        let now = self.now;
+        let deadline = match who {
+            Who::Root => self
+                .root
+                .live
+                .as_ref()
+                .and_then(root_core::State::next_deadline),
+            Who::Cluster(index) => self.clusters[index]
+                .program
+                .live
+                .as_ref()
+                .and_then(cluster_core::State::next_deadline),
+            Who::Worker(index) => self.workers[index]
+                .program
+                .live
+                .as_ref()
+                .and_then(node_core::State::next_deadline),
+        };
+        let Some(at) = deadline.map(|at| at.0.max(now + 1)) else {
+            return;
+        };
+        let planned = match who {
+            Who::Root => &mut self.root.tick_at,
+            Who::Cluster(index) => &mut self.clusters[index].program.tick_at,
+            Who::Worker(index) => &mut self.workers[index].program.tick_at,
+        };
+        if planned.is_none_or(|planned| planned <= now || planned > at) {
+            *planned = Some(at);
+            self.later(at - now, Message::Tick(who));
+        }
+    }
+
+    pub(super) fn tick(&mut self, who: Who) {
+        match who {
+            Who::Root => self.root(RootInput::Reconcile),
+            Who::Cluster(index) => self.cluster(index, ClusterInput::Reconcile),
+            Who::Worker(index) => self.worker(index, NodeInput::Reconcile),
+        }
+    }
+
+    pub(super) fn root_action(&mut self, action: RootAction) {
+        match action {
+            RootAction::Answer(request, answer) => self.answered(request.0, &answer),
+            RootAction::Assign(id, changes) => {
+                if let Some(cluster) = self.cluster_index(id) {
+                    for change in changes {
+                        self.send(Message::Assign(cluster, change));
+                    }
+                }
+            }
+            RootAction::AskWhole(id) | RootAction::AskAdopt(id) => {
+                let adopt = matches!(action, RootAction::AskAdopt(_));
+                if let Some(cluster) = self.cluster_index(id) {
+                    self.send(Message::RootAsks { cluster, adopt });
+                }
+            }
+        }
+    }
+
+    pub(super) fn cluster_action(&mut self, index: usize, action: ClusterAction) {
+        match action {
+            ClusterAction::Answer(..) => {}
+            ClusterAction::Control(id, changes) => {
+                if let Some(worker) = self.worker_index(index, id) {
+                    for change in changes {
+                        self.send(Message::Control(worker, change));
+                    }
+                }
+            }
+            ClusterAction::AskWhole(id) | ClusterAction::AskAdopt(id) => {
+                let adopt = matches!(action, ClusterAction::AskAdopt(_));
+                if let Some(worker) = self.worker_index(index, id) {
+                    self.send(Message::ClusterAsks { worker, adopt });
+                }
+            }
+            ClusterAction::Acknowledge { held, beat } => {
+                self.send(Message::UpHeld(index, held, up_beat(beat)));
+            }
+            ClusterAction::Report { report, held } => {
+                self.send(Message::UpReport(index, report, held));
+            }
+            ClusterAction::Adopt { held, desired } => {
+                self.send(Message::UpAdopt(index, held, desired));
+            }
+            ClusterAction::Aggregate(aggregate) => {
+                if let Some(state) = &self.clusters[index].program.live {
+                    let held = state.held();
+                    let report = root_core::Report {
+                        aggregate: *aggregate,
+                        scheduler: "first-fit".to_owned(),
+                        boot: state.term().number,
+                        incarnation: held.incarnation,
+                        revision: held.revision,
+                    };
+                    self.send(Message::UpAggregate(index, Box::new(report)));
+                }
+            }
+        }
+    }
+
+    pub(super) fn worker_action(&mut self, index: usize, action: NodeAction) {
+        let epoch = self.workers[index].program.epoch;
+        match action {
+            NodeAction::Start(desired) => {
+                let delay = self.rng.between(5, 500);
+                self.later(
+                    delay,
+                    Message::Start {
+                        worker: index,
+                        epoch,
+                        desired,
+                    },
+                );
+            }
+            NodeAction::Stop { instance, .. } => {
+                let delay = self.rng.between(500, 5_000);
+                self.later(
+                    delay,
+                    Message::Stop {
+                        worker: index,
+                        epoch,
+                        instance,
+                    },
+                );
+            }
+            NodeAction::List(runtime) => {
+                let found = self.workers[index].runtime.list();
+                let answers = self.calm || !self.rng.percent(10);
+                let input = if answers {
+                    NodeInput::Listed { runtime, found }
+                } else {
+                    NodeInput::ListFailed { runtime }
+                };
+                self.later(
+                    5,
+                    Message::Runtime {
+                        worker: index,
+                        epoch,
+                        input,
+                    },
+                );
+            }
+            NodeAction::Acknowledge { held, beat } => {
+                self.send(Message::Held(index, held, down_beat(beat)));
+            }
+            NodeAction::Report { mut report, held } => {
+                if self.sabotage == Some(Sabotage::ForgedGone)
+                    && !self.calm
+                    && !report.states.is_empty()
+                    && self.rng.percent(30)
+                {
+                    let lost = report.states.remove(0);
+                    report.digest = report.digest.minus(sync::Item::mark(&lost));
+                    report.gone.push(lost.key);
+                }
+                self.send(Message::Report(index, report, held));
+            }
+            NodeAction::Adopt { held, desired } => self.send(Message::Adopt(index, held, desired)),
+            NodeAction::ReportInterval(_) => {}
+        }
+    }
+
+    pub(super) fn runtime_start(&mut self, worker: usize, epoch: u64, desired: &Desired) {
+        // A start that a dead engine asked for may still happen a moment later; after a reboot it does not.
+        if self.workers[worker].program.epoch != epoch {
+            return;
+        }
+        let idempotent = self.sabotage != Some(Sabotage::SecondProcess);
+        let now = self.now;
+        let ended = self.ended.contains(&desired.instance);
+        if ended {
+            self.note(format!(
+                "worker {worker} starts {} again, which had ended",
+                desired.instance
+            ));
+        }
+        let since = self.workers[worker].runtime.start(desired, now, idempotent);
+        let input = NodeInput::Started {
+            instance: desired.instance,
+            since,
+            endpoints: Vec::new(),
+        };
+        self.later(
+            3,
+            Message::Runtime {
+                worker,
+                epoch,
+                input,
+            },
+        );
+    }
+
+    pub(super) fn runtime_stop(&mut self, worker: usize, epoch: u64, instance: InstanceId) {
+        let lies = self.sabotage == Some(Sabotage::LyingStop);
+        if !lies {
+            self.workers[worker].runtime.apps.remove(&instance);
+        }
+        self.later(
+            3,
+            Message::Runtime {
+                worker,
+                epoch,
+                input: NodeInput::Stopped { instance },
+            },
+        );
+    }
+}
