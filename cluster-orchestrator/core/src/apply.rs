@@ -40,6 +40,9 @@ impl State {
                 Write::ForgetEvent(job, id) => {
                     if let Some(events) = self.events.get_mut(job) {
                         events.retain(|event| event.id != *id);
+                        if events.is_empty() {
+                            self.events.remove(job);
+                        }
                     }
                 }
                 Write::Soft(soft) => self.take_soft(now, soft),

@@ -56,7 +56,7 @@ impl State {
             known.map_or_else(|| record != SlotRecord::default(), |known| *known != record);
         let over = wanted.is_none() && record.copies.is_empty();
         if over && known.is_some() {
-            decision.write(Write::Slot {
+            self.forget_history(slot, decision).write(Write::Slot {
                 slot: slot.clone(),
                 record: None,
             })
@@ -68,6 +68,23 @@ impl State {
         } else {
             decision
         }
+    }
+
+    /// With the last slot of a job that another tier owns goes what this cluster remembers of it; its owner has its own.
+    fn forget_history(&self, last: &Slot, mut decision: Decision) -> Decision {
+        let owned = self.book.get(last.job).is_some();
+        let more = self.slots_of(last.job).any(|(slot, _)| slot != last)
+            || self.assigned_of(last.job).next().is_some();
+        if !owned && !more {
+            decision
+                .writes
+                .retain(|write| !matches!(write, Write::Event(_)));
+            let events = self
+                .events(last.job)
+                .map(|event| Write::ForgetEvent(event.job, event.id));
+            decision.writes.extend(events);
+        }
+        decision
     }
 
     fn forget_ended(&self, now: Now, record: &mut SlotRecord, mut decision: Decision) -> Decision {

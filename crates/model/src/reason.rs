@@ -96,7 +96,8 @@ impl ReasonCode {
     /// How a sentence says that `n` candidates have this fault: "4 lack memory".
     pub const fn phrase(self) -> &'static str {
         match self {
-            Self::NoCluster | Self::NoWorker => "not there",
+            Self::NoCluster => "not there",
+            Self::NoWorker => "without a worker",
             Self::NoSuchCluster | Self::NoSuchWorker => "unknown",
             Self::LocationMismatch => "elsewhere",
             Self::NotPinned => "not the one named",

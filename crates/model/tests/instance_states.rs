@@ -60,7 +60,10 @@ fn failed(at: i64, next_attempt: Option<Wall>) -> Report {
 fn not_deployed(candidate: &str) -> (Reason, Rejections) {
     let mut rejections = Rejections::default();
     rejections.add(ReasonCode::InsufficientMemory, candidate);
-    let reason = Reason::new(ReasonCode::InsufficientMemory, "1 worker: 1 short of memory");
+    let reason = Reason::new(
+        ReasonCode::InsufficientMemory,
+        "1 worker: 1 short of memory",
+    );
     (reason, rejections)
 }
 
@@ -163,9 +166,7 @@ fn name(event: &InstanceEvent) -> &'static str {
                 _,
             ) => "`Reported(Failed)`, tried again",
             (Observed::Failed { .. }, _) => "`Reported(Failed)`, given up",
-            (Observed::Ended, Some(exit)) if exit.success() => {
-                "`Reported(Ended)`, exit code 0"
-            }
+            (Observed::Ended, Some(exit)) if exit.success() => "`Reported(Ended)`, exit code 0",
             (Observed::Ended, Some(_)) => "`Reported(Ended)`, another exit",
             (Observed::Ended, None) => "`Reported(Ended)`, exit unknown",
         },
@@ -237,7 +238,11 @@ fn the_same_event_again_changes_nothing_more() {
             let Transition::To(next) = state.on(&event) else {
                 continue;
             };
-            assert_eq!(next.on(&event), Transition::Ignored, "{state} on {name}, twice");
+            assert_eq!(
+                next.on(&event),
+                Transition::Ignored,
+                "{state} on {name}, twice"
+            );
         }
     }
 }

@@ -62,7 +62,11 @@ pub fn desired_entry(item: NodeItem) -> DesiredEntry {
 /// The entry of a worker's report of an instance.
 pub fn report_entry(report: InstanceReport) -> ReportEntry {
     let identity = report.identity();
-    ::sync::Entry::new(report.instance, report, &identity, 256)
+    report_entry_of(report, &identity)
+}
+
+pub(crate) fn report_entry_of(report: InstanceReport, identity: &str) -> ReportEntry {
+    ::sync::Entry::new(report.instance, report, identity, 256)
 }
 
 /// The entry of an assignment to a cluster.

@@ -1,14 +1,13 @@
 //! `nodes/{id}/instances`: what a worker observes, whole or what changed.
 
 use ::sync::{Digest, Held, UpReport, mark};
-use model::desired::InstanceReport;
 use model::id::InstanceId;
 use serde::{Deserialize, Serialize};
 
 use super::held::WireHeld;
 use super::parts::{Number, Piece, Whole, deal_json};
-use super::report::WireInstance;
-use super::{Beat, MessageError, ReportEntry, Source, Text, is_default, report_entry};
+use super::report::{WireInstance, instance_in};
+use super::{Beat, MessageError, ReportEntry, Source, Text, is_default};
 
 /// A report with the set that was held while it was made.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,11 +62,7 @@ pub fn encode(report: &UpReport<ReportEntry>, held: &Held) -> Vec<Vec<u8>> {
 /// # Errors
 /// [`MessageError`], where it is no such message.
 pub fn decode(payload: &[u8]) -> Result<Piece<Reported<ReportEntry>>, MessageError> {
-    read(
-        payload,
-        |state: WireInstance| InstanceReport::try_from(state).map(report_entry),
-        |instance: InstanceId| instance,
-    )
+    read(payload, instance_in, |instance: InstanceId| instance)
 }
 
 pub(crate) fn texts<T: ::sync::Item, S: Serialize, G: Serialize>(

@@ -1,5 +1,6 @@
 //! What is observed, as messages and stores hold it.
 
+mod entry;
 mod slot;
 
 use model::desired::InstanceReport;
@@ -13,7 +14,7 @@ use serde::de::IntoDeserializer as _;
 use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use slot::entry_in;
+pub(crate) use entry::{instance_in, slot_in};
 pub use slot::{
     WireCopy, WireOffer, WireRejection, WireRejections, WireSlot, WireSlotReport, rejections_in,
     rejections_out,

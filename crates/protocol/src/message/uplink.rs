@@ -21,7 +21,7 @@ use super::instances::Reported;
 use super::parts::Piece;
 use super::question::Ask;
 use super::register::{Refused, problem, refusal};
-use super::report::{WireSlot, WireSlotReport, entry_in};
+use super::report::{WireSlot, WireSlotReport, slot_in};
 use super::{
     AssignmentEntry, Beat, MessageError, SlotEntry, Source, Text, adopt, assignment_entry, at_most,
     control, hex64, instances, question, sync,
@@ -177,7 +177,7 @@ pub fn report(report: &UpReport<SlotEntry>, held: &Held) -> Vec<Value> {
 /// # Errors
 /// [`MessageError`], where it is no such message.
 pub fn read_report(value: &Value) -> Result<Piece<Reported<SlotEntry>>, MessageError> {
-    instances::read(value, entry_in, |slot: WireSlot| slot.into())
+    instances::read(value, slot_in, |slot: WireSlot| slot.into())
 }
 
 /// Writes the set that is held of another store, as one or more [`ADOPT`] events.

@@ -11,8 +11,8 @@ use model::slot::{Generation, Role, Slot};
 use model::time::Wall;
 use serde::{Deserialize, Serialize};
 
-use super::{WireReason, WireReport, code, known_code};
-use crate::message::{MessageError, SlotEntry, at_most, clipped, slot_entry, slot_entry_of};
+use super::{WireReason, WireReport, code};
+use crate::message::{MessageError, at_most, clipped};
 use crate::time::rfc3339;
 
 /// Copies of one slot.
@@ -149,24 +149,6 @@ pub fn rejections_in(wire: WireRejections) -> Rejections {
         rejections.insert(code, count, examples);
     }
     rejections
-}
-
-/// The entry of a report that was read, with the mark that its sender gave it.
-///
-/// Digests cover the word of an offer's reason. Under the word that an unknown one is replaced with, the digest would never
-/// be that of the sender, and the report be asked for again and again.
-pub(crate) fn entry_in(wire: WireSlotReport) -> Result<SlotEntry, MessageError> {
-    let word = wire.offer.as_ref().map(|offer| offer.reason.code.clone());
-    let unknown = word.filter(|word| known_code(word).is_none());
-    let report = SlotReport::try_from(wire)?;
-    let Some(word) = unknown else {
-        return Ok(slot_entry(report));
-    };
-    let replaced = format!("|offer {} ", ReasonCode::WorkerFault);
-    let identity = report
-        .identity()
-        .replacen(&replaced, &format!("|offer {word} "), 1);
-    Ok(slot_entry_of(report, &identity))
 }
 
 impl From<&CopyReport> for WireCopy {
