@@ -1,1 +1,256 @@
-//! x
+//! Programs that die at any time and come back, with the times that they have by default.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use edgeio_tests::harness::{
+    Copy, Engine, Image, Sampler, Settings, System, alone, pause, required, wait_until,
+};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::documents::{container, sleeper};
+
+const LIMIT: Duration = Duration::from_secs(20);
+/// How long after the last restart all views must agree.
+const AGREE: Duration = Duration::from_secs(10);
+/// How long a program stays dead.
+const AWAY: Duration = Duration::from_millis(1_200);
+/// For how long nothing may change afterwards.
+const QUIET: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tier {
+    Root,
+    Cluster,
+    Worker,
+}
+
+/// Each alone, each two, all.
+const GROUPS: [&[Tier]; 7] = [
+    &[Tier::Root],
+    &[Tier::Cluster],
+    &[Tier::Worker],
+    &[Tier::Root, Tier::Cluster],
+    &[Tier::Cluster, Tier::Worker],
+    &[Tier::Root, Tier::Worker],
+    &[Tier::Root, Tier::Cluster, Tier::Worker],
+];
+
+fn kill(system: &mut System, tiers: &[Tier]) {
+    for tier in tiers {
+        match tier {
+            Tier::Root => system.root.kill(),
+            Tier::Cluster => system.clusters[0].kill(),
+            Tier::Worker => system.workers[0].program.kill(),
+        }
+    }
+}
+
+fn start(system: &mut System, tiers: &[Tier]) {
+    for tier in tiers {
+        match tier {
+            Tier::Root => system.root.spawn(),
+            Tier::Cluster => system.clusters[0].spawn(),
+            Tier::Worker => system.workers[0].program.spawn(),
+        }
+    }
+    for tier in tiers {
+        match tier {
+            Tier::Root => system.root.wait_ready(),
+            Tier::Cluster => system.clusters[0].wait_ready(),
+            Tier::Worker => system.workers[0].program.wait_ready(),
+        }
+    }
+}
+
+/// The one instance of a job that runs, as root and cluster and the machine say in accord.
+fn agreed(system: &System, job: &str) -> Result<Copy, String> {
+    let copies = system.copies(job);
+    let [copy] = copies.as_slice() else {
+        return Err(format!("really there: {copies:?}"));
+    };
+    for (tier, client) in [("root", system.root()), ("cluster", system.cluster(0))] {
+        let jobs = client.list("/api/v1/jobs")?;
+        let row = jobs.iter().find(|row| row["job_name"] == job);
+        let id = row.and_then(|row| row["job_id"].as_str()).unwrap_or(job);
+        let body = client.job(id)?;
+        let instances = body["instances"].as_array().map(Vec::as_slice);
+        let same = |instance: &Value| {
+            instance["instance_id"].as_str() == Some(&copy.instance)
+                && instance["state"] == "RUNNING"
+                && instance["stale"] == false
+        };
+        let agrees = matches!(instances, Some([instance]) if same(instance));
+        if body["state"] != "RUNNING" || !agrees {
+            return Err(format!("the {tier} says {body}, but {copy:?}"));
+        }
+    }
+    Ok(copy.clone())
+}
+
+/// Waits for accord and for it to last; gives the copy and how long it took since `begun`.
+fn wait_agreed(system: &System, job: &str, begun: Instant) -> (Copy, Duration) {
+    let left = (begun + AGREE).saturating_duration_since(Instant::now());
+    let copy = wait_until(&format!("all agree about {job}"), left, || {
+        agreed(system, job)
+    });
+    let took = begun.elapsed();
+    pause(QUIET);
+    assert_eq!(agreed(system, job).as_ref(), Ok(&copy));
+    (copy, took)
+}
+
+fn sampler(system: &System, job: &str) -> Sampler {
+    let (directory, job) = (system.directory().to_owned(), job.to_owned());
+    Sampler::start(move || {
+        let copies = edgeio_tests::harness::copies(&directory, &job);
+        copies.iter().map(|copy| format!("{copy:?}")).collect()
+    })
+}
+
+#[test]
+fn what_runs_survives_the_death_of_any_tiers_untouched() {
+    let _turn = alone();
+    let mut system = System::of_one(Settings::default(), "cpu=4,memory=1000");
+    system.root().submit(&sleeper("steady", ""));
+    system.wait_state("steady", "RUNNING", LIMIT);
+    let before = system.copies("steady");
+    for tiers in GROUPS {
+        let sampler = sampler(&system, "steady");
+        kill(&mut system, tiers);
+        pause(AWAY);
+        start(&mut system, tiers);
+        let (copy, took) = wait_agreed(&system, "steady", Instant::now());
+        let sampling = sampler.finish();
+        assert_eq!(vec![copy], before, "{tiers:?}");
+        assert_eq!(sampling.ever.len(), 1, "{tiers:?}: {:?}", sampling.ever);
+        eprintln!(
+            "after a deploy, {tiers:?} killed: all agree {took:?} after the restart ({} looks)",
+            sampling.looks
+        );
+    }
+}
+
+#[test]
+fn a_deploy_survives_the_death_of_any_tiers_and_makes_one_copy() {
+    let _turn = alone();
+    let mut system = System::of_one(Settings::default(), "cpu=4,memory=1000");
+    // From before the first message to after the start of the application.
+    for (round, delay) in [0, 4, 12, 40].into_iter().enumerate() {
+        for (group, tiers) in GROUPS.iter().enumerate() {
+            let job = format!("during-{round}-{group}");
+            let sampler = sampler(&system, &job);
+            system.root().submit(&sleeper(&job, ""));
+            pause(Duration::from_millis(delay));
+            kill(&mut system, tiers);
+            pause(Duration::from_millis(300));
+            start(&mut system, tiers);
+            let (_, took) = wait_agreed(&system, &job, Instant::now());
+            let sampling = sampler.finish();
+            assert_eq!(
+                sampling.ever.len(),
+                1,
+                "{tiers:?} after {delay} ms: {:?}",
+                sampling.ever
+            );
+            eprintln!(
+                "{delay} ms into a deploy, {tiers:?} killed: all agree {took:?} after the restart"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_container_survives_the_death_of_any_tiers_untouched() {
+    if !required("docker") {
+        return;
+    }
+    let _turn = alone();
+    let engine = Engine::connect();
+    let image = Image::make(&engine, "edgeio-test/sleeper", "crashes");
+    let mut system = System::start(Settings::default());
+    system.add_cluster("cluster-1", &[]);
+    system.add_worker("worker-1", 0, &["--runtimes", "docker"]);
+    system.root().submit(&container("steady", &image.name));
+    system.wait_state("steady", "RUNNING", LIMIT);
+    let node = system.workers[0].node_id.clone();
+    let started = |id: &str| engine.inspect(id)["State"]["StartedAt"].clone();
+    let before = engine.containers_of(&node);
+    assert_eq!(before.len(), 1, "{before:?}");
+    let since = started(&before[0].id);
+    for tiers in GROUPS {
+        let (asked, of) = (engine.clone(), node.clone());
+        let sampler = Sampler::start(move || {
+            let found = asked.containers_of(&of);
+            found
+                .into_iter()
+                .map(|container| format!("{container:?}"))
+                .collect()
+        });
+        kill(&mut system, tiers);
+        pause(AWAY);
+        start(&mut system, tiers);
+        let begun = Instant::now();
+        wait_until("root and cluster say RUNNING", AGREE, || {
+            for client in [system.root(), system.cluster(0)] {
+                let job = client.list("/api/v1/jobs")?.pop().ok_or("no job")?;
+                let job = client.job(job["job_id"].as_str().unwrap())?;
+                if job["state"] != "RUNNING" || job["instances"][0]["stale"] != false {
+                    return Err(job.to_string());
+                }
+            }
+            Ok(())
+        });
+        let took = begun.elapsed();
+        pause(QUIET);
+        let sampling = sampler.finish();
+        let expected = BTreeSet::from([format!("{:?}", before[0])]);
+        assert_eq!(sampling.ever, expected, "{tiers:?}");
+        assert_eq!(started(&before[0].id), since, "{tiers:?}");
+        eprintln!(
+            "a container, {tiers:?} killed: all agree {took:?} after the restart ({} looks)",
+            sampling.looks
+        );
+    }
+}
+
+#[test]
+fn a_worker_that_dies_before_it_started_anything_is_replaced_or_missed_by_name() {
+    let _turn = alone();
+    let mut system = System::of_one(Settings::QUICK, "cpu=4,memory=1000");
+    // It is connected, and hears nothing.
+    system.workers[0].program.signal(Signal::STOP);
+    system.root().submit(&sleeper("free", ""));
+    system
+        .root()
+        .submit(&sleeper("pinned", "worker_node: worker-1\n"));
+    for job in ["free", "pinned"] {
+        let job = system.wait_state(job, "SCHEDULED_NODE", LIMIT);
+        assert_eq!(job["instances"][0]["worker_node"], "worker-1", "{job}");
+    }
+    system.workers[0].program.kill();
+    let begun = Instant::now();
+    let root = system.root();
+    let code = |job: &str| -> Result<String, String> {
+        let body = root.job(job)?;
+        let waits = body["state"] == "NOT_DEPLOYED";
+        let reason = body["reason"]
+            .as_str()
+            .filter(|reason| waits && !reason.is_empty());
+        reason.map(str::to_owned).ok_or_else(|| body.to_string())
+    };
+    for job in ["free", "pinned"] {
+        let reason = wait_until("it says what is missing", LIMIT, || code(job));
+        eprintln!(
+            "{job}: {reason:?}, {:?} after the worker died",
+            begun.elapsed()
+        );
+    }
+    system.add_worker("worker-2", 0, &["--runtimes", "native"]);
+    let job = system.wait_state("free", "RUNNING", LIMIT);
+    assert_eq!(job["instances"][0]["worker_node"], "worker-2", "{job}");
+    assert_eq!(system.copies("free").len(), 1);
+    assert!(code("pinned").is_ok(), "{:?}", code("pinned"));
+    assert_eq!(system.copies("pinned"), []);
+}

@@ -113,6 +113,17 @@ impl State {
             .collect();
         self.dirty.extend(known);
         self.dirty.extend(job.slots());
+        let first = Slot {
+            job: job.id,
+            service: model::name::least(),
+            index: 0,
+        };
+        let waiting = self
+            .waiting
+            .range(first..)
+            .map(|(slot, _)| slot)
+            .take_while(|slot| slot.job == job.id);
+        self.dirty.extend(waiting.cloned());
         if job.is_deleted() {
             self.deleted
                 .insert((now.steady.plus(self.config.retention), job.id));
@@ -212,6 +223,11 @@ impl State {
             }
         });
         state.left_at = copy.leaving.then(|| state.left_at.unwrap_or(revision));
+        if copy.leaving {
+            node.leaving.insert(instance);
+        } else {
+            node.leaving.remove(&instance);
+        }
         self.on_node.entry(copy.node).or_default().insert(instance);
         self.set_changed(copy.node);
     }
@@ -225,6 +241,7 @@ impl State {
         if let Some(node) = self.nodes.get_mut(&copy.node) {
             node.desired
                 .remove(&model::desired::NodeKey::Instance(instance));
+            node.leaving.remove(&instance);
         }
         self.set_changed(copy.node);
     }
@@ -320,14 +337,28 @@ impl State {
                 }
             }
             Soft::Reported(node, report) => {
-                if let Some(node) = self.nodes.get_mut(node) {
-                    let known = node.observed.is_whole();
-                    node.observed.apply(report);
-                    if !known && node.observed.is_whole() {
-                        self.room_freed();
-                    }
+                let Some(known) = self.nodes.get_mut(node) else {
+                    return;
+                };
+                let was_whole = known.observed.is_whole();
+                known.observed.apply(report);
+                let news = !was_whole && known.observed.is_whole();
+                if news {
+                    self.room_freed();
                 }
-                self.touch_slots_on(now, *node);
+                if news || report.whole {
+                    self.touch_slots_on(now, *node);
+                } else {
+                    let named = report
+                        .states
+                        .iter()
+                        .map(|entry| &entry.key)
+                        .chain(&report.gone);
+                    let slots: Vec<Slot> = named
+                        .filter_map(|instance| Some(self.copies.get(instance)?.slot.clone()))
+                        .collect();
+                    self.dirty.extend(slots);
+                }
             }
             Soft::Asked(node) => {
                 if let Some(node) = self.nodes.get_mut(node) {

@@ -169,6 +169,8 @@ pub(crate) struct Node {
     pub(crate) observed_at: u64,
     /// Nonce of the start that it registered from.
     pub(crate) start: u64,
+    /// Copies that must end here and have not.
+    pub(crate) leaving: BTreeSet<InstanceId>,
     pub(crate) reserved: Resources,
     pub(crate) ports: BTreeSet<PortKey>,
     /// Copies by service, for spreading.
@@ -195,6 +197,7 @@ impl Node {
             observed: Observed::default(),
             observed_at: 0,
             start: 0,
+            leaving: BTreeSet::new(),
             reserved: Resources::default(),
             ports: BTreeSet::new(),
             services: BTreeMap::new(),

@@ -272,8 +272,11 @@ async fn a_cluster_that_lost_its_root_goes_on_and_comes_back_under_its_id() {
     site.until_state("own", "RUNNING").await;
     root.until("registered again", |known| known.registered.len() > 1)
         .await;
-    let again = root.known.lock().unwrap().registered[1].clone();
-    assert_eq!(again["cluster_id"], CLUSTER.to_string());
+    let registered = root.known.lock().unwrap().registered.clone();
+    let [first, again] = [0, 1].map(|at| uplink::Request::decode(&registered[at]).unwrap());
+    assert_eq!(again.cluster_id, Some(CLUSTER));
+    assert_eq!((again.boot, again.start), (first.boot, first.start));
+    assert_ne!(first.start, 0);
     root.until("synced again", |known| {
         known.desired.is_synced(incarnation())
     })

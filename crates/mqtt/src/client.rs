@@ -12,16 +12,19 @@
 //!   listening for longer than a keep-alive loses its connection.
 //! - A broker that owes an answer (to a ping, a subscription or a QoS 1 message) for two keep-alives is given up.
 
+mod unanswered;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use rumqttc::{
     AsyncClient, Broker, ConnectionError, Event as Incident, EventLoop, LastWill, MqttOptions,
-    NetworkOptions, Outgoing, Packet, PublishOptions, SubscribeFilter,
+    NetworkOptions, Packet, PublishOptions, SubscribeFilter,
 };
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use unanswered::Unanswered;
 
 /// Messages that may wait for their PUBACK.
 const INFLIGHT: u16 = 32;
@@ -374,38 +377,6 @@ async fn deliver(
         };
         if events.send(event).await.is_err() {
             return Closed::Finished;
-        }
-    }
-}
-
-/// Since when the broker owes us an answer.
-///
-/// The library pings only after a keep-alive in which it sent nothing, so a worker that reports a little more often than that
-/// would not notice a dead broker before its window of unacknowledged messages is full.
-#[derive(Debug, Default)]
-struct Unanswered(Option<Instant>);
-
-impl Unanswered {
-    fn note(&mut self, incident: Option<&Incident>) {
-        match incident {
-            Some(Incident::Incoming(_)) => self.0 = None,
-            Some(Incident::Outgoing(
-                Outgoing::Publish(1..)
-                | Outgoing::Subscribe(_)
-                | Outgoing::Unsubscribe(_)
-                | Outgoing::PingReq,
-            )) => {
-                self.0.get_or_insert_with(Instant::now);
-            }
-            Some(Incident::Outgoing(_)) | None => {}
-        }
-    }
-
-    /// Waits until the answer is overdue; for ever while none is owed, or if the keep-alive is off.
-    async fn longer_than(&self, patience: Duration) {
-        match self.0 {
-            Some(since) if !patience.is_zero() => tokio::time::sleep_until(since + patience).await,
-            Some(_) | None => std::future::pending().await,
         }
     }
 }

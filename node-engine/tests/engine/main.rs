@@ -17,6 +17,7 @@ use model::id::NodeId;
 use model::instance::Observed;
 use process::{Home, kill, lives, wait};
 use protocol::message::question::Ask;
+use protocol::message::register;
 use sync::{Digest, Incarnation};
 
 const NODE: NodeId = NodeId::from_bits(77);
@@ -156,6 +157,14 @@ async fn a_stopped_engine_says_goodbye_and_leaves_applications_running() {
         .await;
     let connects: Vec<u64> = cluster.connections.iter().map(|one| one.connect).collect();
     assert!(connects.is_sorted() && connects.first() < connects.last());
+    let requests = cluster.desk.lock().unwrap().requests.clone();
+    let [first, last] = [requests.first(), requests.last()].map(Option::unwrap);
+    assert!(first.boot < last.boot && first.start != last.start);
+    cluster
+        .until("its reports are of that boot", |cluster| {
+            cluster.observed.boot() == last.boot
+        })
+        .await;
     assert_eq!(home.pid(instance), pid);
 }
 
@@ -177,7 +186,11 @@ async fn a_worker_whose_password_is_refused_registers_again() {
         .await;
     let requests = cluster.desk.lock().unwrap().requests.clone();
     assert_eq!(requests[1].node, Some(NODE));
-    assert_eq!(requests[0].boot_id, requests[1].boot_id);
+    let run = |at: usize| {
+        let request: &register::Request = &requests[at];
+        (request.boot_id.clone(), request.boot, request.start)
+    };
+    assert_eq!(run(0), run(1));
 }
 
 #[tokio::test]

@@ -70,13 +70,17 @@ impl State {
             .collect();
         self.dirty.extend(known);
         self.dirty.extend(job.slots());
-        let waiting: Vec<Slot> = self
+        let first = Slot {
+            job: job.id,
+            service: model::name::least(),
+            index: 0,
+        };
+        let waiting = self
             .waiting
-            .keys()
-            .filter(|slot| slot.job == job.id && !job.wants(slot))
-            .cloned()
-            .collect();
-        self.dirty.extend(waiting);
+            .range(first..)
+            .map(|(slot, _)| slot)
+            .take_while(|slot| slot.job == job.id);
+        self.dirty.extend(waiting.cloned());
         if job.is_deleted() {
             self.deleted
                 .insert((now.steady.plus(self.config.retention), job.id));
@@ -309,12 +313,13 @@ impl State {
                         .chain(report.gone.iter().cloned());
                     self.dirty
                         .extend(touched.filter(|slot| cluster.slots.contains(slot)));
-                    if report.whole {
+                    let was_whole = cluster.observed.is_whole();
+                    cluster.observed.apply(report);
+                    let news = !was_whole && cluster.observed.is_whole();
+                    if news || report.whole {
                         self.dirty.extend(cluster.slots.iter().cloned());
                     }
-                    let known = cluster.observed.is_whole();
-                    cluster.observed.apply(report);
-                    if !known && cluster.observed.is_whole() {
+                    if news {
                         self.room_freed();
                     }
                 }

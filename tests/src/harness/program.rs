@@ -120,6 +120,11 @@ impl Program {
         value.unwrap_or_default()
     }
 
+    /// Its name, which is that of its log.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its process.
     pub fn pid(&self) -> i32 {
         i32::try_from(self.child.as_ref().unwrap().id()).unwrap()

@@ -158,7 +158,7 @@ impl System {
         wait_until("the cluster joins", JOIN, || {
             let clusters = root.list("/api/v1/clusters")?;
             let is = |row: &&Value| {
-                field(row, "cluster_name") == name && field(row, "state") == "ACTIVE"
+                field(row, "cluster_name") == name && field(row, "state") != "INACTIVE"
             };
             clusters
                 .iter()
@@ -206,6 +206,16 @@ impl System {
         let client = self.cluster(cluster);
         worker.node_id = wait_until("the worker joins", JOIN, || alive(&client, name));
         self.workers.push(worker);
+        // The root places by what the cluster told it last.
+        let (root, cluster) = (self.root(), self.cluster_program(cluster).name());
+        wait_until("the root hears of the worker", JOIN, || {
+            let row = root.get(&format!("/api/v1/clusters/{cluster}"))?.body;
+            let nodes = client.list("/api/v1/nodes")?.len();
+            let seen = row.get("number_of_nodes").and_then(Value::as_u64);
+            (seen == u64::try_from(nodes).ok())
+                .then_some(())
+                .ok_or_else(|| row.to_string())
+        });
         self.workers.len() - 1
     }
 

@@ -206,11 +206,10 @@ impl State {
                 0
             };
         }
-        let leaving: Vec<Slot> = self
-            .copies_on(id)
-            .filter(|(_, copy)| copy.leaving)
-            .map(|(slot, _)| slot.clone())
-            .collect();
+        let leaving = node
+            .leaving
+            .iter()
+            .filter_map(|instance| Some(self.copies.get(instance)?.slot.clone()));
         self.dirty.extend(leaving);
         self.set_changed(id);
     }

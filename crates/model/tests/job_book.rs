@@ -1,0 +1,299 @@
+//! What a request about a job means.
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use model::book::{Applied, Draft, JobBook, Refusal};
+    use model::id::JobId;
+    use model::job::{JobSpec, OnPartition, PlacementRules, ServiceSpec};
+    use model::name::{Name, default_tenant};
+    use model::time::Wall;
+    use model::units::Resources;
+    use model::workload::{Pull, Restart, RuntimeKind, SpecHash, Workload};
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn tenant() -> Name {
+        default_tenant()
+    }
+
+    fn id(number: u128) -> JobId {
+        JobId::from_bits(number)
+    }
+
+    fn service(text: &str, hash: u8, replicas: u32) -> Arc<ServiceSpec> {
+        Arc::new(ServiceSpec {
+            name: name(text),
+            workload: Arc::new(Workload {
+                hash: SpecHash([hash; 16]),
+                runtime: RuntimeKind::Noop,
+                image: None,
+                pull: Pull::IfAbsent,
+                command: Vec::new(),
+                args: Vec::new(),
+                environment: BTreeMap::new(),
+                ports: Vec::new(),
+                volumes: Vec::new(),
+                resources: Resources::default(),
+                restart: Restart::Always,
+                stop_grace: Duration::from_secs(5),
+            }),
+            placement: PlacementRules::default(),
+            replicas,
+        })
+    }
+
+    fn draft(number: u128, job: &str, services: Vec<Arc<ServiceSpec>>) -> Draft {
+        Draft {
+            id: id(number),
+            spec: Arc::new(JobSpec {
+                name: name(job),
+                lost_after: None,
+                on_partition: OnPartition::Stay,
+                services,
+            }),
+        }
+    }
+
+    fn simple(number: u128, job: &str) -> Draft {
+        draft(number, job, vec![service(job, 1, 1)])
+    }
+
+    /// A book with the job `web` of id 1.
+    fn book() -> JobBook {
+        let mut book = JobBook::default();
+        submit(&mut book, &[simple(1, "web")]).unwrap();
+        book
+    }
+
+    fn submit(book: &mut JobBook, drafts: &[Draft]) -> Result<Vec<JobId>, Refusal> {
+        let jobs = book.submit(&tenant(), drafts, Wall(7))?;
+        let ids = jobs.iter().map(|job| job.id).collect();
+        jobs.into_iter().for_each(|job| book.apply(job));
+        Ok(ids)
+    }
+
+    fn put(book: &mut JobBook, path: &str, draft: &Draft) -> Result<&'static str, Refusal> {
+        Ok(match book.put(&tenant(), path, draft, Wall(8))? {
+            Applied::Same(_) => "same",
+            Applied::Created(job) => {
+                book.apply(job);
+                "created"
+            }
+            Applied::Changed(job) => {
+                book.apply(job);
+                "changed"
+            }
+        })
+    }
+
+    fn delete(book: &mut JobBook, key: &str, at: i64) -> Result<JobId, Refusal> {
+        let job = book.delete(&tenant(), key, Wall(at))?;
+        let id = job.id;
+        book.apply(job);
+        Ok(id)
+    }
+
+    fn in_use(by: u128) -> Refusal {
+        Refusal::NameInUse {
+            name: name("web"),
+            by: id(by),
+        }
+    }
+
+    #[test]
+    fn a_new_job_is_accepted_once() {
+        let mut book = JobBook::default();
+        assert_eq!(submit(&mut book, &[simple(1, "web")]), Ok(vec![id(1)]));
+        assert_eq!(submit(&mut book, &[simple(2, "web")]), Err(in_use(1)));
+        assert_eq!(book.len(), 1);
+    }
+
+    #[test]
+    fn of_five_hundred_equal_names_one_is_accepted() {
+        let mut book = JobBook::default();
+        let answers: Vec<bool> = (0..500)
+            .map(|number| submit(&mut book, &[simple(number, "web")]).is_ok())
+            .collect();
+        assert_eq!(answers.iter().filter(|accepted| **accepted).count(), 1);
+        assert_eq!(book.len(), 1);
+    }
+
+    #[test]
+    fn a_batch_is_accepted_whole_or_not_at_all() {
+        let mut book = book();
+        let batch = [simple(2, "db"), simple(3, "web")];
+        assert_eq!(submit(&mut book, &batch), Err(in_use(1)));
+        assert_eq!(book.len(), 1);
+        let twice = [simple(4, "db"), simple(5, "db")];
+        let refusal = submit(&mut book, &twice).unwrap_err();
+        let by_the_other = Refusal::NameInUse {
+            name: name("db"),
+            by: id(4),
+        };
+        assert_eq!(refusal, by_the_other);
+    }
+
+    #[test]
+    fn a_name_is_unique_for_its_tenant_only() {
+        let book = book();
+        let other = book.submit(&name("other"), &[simple(2, "web")], Wall(1));
+        assert!(other.is_ok());
+        assert!(book.find(&name("other"), "web").is_err());
+    }
+
+    #[test]
+    fn a_document_creates_changes_or_finds_nothing_to_do() {
+        let web = |hash, replicas| draft(9, "web", vec![service("web", hash, replicas)]);
+        let path_is_id = id(1).to_string();
+        let unknown = id(5).to_string();
+        let mismatch = |path: &str, document: &str| {
+            Err(Refusal::PathMismatch {
+                path: path.to_owned(),
+                document: name(document),
+            })
+        };
+        let table = [
+            ("web", web(1, 1), Ok("same")),
+            (path_is_id.as_str(), web(1, 1), Ok("same")),
+            ("web", web(2, 1), Ok("changed")),
+            ("web", web(1, 3), Ok("changed")),
+            (path_is_id.as_str(), web(1, 3), Ok("changed")),
+            ("db", simple(2, "db"), Ok("created")),
+            ("web", simple(2, "db"), mismatch("web", "db")),
+            ("db", web(1, 1), mismatch("db", "web")),
+            (
+                path_is_id.as_str(),
+                simple(2, "db"),
+                mismatch(&path_is_id, "db"),
+            ),
+            (
+                unknown.as_str(),
+                web(1, 1),
+                Err(Refusal::NotFound(unknown.clone())),
+            ),
+            (
+                "no name!",
+                web(1, 1),
+                Err(Refusal::NotFound("no name!".to_owned())),
+            ),
+        ];
+        for (path, document, answer) in table {
+            assert_eq!(put(&mut book(), path, &document), answer, "PUT {path}");
+        }
+    }
+
+    #[test]
+    fn a_changed_job_keeps_its_id_and_grows_its_generation() {
+        let mut book = book();
+        assert_eq!(
+            put(
+                &mut book,
+                "web",
+                &draft(9, "web", vec![service("web", 2, 1)])
+            ),
+            Ok("changed")
+        );
+        let job = book.find(&tenant(), "web").unwrap();
+        assert_eq!(
+            (job.id, job.generation, job.created_at),
+            (id(1), 2, Wall(7))
+        );
+    }
+
+    #[test]
+    fn only_a_changed_workload_makes_a_services_generation_follow() {
+        let mut book = JobBook::default();
+        let services = |a: (u8, u32), b: (u8, u32)| {
+            draft(
+                1,
+                "web",
+                vec![service("a", a.0, a.1), service("b", b.0, b.1)],
+            )
+        };
+        submit(&mut book, &[services((1, 1), (1, 1))]).unwrap();
+        let generations = |book: &JobBook| {
+            let job = book.get(id(1)).unwrap();
+            (
+                job.generation,
+                job.service_generation(&name("a")),
+                job.service_generation(&name("b")),
+            )
+        };
+        assert_eq!(generations(&book), (1, 1, 1));
+        put(&mut book, "web", &services((1, 5), (1, 1))).unwrap();
+        assert_eq!(generations(&book), (2, 1, 1), "replicas alone");
+        put(&mut book, "web", &services((1, 5), (2, 1))).unwrap();
+        assert_eq!(generations(&book), (3, 1, 3), "another workload");
+        put(&mut book, "web", &draft(1, "web", vec![service("a", 1, 5)])).unwrap();
+        put(&mut book, "web", &services((1, 5), (2, 1))).unwrap();
+        assert_eq!(generations(&book), (5, 1, 5), "left out, and back again");
+    }
+
+    #[test]
+    fn a_deletion_frees_the_name_at_once_and_the_id_stays_findable() {
+        let mut book = book();
+        assert_eq!(delete(&mut book, "web", 10), Ok(id(1)));
+        assert_eq!(
+            book.find(&tenant(), "web").err(),
+            Some(Refusal::NotFound("web".to_owned()))
+        );
+        let deleted = book.find(&tenant(), &id(1).to_string()).unwrap();
+        assert_eq!(deleted.deleted_at, Some(Wall(10)));
+        assert_eq!(deleted.slots().count(), 0);
+        assert_eq!(submit(&mut book, &[simple(2, "web")]), Ok(vec![id(2)]));
+        assert_eq!(book.find(&tenant(), "web").map(|job| job.id), Ok(id(2)));
+    }
+
+    #[test]
+    fn deleting_twice_by_id_is_the_same_answer_and_the_first_time_counts() {
+        let mut book = book();
+        let key = id(1).to_string();
+        assert_eq!(delete(&mut book, &key, 10), Ok(id(1)));
+        assert_eq!(delete(&mut book, &key, 20), Ok(id(1)));
+        assert_eq!(book.get(id(1)).unwrap().deleted_at, Some(Wall(10)));
+        assert_eq!(
+            delete(&mut book, "web", 20),
+            Err(Refusal::NotFound("web".to_owned()))
+        );
+    }
+
+    #[test]
+    fn deleting_an_old_job_again_leaves_the_name_to_the_new_one() {
+        let mut book = book();
+        delete(&mut book, "web", 10).unwrap();
+        submit(&mut book, &[simple(2, "web")]).unwrap();
+        delete(&mut book, &id(1).to_string(), 20).unwrap();
+        assert_eq!(book.find(&tenant(), "web").map(|job| job.id), Ok(id(2)));
+        book.forget(id(1));
+        assert_eq!(book.find(&tenant(), "web").map(|job| job.id), Ok(id(2)));
+        assert_eq!(submit(&mut book, &[simple(3, "web")]), Err(in_use(2)));
+    }
+
+    #[test]
+    fn a_document_for_a_deleted_job_is_refused_by_id_and_creates_by_name() {
+        let mut book = book();
+        delete(&mut book, "web", 10).unwrap();
+        let by_id = put(&mut book, &id(1).to_string(), &simple(2, "web"));
+        assert_eq!(by_id, Err(Refusal::Deleted(id(1))));
+        assert_eq!(put(&mut book, "web", &simple(2, "web")), Ok("created"));
+    }
+
+    #[test]
+    fn jobs_are_listed_after_an_id() {
+        let mut book = book();
+        submit(&mut book, &[simple(2, "b"), simple(3, "c")]).unwrap();
+        let after = |id| {
+            let jobs = book.after(id).map(|job| job.spec.name.to_string());
+            jobs.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(after(None), "web b c");
+        assert_eq!(after(Some(id(2))), "c");
+        assert_eq!(after(Some(id(3))), "");
+    }
+}

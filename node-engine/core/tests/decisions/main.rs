@@ -1,0 +1,14 @@
+//! What a worker decides: deployments, crashes, restarts of its engine, and its link.
+
+#[cfg(test)]
+mod crashes;
+#[cfg(test)]
+mod deploy;
+#[cfg(test)]
+mod link;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod restarts;
+#[cfg(test)]
+mod support;

@@ -1,0 +1,322 @@
+//! A worker with its disk, and the cluster that it talks to.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::desired::{Desired, JobHead, NodeItem, NodeKey, NodeSettings};
+use model::id::{InstanceId, JobId};
+use model::instance::{Exit, Observed};
+use model::job::{OnPartition, Owner, PlacementRules, ServiceSpec};
+use model::name::{Name, default_tenant};
+use model::slot::{Generation, Slot};
+use model::time::{Instant, Now, Wall};
+use model::units::Resources;
+use model::workload::{Pull, Restart, RuntimeKind, SpecHash, Workload};
+use node_core::{
+    Action, Config, Decision, DesiredEntry, Found, FoundStatus, Input, State, Write, desired_entry,
+    turn,
+};
+use sync::{Change, Incarnation, Parent, Term, Timing};
+
+pub(crate) fn id(number: u128) -> InstanceId {
+    InstanceId::from_bits(number)
+}
+
+pub(crate) fn exit(code: i32) -> Exit {
+    Exit {
+        code: Some(code),
+        ..Exit::default()
+    }
+}
+
+pub(crate) fn exited(number: u128, code: i32) -> Input {
+    Input::Exited {
+        instance: id(number),
+        exit: exit(code),
+    }
+}
+
+pub(crate) fn started(number: u128) -> Input {
+    Input::Started {
+        instance: id(number),
+        since: Wall(0),
+        endpoints: Vec::new(),
+    }
+}
+
+pub(crate) fn stopped(number: u128) -> Input {
+    Input::Stopped {
+        instance: id(number),
+    }
+}
+
+pub(crate) fn listed(found: &[(u128, FoundStatus)]) -> Input {
+    let found = found.iter().map(|(number, status)| Found {
+        instance: id(*number),
+        status: status.clone(),
+    });
+    Input::Listed {
+        runtime: RuntimeKind::Noop,
+        found: found.collect(),
+    }
+}
+
+pub(crate) fn running() -> FoundStatus {
+    FoundStatus::Running {
+        since: Wall(1),
+        endpoints: Vec::new(),
+    }
+}
+
+pub(crate) fn workload(runtime: RuntimeKind, restart: Restart) -> Workload {
+    Workload {
+        hash: SpecHash::default(),
+        runtime,
+        image: None,
+        pull: Pull::IfAbsent,
+        command: Vec::new(),
+        args: Vec::new(),
+        environment: BTreeMap::new(),
+        ports: Vec::new(),
+        volumes: Vec::new(),
+        resources: Resources::default(),
+        restart,
+        stop_grace: Duration::from_secs(5),
+    }
+}
+
+pub(crate) fn desired(number: u128, placement: u64, workload: Workload) -> NodeItem {
+    let name = |text: &str| Name::new(text).unwrap();
+    NodeItem::Instance(Desired {
+        instance: id(number),
+        slot: Slot {
+            job: JobId::from_bits(1),
+            service: name("web"),
+            index: number as u32,
+        },
+        generation: Generation {
+            assignment: 1,
+            placement,
+        },
+        job: Arc::new(JobHead {
+            id: JobId::from_bits(1),
+            name: name("web"),
+            tenant: default_tenant(),
+            owner: Owner::Root,
+            lost_after: None,
+            on_partition: OnPartition::Stay,
+            created_at: Wall(0),
+        }),
+        service: Arc::new(ServiceSpec {
+            name: name("web"),
+            workload: Arc::new(workload),
+            placement: PlacementRules::default(),
+            replicas: 1,
+        }),
+    })
+}
+
+/// The worker under test: its state, what its disk has, and its clock.
+pub(crate) struct Worker {
+    pub(crate) state: State,
+    pub(crate) now: Now,
+    disk: State,
+    runtimes: Vec<RuntimeKind>,
+    pub(crate) cluster: Cluster,
+}
+
+/// What the cluster wants of the worker.
+pub(crate) struct Cluster {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) term: Term,
+    pub(crate) set: Parent<DesiredEntry>,
+}
+
+impl Cluster {
+    pub(crate) fn new(incarnation: u128) -> Self {
+        Self {
+            incarnation: Incarnation(incarnation),
+            term: Term::default().next(7),
+            set: Parent::default(),
+        }
+    }
+
+    /// What is due to a worker that holds this.
+    pub(crate) fn due(&mut self, held: sync::Held) -> Vec<Change<DesiredEntry>> {
+        let timing = Timing::default();
+        self.set.disconnected();
+        self.set.acknowledge(held, self.incarnation, &timing);
+        let due = self
+            .set
+            .due(u64::MAX, self.incarnation, &self.term, &timing);
+        due.unwrap_or_default()
+    }
+}
+
+impl Worker {
+    /// A worker with the noop runtime, on an empty disk; its runtime was asked and has not answered.
+    pub(crate) fn new() -> Self {
+        Self::with(&[RuntimeKind::Noop])
+    }
+
+    pub(crate) fn with(runtimes: &[RuntimeKind]) -> Self {
+        let blank = || State::new(Config::default(), runtimes.iter().copied());
+        let mut worker = Self {
+            state: blank(),
+            now: Now::default(),
+            disk: blank(),
+            runtimes: runtimes.to_vec(),
+            cluster: Cluster::new(1),
+        };
+        worker.boot();
+        worker
+    }
+
+    /// A worker whose runtime has nothing and whose link is up.
+    pub(crate) fn ready() -> Self {
+        let mut worker = Self::new();
+        worker.turn([listed(&[]), Input::Connected]);
+        worker
+    }
+
+    /// A worker that runs instance 1.
+    pub(crate) fn running(restart: Restart) -> Self {
+        let mut worker = Self::ready();
+        worker.want(desired(1, 1, workload(RuntimeKind::Noop, restart)));
+        worker.sync();
+        worker.turn([started(1)]);
+        worker
+    }
+
+    fn boot(&mut self) {
+        let began = [Write::Boot(self.disk.boot() + 1)];
+        self.state.apply(self.now, &began);
+        self.disk.apply(self.now, &began);
+        self.turn([]);
+    }
+
+    /// The engine is killed and started again: only its disk is left.
+    pub(crate) fn restart(&mut self) {
+        self.state = State::new(Config::default(), self.runtimes.iter().copied());
+        self.state.apply(self.now, &self.disk.snapshot());
+        assert_eq!(self.state.snapshot(), self.disk.snapshot());
+        self.boot();
+    }
+
+    pub(crate) fn decide(&mut self, inputs: impl IntoIterator<Item = Input>) -> Decision {
+        let decision = turn(&mut self.state, self.now, inputs);
+        let durable = decision.writes.iter().filter(|write| write.is_durable());
+        let durable: Vec<Write> = durable.cloned().collect();
+        self.disk.apply(self.now, &durable);
+        assert_eq!(
+            self.disk.snapshot(),
+            self.state.snapshot(),
+            "the disk has what the worker knows"
+        );
+        decision
+    }
+
+    /// The actions of one turn, a line each.
+    pub(crate) fn turn(&mut self, inputs: impl IntoIterator<Item = Input>) -> String {
+        lines(&self.decide(inputs).actions)
+    }
+
+    pub(crate) fn pass(&mut self, time: Duration) -> String {
+        self.now.steady = self.now.steady.plus(time);
+        self.now.wall = Wall(self.now.wall.0 + time.as_millis() as i64);
+        self.turn([])
+    }
+
+    pub(crate) fn want(&mut self, item: NodeItem) {
+        self.cluster.set.put(desired_entry(item));
+    }
+
+    pub(crate) fn want_web(&mut self, number: u128) {
+        self.want(desired(
+            number,
+            1,
+            workload(RuntimeKind::Noop, Restart::Always),
+        ));
+    }
+
+    pub(crate) fn want_interval(&mut self, seconds: u64) {
+        self.want(NodeItem::Settings(NodeSettings {
+            report_interval: Duration::from_secs(seconds),
+        }));
+    }
+
+    pub(crate) fn drop_web(&mut self, number: u128) {
+        self.cluster.set.remove(&NodeKey::Instance(id(number)));
+    }
+
+    /// The cluster sends what is due.
+    pub(crate) fn sync(&mut self) -> String {
+        let changes = self.cluster.due(self.state.held());
+        self.turn(changes.into_iter().map(Input::Control))
+    }
+
+    /// "1 running, 2 crash_loop": what a report would say now.
+    pub(crate) fn observed(&self) -> String {
+        let rows = self.state.observed().map(|report| {
+            let failed = match &report.report.observed {
+                Observed::Failed {
+                    next_attempt: Some(at),
+                    ..
+                } => format!(" until {}", at.0),
+                _ => String::new(),
+            };
+            let number = report.instance.bits();
+            format!("{number} {}{failed}", report.report.word())
+        });
+        rows.collect::<Vec<_>>().join(", ")
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.state.next_deadline()
+    }
+}
+
+/// Actions for people: one line each.
+pub(crate) fn lines(actions: &[Action]) -> String {
+    let mut text = String::new();
+    for action in actions {
+        let line = match action {
+            Action::Start(desired) => {
+                format!("start {} {}", desired.instance.bits(), desired.generation)
+            }
+            Action::Stop {
+                instance, grace, ..
+            } => format!("stop {} within {grace:?}", instance.bits()),
+            Action::List(runtime) => format!("list {runtime}"),
+            Action::Acknowledge { held, .. } => {
+                let whole = if held.want_whole {
+                    ", wants the whole"
+                } else {
+                    ""
+                };
+                let superseded = if held.superseded { ", superseded" } else { "" };
+                format!("acknowledge {}{whole}{superseded}", held.revision)
+            }
+            Action::Report { report, held } => {
+                let kind = if report.whole { "all" } else { "news" };
+                let mut line = format!("report {kind} at {}:", held.revision);
+                for entry in &report.states {
+                    let state = &entry.value;
+                    let word = state.report.word();
+                    let _ = write!(line, " {} {word},", state.instance.bits());
+                }
+                for gone in &report.gone {
+                    let _ = write!(line, " {} gone,", gone.bits());
+                }
+                line.trim_end_matches([',', ':']).to_owned()
+            }
+            Action::Adopt { desired, .. } => format!("adopt {}", desired.len()),
+            Action::ReportInterval(every) => format!("report every {every:?}"),
+        };
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text
+}
