@@ -4,12 +4,29 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use daemon::dial::{DialError, Dialled};
 use daemon::value::{duration, listen_address};
 use model::location::Location;
 use model::name::Name;
 use schedulers::Algorithm;
 
 use crate::ClusterError;
+
+/// The root that a cluster joins.
+const ROOT: Dialled = Dialled {
+    option: "--root",
+    schemes: &["http", "ws"],
+    path: true,
+    example: "http://192.0.2.1:10000",
+};
+
+/// A broker that is not the own endpoint.
+const BROKER: Dialled = Dialled {
+    option: "--broker",
+    schemes: &["mqtt"],
+    path: false,
+    example: "mqtt://127.0.0.1:1883",
+};
 
 /// Runs one cluster of an edgeIO system: it places instances on its workers, keeps them placed, and tells its root.
 ///
@@ -63,7 +80,7 @@ pub struct Config {
     /// The credential that lets this cluster join its root.
     #[arg(long, value_name = "TOKEN", hide_env_values = true)]
     pub join_token: Option<String>,
-    /// Allows plain text on addresses that other machines reach.
+    /// Allows plain text with other machines: on addresses that they reach, and towards a root or broker there.
     #[arg(long)]
     pub insecure: bool,
     /// Accepts `image_runtime: noop` in documents, for load tests.
@@ -96,6 +113,12 @@ impl Default for Config {
 pub(crate) struct BrokerAddress {
     pub(crate) host: String,
     pub(crate) port: u16,
+}
+
+impl From<DialError> for ClusterError {
+    fn from(error: DialError) -> Self {
+        Self::Config(error.to_string())
+    }
 }
 
 impl Config {
@@ -146,49 +169,29 @@ impl Config {
     /// The external broker, if one is to be used.
     ///
     /// # Errors
-    /// A URL that is not `mqtt://host[:port]`.
+    /// A URL that is not `mqtt://host[:port]`, or one off this machine without `--insecure`.
     pub(crate) fn broker_address(&self) -> Result<Option<BrokerAddress>, ClusterError> {
         let Some(url) = &self.broker else {
             return Ok(None);
         };
-        let fault = || {
-            ClusterError::Config(format!(
-                "--broker {url:?} cannot be used; write it as mqtt://127.0.0.1:1883"
-            ))
-        };
-        let authority = url.strip_prefix("mqtt://").ok_or_else(fault)?;
-        let authority = authority.strip_suffix('/').unwrap_or(authority);
-        let (host, port) = split_authority(authority).ok_or_else(fault)?;
+        let broker = BROKER.read(url, self.insecure)?;
         Ok(Some(BrokerAddress {
-            host,
-            port: port.unwrap_or(1883),
+            host: broker.host,
+            port: broker.port.unwrap_or(1883),
         }))
     }
-}
 
-/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`.
-pub(crate) fn split_authority(authority: &str) -> Option<(String, Option<u16>)> {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => {
-            let (host, after) = rest.split_once(']')?;
-            (
-                host,
-                after
-                    .strip_prefix(':')
-                    .or_else(|| after.is_empty().then_some(""))?,
-            )
-        }
-        None => authority.split_once(':').unwrap_or((authority, "")),
-    };
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
-    if host.is_empty() || !host.chars().all(plain) {
-        return None;
+    /// Whether the root, if there is one, can and may be dialled.
+    ///
+    /// # Errors
+    /// A URL that is not `http://host[:port]`, or one off this machine without `--insecure`.
+    pub(crate) fn check_root(&self) -> Result<(), ClusterError> {
+        let Some(url) = &self.root else {
+            return Ok(());
+        };
+        ROOT.read(url, self.insecure)?;
+        Ok(())
     }
-    let port = match port {
-        "" => None,
-        text => Some(text.parse().ok()?),
-    };
-    Some((host.to_owned(), port))
 }
 
 fn name(text: &str) -> Result<Name, model::name::NameError> {
@@ -243,19 +246,23 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_is_split_into_host_and_port() {
-        let cases = [
-            ("a.example:80", Some(("a.example", Some(80)))),
-            ("a.example", Some(("a.example", None))),
-            ("[::1]:80", Some(("::1", Some(80)))),
-            ("[::1]", Some(("::1", None))),
-            ("[::1]x", None),
-            (":80", None),
-            ("a b", None),
-        ];
-        for (text, expected) in cases {
-            let expected = expected.map(|(host, port)| (host.to_owned(), port));
-            assert_eq!(split_authority(text), expected, "{text}");
+    fn plain_text_to_a_root_or_broker_elsewhere_needs_a_flag() {
+        let of = |root: &str, broker: &str, insecure| {
+            let config = Config {
+                root: Some(root.to_owned()),
+                broker: Some(broker.to_owned()),
+                insecure,
+                ..Config::default()
+            };
+            (config.check_root().is_ok(), config.broker_address().is_ok())
+        };
+        let (near, far) = ("127.0.0.1", "192.0.2.1:7");
+        for (root, broker) in [(near, near), (near, far), (far, near), (far, far)] {
+            let (root_url, broker_url) = (format!("http://{root}"), format!("mqtt://{broker}"));
+            let expected = (root == near, broker == near);
+            assert_eq!(of(&root_url, &broker_url, false), expected);
+            assert_eq!(of(&root_url, &broker_url, true), (true, true));
         }
+        assert!(!of("https://127.0.0.1", "mqtt://127.0.0.1", true).0);
     }
 }

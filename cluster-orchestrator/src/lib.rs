@@ -128,8 +128,10 @@ pub async fn run(
     shutdown: CancellationToken,
     ready: impl FnOnce(Ready) + Send,
 ) -> Result<(), ClusterError> {
+    // What is wrong with the options must not leave a data directory behind.
+    let place = Place::take(&config)?;
     let store = open_store(&config)?;
-    run_on(config, store, shutdown, ready).await
+    begin(config, place, store, shutdown, ready).await
 }
 
 /// As [`run`], on a store of the caller's; `--store` and `--data-dir` are not looked at.
@@ -142,13 +144,47 @@ pub async fn run_on(
     shutdown: CancellationToken,
     ready: impl FnOnce(Ready) + Send,
 ) -> Result<(), ClusterError> {
-    let core = config.core()?;
-    let external = config.broker_address()?;
-    let http = bind(config.http, config.insecure)?;
-    let mqtt = match external {
-        Some(_) => None,
-        None => Some(bind(config.mqtt, config.insecure)?),
-    };
+    let place = Place::take(&config)?;
+    begin(config, place, store, shutdown, ready).await
+}
+
+/// What the options ask for, checked, with the addresses taken.
+struct Place {
+    core: cluster_core::Config,
+    http: TcpListener,
+    mqtt: Mqtt,
+}
+
+/// Where workers are heard.
+enum Mqtt {
+    /// At the own endpoint.
+    Own(TcpListener),
+    /// At a broker of somebody else.
+    External(BrokerAddress),
+}
+
+impl Place {
+    fn take(config: &Config) -> Result<Self, ClusterError> {
+        let core = config.core()?;
+        config.check_root()?;
+        let external = config.broker_address()?;
+        let http = bind(config.http, config.insecure)?;
+        let mqtt = match external {
+            Some(address) => Mqtt::External(address),
+            None => Mqtt::Own(bind(config.mqtt, config.insecure)?),
+        };
+        Ok(Self { core, http, mqtt })
+    }
+}
+
+async fn begin(
+    config: Config,
+    place: Place,
+    store: Arc<dyn Store>,
+    shutdown: CancellationToken,
+    ready: impl FnOnce(Ready) + Send,
+) -> Result<(), ClusterError> {
+    let Place { core, http, mqtt } = place;
     let metrics = Metrics::new()?;
     let (controller, handle) =
         controller::open(store, core, config.scheduler, metrics.clone()).await?;
@@ -158,7 +194,7 @@ pub async fn run_on(
         metrics,
         tasks: Tasks::new(shutdown.child_token()),
     };
-    site.serve(controller, http, mqtt, external, ready).await
+    site.serve(controller, http, mqtt, ready).await
 }
 
 /// What is being put together.
@@ -174,13 +210,12 @@ impl Site {
         mut self,
         controller: Controller,
         http: TcpListener,
-        mqtt: Option<TcpListener>,
-        external: Option<BrokerAddress>,
+        mqtt: Mqtt,
         ready: impl FnOnce(Ready) + Send,
     ) -> Result<(), ClusterError> {
         let http_address = local(&http)?;
         let credentials = Credentials::default();
-        let broker = self.broker(mqtt, external, credentials.clone())?;
+        let broker = self.broker(mqtt, credentials.clone())?;
         let uplink = self.uplink(http_address);
         let outlets = Outlets {
             link: broker.link.clone(),
@@ -208,16 +243,11 @@ impl Site {
     }
 
     /// The own endpoint, or the link to an external broker.
-    fn broker(
-        &mut self,
-        mqtt: Option<TcpListener>,
-        external: Option<BrokerAddress>,
-        credentials: Credentials,
-    ) -> Result<Broker, ClusterError> {
+    fn broker(&mut self, mqtt: Mqtt, credentials: Credentials) -> Result<Broker, ClusterError> {
         let token = self.tasks.token().clone();
         let (sender, inbound) = mpsc::channel(INBOUND);
-        let (kind, broker) = match (mqtt, external) {
-            (_, Some(BrokerAddress { host, port })) => {
+        let (kind, broker) = match mqtt {
+            Mqtt::External(BrokerAddress { host, port }) => {
                 let id = format!("edgeio-cluster-{port}-{}", std::process::id());
                 let options = mqtt::client::Options::new(host.clone(), port, id);
                 let url = format!("mqtt://{host}:{port}");
@@ -233,7 +263,7 @@ impl Site {
                     },
                 )
             }
-            (Some(listener), None) => {
+            Mqtt::Own(listener) => {
                 let address = local(&listener)?;
                 let authenticate = broker::authenticate(credentials, self.config.insecure);
                 let options = endpoint::Options::default();
@@ -250,9 +280,6 @@ impl Site {
                     port: address.port(),
                 };
                 (Kind::Own, broker)
-            }
-            (None, None) => {
-                return Err(ClusterError::Config("no MQTT broker is given".to_owned()));
             }
         };
         let inlet = Inlet::new(kind, self.handle.clone(), self.metrics.clone());

@@ -3,13 +3,13 @@
 //! socketioxide spawns the future of each handler, so two events of one socket may overtake each other. Here each is a
 //! request with its answer, and order means nothing.
 
-use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::header::HOST;
+use axum::http::header::{HOST, ORIGIN};
 use cluster_core::{Answer, Input, Registration};
+use daemon::dial::authority;
 use model::id::NodeId;
 use protocol::message::register::{self, Refused, Request, Welcome};
 use serde_json::Value;
@@ -18,7 +18,6 @@ use socketioxide::extract::{AckSender, SocketRef, TryData};
 use socketioxide::handler::ConnectHandler as _;
 
 use crate::clock::{self, NoRandom};
-use crate::config::split_authority;
 use crate::controller::Handle;
 use crate::outlets::Credentials;
 
@@ -40,6 +39,11 @@ pub(crate) struct Desk {
     pub(crate) report_interval: Duration,
 }
 
+/// A page of another origin has no business here.
+#[derive(Debug, thiserror::Error)]
+#[error("workers connect from programs, not from web pages")]
+struct FromPage;
+
 /// Adds the workers' desk to a router. The second value closes all its connections.
 pub(crate) fn serve(router: Router, desk: Desk) -> (Router, SocketIo) {
     let (service, io) = SocketIo::builder()
@@ -47,24 +51,13 @@ pub(crate) fn serve(router: Router, desk: Desk) -> (Router, SocketIo) {
         .ws_max_message_size(MESSAGE)
         .connect_timeout(CONNECT)
         .build_svc();
-    // A handler that is set only once the worker was told that it is connected may miss its first event.
     let attach = move |socket: SocketRef| {
-        socket.on(
-            register::EVENT,
-            async move |socket: SocketRef, TryData(request): TryData<Value>, ack: AckSender| {
-                let used = host_of(&socket);
-                let request = request.map_err(|error| {
-                    tracing::debug!(%error, "a registration is no JSON");
-                });
-                let answer = match request {
-                    Ok(request) => desk.register(&request, used).await,
-                    Err(()) => Err(refused("bad_message", "the registration is no JSON")),
-                };
-                // A worker that is gone registers again.
-                let _ = ack.send(&register::answer(&answer));
-            },
-        );
-        std::future::ready(Ok::<(), Infallible>(()))
+        // A web page may open a WebSocket to any address that its browser reaches; browsers name the page.
+        let from_page = socket.req_parts().headers.contains_key(ORIGIN);
+        if !from_page {
+            open(&socket, desk);
+        }
+        std::future::ready(if from_page { Err(FromPage) } else { Ok(()) })
     };
     let connected = async || ();
     io.ns(register::NAMESPACE, connected.with(attach));
@@ -72,10 +65,31 @@ pub(crate) fn serve(router: Router, desk: Desk) -> (Router, SocketIo) {
     (router.route_service(PATH, service), io)
 }
 
+/// Sets the handler of one socket.
+///
+/// This happens before the worker is told that it is connected: later, its first event might be missed.
+fn open(socket: &SocketRef, desk: Desk) {
+    socket.on(
+        register::EVENT,
+        async move |socket: SocketRef, TryData(request): TryData<Value>, ack: AckSender| {
+            let used = host_of(&socket);
+            let request = request.map_err(|error| {
+                tracing::debug!(%error, "a registration is no JSON");
+            });
+            let answer = match request {
+                Ok(request) => desk.register(&request, used).await,
+                Err(()) => Err(refused("bad_message", "the registration is no JSON")),
+            };
+            // A worker that is gone registers again.
+            let _ = ack.send(&register::answer(&answer));
+        },
+    );
+}
+
 /// The host that the worker used to reach us.
 fn host_of(socket: &SocketRef) -> Option<String> {
     let host = socket.req_parts().headers.get(HOST)?.to_str().ok()?;
-    split_authority(host).map(|(host, _)| host)
+    authority(host).map(|(host, _)| host)
 }
 
 impl Desk {

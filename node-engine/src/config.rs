@@ -1,10 +1,10 @@
 //! The options of a node-engine.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use daemon::dial::{self, Dialled};
 use daemon::value::{duration, pair};
 use model::name::Name;
 use model::units::{Bytes, Millicores, Resources};
@@ -13,6 +13,14 @@ use model::workload::RuntimeKind;
 use crate::EngineError;
 use crate::runtime::docker::DEFAULT_HOST;
 use crate::runtime::native::ShimCommand;
+
+/// The cluster that a worker joins.
+const CLUSTER: Dialled = Dialled {
+    option: "--cluster",
+    schemes: &["http", "ws"],
+    path: true,
+    example: "http://192.0.2.1:10001",
+};
 
 /// Runs one worker of an edgeIO system: it joins its cluster, runs what it is told, and keeps that running without a link.
 ///
@@ -191,44 +199,16 @@ impl Config {
     /// # Errors
     /// A URL that is not `http://host[:port]`, or one off this machine without `--insecure`.
     pub(crate) fn cluster_host(&self) -> Result<String, EngineError> {
-        let rest = self
-            .cluster
-            .strip_prefix("http://")
-            .or_else(|| self.cluster.strip_prefix("ws://"));
-        let host = rest.and_then(host_of).ok_or_else(|| {
-            EngineError::Config(format!(
-                "--cluster {:?} is no address; write for example http://192.0.2.1:10001",
-                self.cluster
-            ))
-        })?;
-        if !self.may_reach(&host) {
-            return Err(EngineError::Config(format!(
-                "--cluster {:?} is another machine, and the connection would be in plain text; allow that with --insecure",
-                self.cluster
-            )));
-        }
-        Ok(host)
+        CLUSTER
+            .read(&self.cluster, self.insecure)
+            .map(|cluster| cluster.host)
+            .map_err(|error| EngineError::Config(error.to_string()))
     }
 
     /// Whether plain text may be spoken to a host.
     pub(crate) fn may_reach(&self, host: &str) -> bool {
-        let loopback = host == "localhost"
-            || host
-                .parse::<IpAddr>()
-                .is_ok_and(|address| address.is_loopback());
-        self.insecure || loopback
+        dial::plain_allowed(host, self.insecure)
     }
-}
-
-fn host_of(rest: &str) -> Option<String> {
-    let authority = rest.split('/').next()?;
-    let host = match authority.strip_prefix('[') {
-        Some(bracketed) => bracketed.split_once(']')?.0,
-        None => authority
-            .rsplit_once(':')
-            .map_or(authority, |(host, _)| host),
-    };
-    (!host.is_empty() && !host.contains('@')).then(|| host.to_owned())
 }
 
 #[cfg(test)]

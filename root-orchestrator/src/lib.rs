@@ -17,6 +17,7 @@ mod record;
 mod uplink;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use daemon::listen::{BindError, bind};
 use daemon::{Outcome, Tasks, exit};
 use serde::Serialize;
 use store::{Embedded, Memory, Store, StoreError};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
@@ -110,9 +112,10 @@ pub async fn run(
     shutdown: CancellationToken,
     ready: impl FnOnce(Ready) + Send,
 ) -> Result<(), RootError> {
-    config.core()?;
+    // What is wrong with the options must not leave a data directory behind.
+    let place = Place::take(&config)?;
     let store = open_store(&config)?;
-    run_on(config, store, shutdown, ready).await
+    begin(config, place, store, shutdown, ready).await
 }
 
 /// As [`run`], on a store of the caller's; `--store` and `--data-dir` are not looked at.
@@ -125,12 +128,45 @@ pub async fn run_on(
     shutdown: CancellationToken,
     ready: impl FnOnce(Ready) + Send,
 ) -> Result<(), RootError> {
-    let core = config.core()?;
-    let listener = bind(config.http, config.insecure)?;
-    let address = listener.local_addr().map_err(|source| RootError::Io {
-        operation: "tell the address that is listened on",
-        source,
-    })?;
+    let place = Place::take(&config)?;
+    begin(config, place, store, shutdown, ready).await
+}
+
+/// What the options ask for, checked, with the address taken.
+struct Place {
+    core: root_core::Config,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Place {
+    fn take(config: &Config) -> Result<Self, RootError> {
+        let core = config.core()?;
+        let listener = bind(config.http, config.insecure)?;
+        let address = listener.local_addr().map_err(|source| RootError::Io {
+            operation: "tell the address that is listened on",
+            source,
+        })?;
+        Ok(Self {
+            core,
+            listener,
+            address,
+        })
+    }
+}
+
+async fn begin(
+    config: Config,
+    place: Place,
+    store: Arc<dyn Store>,
+    shutdown: CancellationToken,
+    ready: impl FnOnce(Ready) + Send,
+) -> Result<(), RootError> {
+    let Place {
+        core,
+        listener,
+        address,
+    } = place;
     let metrics = Metrics::new()?;
     let (controller, handle) = controller::open(store, core, metrics.clone()).await?;
     let mut tasks = Tasks::new(shutdown.child_token());

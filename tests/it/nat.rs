@@ -1,9 +1,10 @@
 //! A worker behind NAT with all inbound dropped, in network namespaces.
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use edgeio_tests::harness::{Settings, System, alone, listening, pause, required, wait_until};
-use edgeio_tests::lab::{CLUSTER, Lab, ROOT};
+use edgeio_tests::lab::{CLUSTER, GATE, Lab, ROOT};
 
 use crate::documents::sleeper;
 
@@ -25,8 +26,17 @@ fn a_worker_behind_nat_runs_what_it_is_sent_and_listens_on_nothing() {
     }
     let _turn = alone();
     let lab = Lab::make();
-    assert!(lab.reaches("far", CLUSTER), "the network works");
-    assert!(!lab.reaches("cluster", "10.77.0.4"), "nothing comes in");
+    let knock = |from, at| lab.knock(from, at).map_err(|error| error.kind());
+    assert_eq!(
+        knock("far", CLUSTER),
+        Err(ErrorKind::ConnectionRefused),
+        "the way out works"
+    );
+    assert_eq!(
+        knock("cluster", GATE),
+        Err(ErrorKind::TimedOut),
+        "nothing comes in"
+    );
     let system = system(&lab);
     system.root().submit(&sleeper("behind", ""));
     let job = system.wait_state("behind", "RUNNING", LIMIT);

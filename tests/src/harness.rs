@@ -16,6 +16,7 @@
 
 mod engine;
 mod http;
+mod namespace;
 mod processes;
 mod program;
 mod programs;
@@ -26,6 +27,7 @@ mod wait;
 
 pub use engine::{Container, Engine, Image};
 pub use http::{Answer, Client};
+pub use namespace::inside;
 pub use processes::{Copy, copies, copies_in, end_all_in, listening};
 pub use program::Program;
 pub use programs::directory as programs;

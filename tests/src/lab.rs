@@ -17,16 +17,24 @@
     reason = "it is called by tests alone, and a test that panics is a test that fails"
 )]
 
+use std::io;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::harness;
 
 /// Where the root listens.
 pub const ROOT: &str = "10.77.0.2";
 /// Where the cluster listens.
 pub const CLUSTER: &str = "10.77.0.3";
 
+/// What the world sees of the worker behind NAT.
+pub const GATE: &str = "10.77.0.4";
+
 /// The rules of the gate, as arguments of `iptables`: whoever is behind it may begin a conversation, nobody else.
-const GATE: [&str; 6] = [
+const RULES: [&str; 6] = [
     "-P INPUT DROP",
     "-P FORWARD DROP",
     "-A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
@@ -60,7 +68,7 @@ impl Lab {
         for (name, address) in [
             ("root", ROOT),
             ("cluster", CLUSTER),
-            ("gate", "10.77.0.4"),
+            ("gate", GATE),
             ("near", "10.77.0.5"),
         ] {
             this.join(("hub", name), (name, "out"), address);
@@ -70,7 +78,7 @@ impl Lab {
         this.run_in("gate", "ip addr add 192.168.77.1/24 dev in");
         this.run_in("far", "ip route add default via 192.168.77.1");
         this.run_in("gate", "sysctl -q -w net.ipv4.ip_forward=1");
-        for rule in GATE {
+        for rule in RULES {
             this.run_in("gate", &format!("iptables {rule}"));
         }
         this
@@ -91,13 +99,11 @@ impl Lab {
         self.run_in("gate", "iptables -D FORWARD 1");
     }
 
-    /// Whether a connection from `name` to an address can be opened, as a shell sees it.
-    pub fn reaches(&self, name: &str, address: &str) -> bool {
-        let command = format!(
-            "ip netns exec {} ping -c 1 -W 1 {address}",
-            self.namespace(name)
-        );
-        execute(&command).is_ok()
+    /// How knocking at an address from a namespace ends: a closed port refuses, a wall lets the time pass.
+    pub fn knock(&self, name: &str, address: &str) -> io::Result<()> {
+        let address: SocketAddr = format!("{address}:9").parse().expect("an address");
+        let knock = || TcpStream::connect_timeout(&address, Duration::from_secs(1));
+        harness::inside(&self.namespace(name), knock).map(drop)
     }
 
     fn run_in(&self, name: &str, command: &str) {

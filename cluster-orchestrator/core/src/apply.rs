@@ -449,14 +449,21 @@ impl State {
             })
             .min();
         let aggregate = self.root_connected.then(|| self.aggregate_at()).flatten();
-        let expiry = self.deleted.first().map(|(at, _)| *at);
+        // A deleted job of which something is left expires when that is gone, whatever the time.
+        let expiry = self
+            .deleted
+            .iter()
+            .find(|(_, id)| self.book.get(*id).is_none_or(|job| self.is_over(job)))
+            .map(|(at, _)| *at);
         // At least twice a keep-alive, so that an outage of our own is told from a quiet hour.
         let turn = self
             .last_turn
             .map(|last| last.plus(self.config.keep_alive / 2));
+        // What was due at the last turn and is still there was looked at: only something else can change it.
         [check, resend, aggregate, expiry, self.hold, turn]
             .into_iter()
             .flatten()
+            .filter(|at| self.last_turn.is_none_or(|last| *at > last))
             .min()
     }
 }

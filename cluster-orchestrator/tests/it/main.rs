@@ -17,4 +17,6 @@ mod root;
 #[cfg(test)]
 mod site;
 #[cfg(test)]
+mod start;
+#[cfg(test)]
 mod worker;

@@ -1,4 +1,4 @@
-//! What the `main` of every program shares: configuration, logging, shutdown, supervised tasks, listening.
+//! What the `main` of every program shares: configuration, logging, shutdown, supervised tasks, listening, dialling.
 //!
 //! A `main` reads: [`config::load`], [`telemetry::init`], [`shutdown::on_signals`], [`listen::bind`],
 //! [`Tasks::spawn`] for each long-running part, [`ready_line`], and at last [`Tasks::finish`]. Only here and in `main`
@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod dial;
 pub mod exit;
 pub mod listen;
 mod ready;

@@ -74,7 +74,9 @@ mod tests {
     fn submit(book: &mut JobBook, drafts: &[Draft]) -> Result<Vec<JobId>, Refusal> {
         let jobs = book.submit(&tenant(), drafts, Wall(7))?;
         let ids = jobs.iter().map(|job| job.id).collect();
-        jobs.into_iter().for_each(|job| book.apply(job));
+        for job in jobs {
+            book.apply(job);
+        }
         Ok(ids)
     }
 

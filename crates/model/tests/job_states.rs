@@ -12,6 +12,9 @@ mod tests {
         tally
     }
 
+    /// Empties one state.
+    type TakeAway = fn(&mut Tally);
+
     /// One slot in every state.
     fn all() -> Tally {
         Tally {
@@ -31,13 +34,13 @@ mod tests {
         let mut left = all();
         assert_eq!(left.state(true, true), JobState::Terminated);
         assert_eq!(left.state(false, true), JobState::Scaling);
-        let rules: [(JobState, fn(&mut Tally)); 6] = [
+        let rules: [(JobState, TakeAway); 6] = [
             (JobState::Failed, |left| left.failed = 0),
             (JobState::NotDeployed, |left| left.not_deployed = 0),
             (JobState::Unknown, |left| left.unknown = 0),
             (JobState::Requested, |left| left.requested = 0),
             (JobState::ScheduledCluster, |left| {
-                left.scheduled_cluster = 0
+                left.scheduled_cluster = 0;
             }),
             (JobState::ScheduledNode, |left| left.scheduled_node = 0),
         ];

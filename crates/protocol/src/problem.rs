@@ -98,7 +98,7 @@ impl Problem {
             404,
             "no_such_path",
             format!(
-                "nothing is served at {:?}; /docs lists the paths",
+                "nothing is served at {:?}; the paths of the API begin with /api/v1, and the README lists them",
                 clip(path)
             ),
         )
@@ -284,7 +284,7 @@ mod tests {
             401 unauthorized: no token (Unauthorized)
             403 forbidden: viewers do not delete (Forbidden)
             404 no_such_job: no job has the id or name "hello" (Not Found)
-            404 no_such_path: nothing is served at "/x"; /docs lists the paths (Not Found)
+            404 no_such_path: nothing is served at "/x"; the paths of the API begin with /api/v1, and the README lists them (Not Found)
             405 method_not_allowed: PUT is not possible at "/healthz" (Method Not Allowed)
             409 name_in_use: a job named "hello" exists; delete it first, or change it with PUT (Conflict)
             409 owned_elsewhere: "hello" is owned by munich; send the request there (Conflict)

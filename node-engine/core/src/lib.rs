@@ -547,8 +547,9 @@ impl State {
 
     /// When the next [`Input::Reconcile`] is due, if nothing else happens.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let runs = self.runs.values().filter_map(|run| match run {
-            Run::Waiting { until, .. } => Some(*until),
+        // What waits for its runtime is started when that answers, whatever the time.
+        let runs = self.runs.iter().filter_map(|(instance, run)| match run {
+            Run::Waiting { until, .. } => self.may_start(*instance).then_some(*until),
             Run::Stopping { retry_at } => Some(*retry_at),
             Run::Starting { .. } | Run::Running { .. } => None,
         });

@@ -49,7 +49,7 @@ impl State {
     }
 
     /// Nothing is started before its runtime said what it has: that would be a second copy.
-    fn may_start(&self, instance: InstanceId) -> bool {
+    pub(crate) fn may_start(&self, instance: InstanceId) -> bool {
         self.desired(instance).is_some()
             && self.journal.get(&instance).is_some_and(|journal| {
                 !journal.leaving

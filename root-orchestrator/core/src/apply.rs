@@ -508,9 +508,11 @@ impl State {
         let turn = self
             .last_turn
             .map(|last| last.plus(self.config.silence / 2));
+        // What was due at the last turn and is still there was looked at: only something else can change it.
         [check, resend, expiry, self.hold, turn]
             .into_iter()
             .flatten()
+            .filter(|at| self.last_turn.is_none_or(|last| *at > last))
             .min()
     }
 }

@@ -83,12 +83,16 @@ async fn each_reason_not_to_start_has_its_exit_code() {
         .strip_prefix("http://")
         .unwrap();
 
-    let (code, log) = ended(program(&["--store", "memory", "--http", address])).await;
+    // A start that cannot succeed makes no store.
+    let unmade = directory.path().join("unmade");
+    let there = ["--data-dir", unmade.to_str().unwrap(), "--http"];
+    let (code, log) = ended(program(&[&there[..], &[address]].concat())).await;
     assert!(code == 69 && log.contains("in use"), "{code} {log}");
     let (code, log) = ended(on(directory.path())).await;
     assert!(code == 78 && log.contains("in use"), "{code} {log}");
-    let (code, log) = ended(program(&["--store", "memory", "--http", "0.0.0.0:0"])).await;
+    let (code, log) = ended(program(&[&there[..], &["0.0.0.0:0"]].concat())).await;
     assert!(code == 64 && log.contains("--insecure"), "{code} {log}");
+    assert!(!unmade.exists());
     let (code, log) = ended(program(&["--lost-after", "5", "--report", "x"])).await;
     assert!(code == 64 && log.contains("--lost-after"), "{code} {log}");
 }

@@ -1,10 +1,7 @@
 //! Requests as other people's clients send them.
 
-use std::fs::File;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 use ureq::http::{Method, Request};
 
@@ -105,14 +102,7 @@ impl Client {
         let Some(namespace) = &self.namespace else {
             return self.ask_here(method, path, body);
         };
-        // A thread belongs to a namespace, and this one may be that of other tests.
-        let asking = || {
-            let file = File::open(format!("/run/netns/{namespace}")).unwrap();
-            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            // The shared agent would keep the connection for a thread elsewhere, which works too, and leak none.
-            self.ask_here(method, path, body)
-        };
-        std::thread::scope(|scope| scope.spawn(asking).join().unwrap())
+        super::inside(namespace, || self.ask_here(method, path, body))
     }
 
     fn ask_here(&self, method: Method, path: &str, body: Option<&str>) -> Result<Answer, String> {

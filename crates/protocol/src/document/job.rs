@@ -122,9 +122,12 @@ enum Version {
 pub(super) fn read(root: &Spot<'_>, options: Options, faults: &mut Faults) -> Option<JobSpec> {
     let before = faults.count();
     let fields = root.fields(faults)?;
-    let version = match fields.require("api_version", "v1 (or v0.1)", faults) {
-        Some(spot) => spot.choice(&[("v0.1", Version::V0), ("v1", Version::V1)], faults)?,
-        // Its other faults are told as those of the version that it looks like.
+    let version = fields
+        .require("api_version", "v1 (or v0.1)", faults)
+        .and_then(|spot| spot.choice(&[("v0.1", Version::V0), ("v1", Version::V1)], faults));
+    // The other faults of a document without a usable version are told as those of the one that it looks like.
+    let version = match version {
+        Some(version) => version,
         None if fields.get("services").is_some() => Version::V1,
         None => Version::V0,
     };

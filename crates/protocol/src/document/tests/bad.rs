@@ -128,6 +128,34 @@ fn bodies_that_are_no_document() {
 }
 
 #[test]
+fn without_a_usable_version_the_other_faults_are_told_as_of_the_one_it_looks_like() {
+    let single = "job_name: a b\nimage: nginx\nreplcas: 2\n";
+    let several = "job_name: a b\nimage: nginx\nservices: [{name: c}]\n";
+    let of_single = ["api_version", "job_name", "replcas"];
+    let of_several = ["api_version", "job_name", "image", "services[0].image"];
+    for version in [
+        "api_version: v99\n",
+        "api_version: 1\n",
+        "api_version: [v1]\n",
+        "api_version:\n",
+        "",
+    ] {
+        for (rest, expected) in [(single, &of_single[..]), (several, &of_several[..])] {
+            let body = format!("{version}{rest}");
+            let faults = faults(body.as_bytes(), Format::Yaml);
+            let paths: Vec<&str> = faults.iter().map(|fault| fault.path.as_str()).collect();
+            assert_eq!(paths, expected, "{body}");
+        }
+    }
+    // Alone, the version is the only fault.
+    let faults = faults(
+        b"api_version: v2\njob_name: a\nimage: nginx\n",
+        Format::Yaml,
+    );
+    assert_eq!((faults.len(), faults[0].path.as_str()), (1, "api_version"));
+}
+
+#[test]
 fn bodies_that_want_to_be_much() {
     // 2, 5, 6, 19: each is read in the time and space of a small one.
     let laughs = ('b'..='i').zip('a'..).fold(

@@ -1,0 +1,16 @@
+//! What a cluster decides: its workers, its own jobs, and what its root assigns.
+
+#[cfg(test)]
+mod adopting;
+#[cfg(test)]
+mod jobs;
+#[cfg(test)]
+mod loss;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod registering;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod uplink;
