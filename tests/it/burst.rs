@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::documents::sleeper;
 
+const LIMIT: Duration = Duration::from_mins(1);
 /// How many requests are on their way at once.
 const CLIENTS: usize = 50;
 
@@ -68,18 +69,14 @@ fn of_100_documents_60_find_room_and_40_say_that_memory_is_missing() {
     let accepted = begun.elapsed();
     let wait = |running: usize| {
         let waiting = 100 - running;
-        wait_until(
-            &format!("{running} run, {waiting} wait"),
-            Duration::from_secs(60),
-            || {
-                let jobs = root.list("/api/v1/jobs")?;
-                let of = |state: &str| jobs.iter().filter(|job| job["state"] == state).count();
-                let now = (of("RUNNING"), of("NOT_DEPLOYED"));
-                (now == (running, waiting))
-                    .then_some(jobs)
-                    .ok_or_else(|| format!("{now:?}"))
-            },
-        )
+        wait_until(&format!("{running} run, {waiting} wait"), LIMIT, || {
+            let jobs = root.list("/api/v1/jobs")?;
+            let of = |state: &str| jobs.iter().filter(|job| job["state"] == state).count();
+            let now = (of("RUNNING"), of("NOT_DEPLOYED"));
+            (now == (running, waiting))
+                .then_some(jobs)
+                .ok_or_else(|| format!("{now:?}"))
+        })
     };
     let jobs = wait(60);
     eprintln!(
@@ -112,7 +109,7 @@ fn of_100_documents_60_find_room_and_40_say_that_memory_is_missing() {
     }
     let begun = Instant::now();
     let of = |jobs: &[Value], state: &str| jobs.iter().filter(|job| job["state"] == state).count();
-    wait_until("ten more run", Duration::from_secs(60), || {
+    wait_until("ten more run", LIMIT, || {
         let mut jobs = root.list("/api/v1/jobs")?;
         jobs.retain(|job| job["job_id"].as_str().is_none_or(|id| !gone.contains(&id)));
         let now = (of(&jobs, "RUNNING"), of(&jobs, "NOT_DEPLOYED"));
@@ -127,7 +124,7 @@ fn of_100_documents_60_find_room_and_40_say_that_memory_is_missing() {
         0,
         &["--runtimes", "native", "--capacity", "cpu=100,memory=4000"],
     );
-    wait_until("all run", Duration::from_secs(60), || {
+    wait_until("all run", LIMIT, || {
         let mut jobs = root.list("/api/v1/jobs")?;
         jobs.retain(|job| job["job_id"].as_str().is_none_or(|id| !gone.contains(&id)));
         let now = (of(&jobs, "RUNNING"), jobs.len());

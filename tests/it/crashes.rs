@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use edgeio_tests::harness::{
-    Container, Copy, Engine, Image, Sampler, Settings, System, alone, pause, required, wait_until,
+    Container, Copy, Engine, Image, Program, Sampler, Settings, System, alone, pause, required,
+    wait_until,
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -323,4 +324,67 @@ fn a_worker_that_dies_before_it_started_anything_is_replaced_or_missed_by_name()
     assert_eq!(system.copies("free").len(), 1);
     assert!(code("pinned").is_ok(), "{:?}", code("pinned"));
     assert_eq!(system.copies("pinned"), []);
+}
+
+#[test]
+fn the_share_of_a_worker_that_dies_before_it_started_it_goes_to_the_other() {
+    let _turn = alone();
+    let mut system = System::of_one(Settings::QUICK, "cpu=4,memory=1000");
+    system.add_worker("worker-2", 0, &["--runtimes", "native"]);
+    system.workers[0].program.signal(Signal::STOP);
+    system.root().submit(&sleeper("pair", "replicas: 2\n"));
+    let root = system.root();
+    let on = |worker: &str, state: &str| -> Result<usize, String> {
+        let job = root.job("pair")?;
+        let instances = job["instances"].as_array().unwrap().iter();
+        let is = |instance: &&Value| {
+            instance["role"] == "holder"
+                && instance["worker_node"] == worker
+                && instance["state"] == state
+        };
+        Ok(instances.filter(is).count())
+    };
+    wait_until("one runs, one is on its way", LIMIT, || {
+        let seen = (
+            on("worker-1", "SCHEDULED_NODE")?,
+            on("worker-2", "RUNNING")?,
+        );
+        (seen == (1, 1)).then_some(()).ok_or(format!("{seen:?}"))
+    });
+    system.workers[0].program.kill();
+    let begun = Instant::now();
+    wait_until("both run on the other", LIMIT, || {
+        let seen = on("worker-2", "RUNNING")?;
+        (seen == 2).then_some(()).ok_or(format!("{seen}"))
+    });
+    eprintln!(
+        "the other worker runs both {:?} after the first died",
+        begun.elapsed()
+    );
+    assert_eq!(system.copies("pair").len(), 2);
+}
+
+#[test]
+fn programs_that_are_asked_to_stop_end_with_0_and_leave_applications_to_their_next_start() {
+    let _turn = alone();
+    let mut system = System::of_one(Settings::default(), "cpu=4,memory=1000");
+    system.root().submit(&sleeper("steady", ""));
+    system.wait_state("steady", "RUNNING", LIMIT);
+    let before = system.copies("steady");
+    let sampler = sampler(&system, "steady");
+    let stop = |program: &mut Program| {
+        let begun = Instant::now();
+        let status = program.stop();
+        assert_eq!(status.code(), Some(0), "{}: {status}", program.name());
+        eprintln!("{} stopped within {:?}", program.name(), begun.elapsed());
+    };
+    stop(&mut system.workers[0].program);
+    stop(&mut system.clusters[0]);
+    stop(&mut system.root);
+    assert_eq!(system.copies("steady"), before);
+    let started = start(&mut system, &[Tier::Root, Tier::Cluster, Tier::Worker]);
+    let (copy, took) = wait_agreed(&system, "steady", started);
+    assert_eq!(vec![copy], before);
+    assert_eq!(sampler.finish().ever.len(), 1);
+    eprintln!("all stopped: all agree {took:?} after the restart");
 }

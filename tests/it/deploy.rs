@@ -174,6 +174,33 @@ fn what_cannot_be_placed_says_why_and_runs_when_it_can() {
 }
 
 #[test]
+fn what_waits_says_what_is_missing_now() {
+    let _turn = together();
+    let mut system = System::start(Settings::QUICK);
+    system
+        .root()
+        .submit(&sleeper("big", "requirements: {memory: 900}\n"));
+    let code = |system: &System, code: &str| {
+        let root = system.root();
+        wait_until(&format!("the reason is {code}"), LIMIT, || {
+            let job = root.job("big")?;
+            (job["reason_code"] == code)
+                .then_some(())
+                .ok_or_else(|| job.to_string())
+        });
+    };
+    code(&system, "no_cluster");
+    system.add_cluster("cluster-1", &[]);
+    code(&system, "no_worker");
+    system.add_worker(
+        "worker-1",
+        0,
+        &["--runtimes", "native", "--capacity", "memory=500"],
+    );
+    code(&system, "insufficient_memory");
+}
+
+#[test]
 fn an_application_that_crashes_is_started_again_and_says_how_it_ended() {
     let _turn = together();
     let system = System::of_one(Settings::QUICK, "cpu=2,memory=500");

@@ -68,12 +68,12 @@ fn five_processes_and_five_containers_run_again_without_a_cluster() {
     };
     let (native, docker) = (jobs("native"), jobs("docker"));
     let all = [native.clone(), docker.clone()].concat();
-    native
-        .iter()
-        .for_each(|job| drop(system.root().submit(&sleeper(job, ""))));
-    docker
-        .iter()
-        .for_each(|job| drop(system.root().submit(&container(job, &image.name))));
+    for job in &native {
+        system.root().submit(&sleeper(job, ""));
+    }
+    for job in &docker {
+        system.root().submit(&container(job, &image.name));
+    }
     for job in &all {
         system.wait_state(job, "RUNNING", LIMIT);
     }
@@ -149,6 +149,8 @@ fn bare(engine: &Engine, image: &str) -> Duration {
             .collect()
     });
     let took = begun.elapsed();
-    made.iter().for_each(|id| engine.remove(id));
+    for id in &made {
+        engine.remove(id);
+    }
     took
 }

@@ -41,28 +41,29 @@ impl Client {
     }
 
     /// Another one of the same server, with connections of its own.
+    #[must_use]
     pub fn another(&self) -> Self {
         Self::new(&self.base, self.namespace.as_deref())
     }
 
     /// Asks for what is there.
     pub fn get(&self, path: &str) -> Result<Answer, String> {
-        self.ask(Method::GET, path, None)
+        self.ask(&Method::GET, path, None)
     }
 
     /// Sends a document with the type that `curl --data-binary` gives it.
     pub fn post(&self, path: &str, document: &str) -> Result<Answer, String> {
-        self.ask(Method::POST, path, Some(document))
+        self.ask(&Method::POST, path, Some(document))
     }
 
     /// Puts a document there.
     pub fn put(&self, path: &str, document: &str) -> Result<Answer, String> {
-        self.ask(Method::PUT, path, Some(document))
+        self.ask(&Method::PUT, path, Some(document))
     }
 
     /// Deletes what is there.
     pub fn delete(&self, path: &str) -> Result<Answer, String> {
-        self.ask(Method::DELETE, path, None)
+        self.ask(&Method::DELETE, path, None)
     }
 
     /// Submits a job that must be accepted.
@@ -98,16 +99,16 @@ impl Client {
         }
     }
 
-    fn ask(&self, method: Method, path: &str, body: Option<&str>) -> Result<Answer, String> {
+    fn ask(&self, method: &Method, path: &str, body: Option<&str>) -> Result<Answer, String> {
         let Some(namespace) = &self.namespace else {
             return self.ask_here(method, path, body);
         };
         super::inside(namespace, || self.ask_here(method, path, body))
     }
 
-    fn ask_here(&self, method: Method, path: &str, body: Option<&str>) -> Result<Answer, String> {
+    fn ask_here(&self, method: &Method, path: &str, body: Option<&str>) -> Result<Answer, String> {
         let url = format!("{}{path}", self.base);
-        let mut request = Request::builder().method(method.clone()).uri(&url);
+        let mut request = Request::builder().method(method).uri(&url);
         if body.is_some() {
             request = request.header("content-type", "application/x-www-form-urlencoded");
         }

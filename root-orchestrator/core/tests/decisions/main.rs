@@ -1,0 +1,14 @@
+//! What a root decides: which cluster gets what, and what happens when one cannot be heard.
+
+#[cfg(test)]
+mod adopting;
+#[cfg(test)]
+mod jobs;
+#[cfg(test)]
+mod loss;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod support;

@@ -1,0 +1,336 @@
+//! A root with its store and its clusters, all on one clock.
+
+mod cluster;
+mod documents;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use model::id::ClusterId;
+use model::instance::InstanceState;
+use model::location::Location;
+use model::node::Scheduling;
+use model::slot::Slot;
+use model::time::{Instant, Now, Wall};
+use model::units::{Bytes, Resources};
+use model::view::JobView;
+use root_core::{
+    Action, Answer, Config, Decision, Input, Registration, RequestId, SlotRecord, State, Write,
+    turn,
+};
+use sync::{Incarnation, Term};
+
+pub(crate) use cluster::Cluster;
+pub(crate) use documents::{Document, name};
+
+/// The root under test, with everything around it.
+pub(crate) struct World {
+    pub(crate) state: State,
+    pub(crate) now: Now,
+    term: Term,
+    disk: State,
+    pub(crate) clusters: BTreeMap<u32, Cluster>,
+    requests: u64,
+    answers: BTreeMap<RequestId, Answer>,
+    jobs: u128,
+    /// All writes and actions of the last turn.
+    pub(crate) last: Decision,
+}
+
+impl World {
+    /// A root that was just started, without clusters.
+    pub(crate) fn new() -> Self {
+        let blank = || State::new(Config::default(), Incarnation(1));
+        let mut world = Self {
+            state: blank(),
+            now: Now {
+                steady: Instant(1_000_000),
+                wall: Wall(1_000_000),
+            },
+            term: Term::default(),
+            disk: blank(),
+            clusters: BTreeMap::new(),
+            requests: 0,
+            answers: BTreeMap::new(),
+            jobs: 0,
+            last: Decision::default(),
+        };
+        world.start(false);
+        world
+    }
+
+    /// With clusters `c1`, `c2`, … of so many MB, heard for longer than any grace.
+    pub(crate) fn of(memories: &[u64]) -> Self {
+        let mut world = Self::new();
+        for (number, memory) in (1..).zip(memories) {
+            world.join(number, *memory);
+        }
+        world.pass(30);
+        world
+    }
+
+    fn start(&mut self, fresh: bool) {
+        self.term = self.term.next(self.now.steady.0);
+        let term = self.term.clone();
+        self.turn([Input::Started { term, fresh }]);
+    }
+
+    /// The root is killed and started again on its store; its clusters connect again.
+    pub(crate) fn restart(&mut self) {
+        let mut state = State::new(Config::default(), self.state.incarnation());
+        state.apply(self.now, &self.disk.snapshot());
+        assert_eq!(state.snapshot(), self.disk.snapshot());
+        self.state = state;
+        self.start(false);
+        self.reconnect_all();
+    }
+
+    /// The store is emptied: the same root as a new incarnation.
+    pub(crate) fn empty_store(&mut self) {
+        let incarnation = Incarnation(self.state.incarnation().0 + 1);
+        self.state = State::new(Config::default(), incarnation);
+        self.disk = State::new(Config::default(), incarnation);
+        self.term = Term::default();
+        self.start(true);
+        self.reconnect_all();
+    }
+
+    fn reconnect_all(&mut self) {
+        let there: Vec<u32> = self.clusters.keys().copied().collect();
+        for number in there {
+            if self.clusters[&number].up {
+                self.back(number);
+            }
+        }
+    }
+
+    /// One turn; its durable part goes to the disk, its messages to the clusters.
+    pub(crate) fn turn(&mut self, inputs: impl IntoIterator<Item = Input>) {
+        let decision = turn(&mut self.state, self.now, inputs);
+        let durable = decision.writes.iter().filter(|write| write.is_durable());
+        let durable: Vec<Write> = durable.cloned().collect();
+        self.disk.apply(self.now, &durable);
+        assert_eq!(
+            self.disk.snapshot(),
+            self.state.snapshot(),
+            "the store has what the root knows"
+        );
+        let again = self.state.decide(self.now, &Input::Reconcile);
+        assert_eq!(again, Decision::default(), "a turn leaves nothing to do");
+        for action in decision.actions.clone() {
+            let to = match &action {
+                Action::Answer(request, answer) => {
+                    self.answers.insert(*request, answer.clone());
+                    continue;
+                }
+                Action::Assign(to, _) | Action::AskWhole(to) | Action::AskAdopt(to) => *to,
+            };
+            let mut all = self.clusters.values_mut();
+            let Some(cluster) = all.find(|cluster| cluster.id == to && cluster.up) else {
+                continue;
+            };
+            match action {
+                Action::Assign(_, changes) => cluster.inbox.extend(changes),
+                Action::AskWhole(_) => cluster.observer.ask_whole(),
+                Action::AskAdopt(_) => cluster.asked_for_its_set = true,
+                Action::Answer(..) => {}
+            }
+        }
+        self.last = decision;
+    }
+
+    /// A request, and its answer.
+    pub(crate) fn ask(&mut self, input: impl FnOnce(RequestId) -> Input) -> Answer {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        self.turn([input(request)]);
+        self.answers.remove(&request).unwrap()
+    }
+
+    /// Everybody says and does what he has to, until nobody has anything more to say.
+    pub(crate) fn deliver(&mut self) {
+        for _ in 0..60 {
+            let incarnation = self.state.incarnation();
+            let up = self.clusters.values_mut().filter(|cluster| cluster.up);
+            let inputs: Vec<Input> = up.flat_map(|cluster| cluster.act(incarnation)).collect();
+            if inputs.is_empty() {
+                return;
+            }
+            self.turn(inputs);
+        }
+        panic!("they go on talking: {:?}", self.last.actions);
+    }
+
+    /// Seconds pass, one by one, in which everybody talks.
+    pub(crate) fn pass(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.jump(1);
+            let up = self.clusters.values_mut().filter(|cluster| cluster.up);
+            let beats: Vec<Input> = up.map(|cluster| cluster.beat()).collect();
+            self.turn(beats);
+            self.deliver();
+        }
+    }
+
+    /// Seconds pass in which this root does nothing at all.
+    pub(crate) fn jump(&mut self, seconds: u64) {
+        self.now.steady = self.now.steady.plus(Duration::from_secs(seconds));
+        self.now.wall = Wall(self.now.wall.0 + 1_000 * seconds as i64);
+    }
+
+    pub(crate) fn register(&mut self, number: u32, saved: Option<ClusterId>) -> Answer {
+        let cluster = &self.clusters[&number];
+        let registration = Box::new(Registration {
+            name: cluster.name.clone(),
+            location: Location::parse(&format!("city=City{number}")).unwrap(),
+            saved,
+            fresh: ClusterId::from_bits(u128::from(number)),
+            boot: cluster.observer.boot(),
+            start: cluster.observer.boot() + 100 * u64::from(number),
+        });
+        self.ask(|request| Input::Register {
+            request,
+            registration,
+        })
+    }
+
+    /// A new cluster registers, connects and says what it has.
+    pub(crate) fn join(&mut self, number: u32, memory: u64) {
+        self.clusters.insert(number, Cluster::new(number, memory));
+        self.back(number);
+        self.deliver();
+    }
+
+    /// The cluster's uplink ends.
+    pub(crate) fn cut(&mut self, number: u32) {
+        let Some(cluster) = self.clusters.get_mut(&number).filter(|cluster| cluster.up) else {
+            return;
+        };
+        cluster.up = false;
+        cluster.inbox.clear();
+        let (cluster, session) = (cluster.id, cluster.session);
+        self.turn([Input::Closed { cluster, session }]);
+    }
+
+    /// The cluster registers and connects (again) and says everything.
+    pub(crate) fn back(&mut self, number: u32) {
+        let Some(cluster) = self.clusters.get(&number) else {
+            return;
+        };
+        if !cluster.up || self.state.cluster(cluster.name.as_str()).is_none() {
+            let saved = Some(cluster.id);
+            self.register(number, saved);
+        }
+        let Some(cluster) = self.clusters.get_mut(&number) else {
+            return;
+        };
+        cluster.up = true;
+        cluster.session += 1;
+        cluster.observer.ask_whole();
+        cluster.aggregate_due = true;
+        let (id, session) = (cluster.id, cluster.session);
+        let held = cluster.beat();
+        self.turn([
+            Input::Connected {
+                cluster: id,
+                session,
+            },
+            held,
+        ]);
+    }
+
+    pub(crate) fn submit(&mut self, documents: &[Document]) -> Answer {
+        let drafts = documents
+            .iter()
+            .map(|document| {
+                self.jobs += 1;
+                document.draft(self.jobs)
+            })
+            .collect();
+        self.ask(|request| Input::Submit { request, drafts })
+    }
+
+    /// A job that is accepted, and all that follows.
+    pub(crate) fn run(&mut self, document: &Document) {
+        let answer = self.submit(std::slice::from_ref(document));
+        assert!(matches!(answer, Answer::Accepted(_)), "{answer:?}");
+        self.deliver();
+    }
+
+    pub(crate) fn put(&mut self, document: &Document) -> Answer {
+        self.jobs += 1;
+        let (path, draft) = (document.name.clone(), document.draft(self.jobs));
+        self.ask(|request| Input::Put {
+            request,
+            path,
+            draft,
+        })
+    }
+
+    pub(crate) fn delete(&mut self, key: &str) -> Answer {
+        let key = key.to_owned();
+        self.ask(|request| Input::Delete { request, key })
+    }
+
+    pub(crate) fn schedule_on(&mut self, number: u32, scheduling: Scheduling) -> Answer {
+        let key = format!("c{number}");
+        self.ask(|request| Input::Patch {
+            request,
+            key,
+            scheduling,
+        })
+    }
+
+    pub(crate) fn job(&self, key: &str) -> JobView {
+        self.state.job(key).unwrap()
+    }
+
+    /// "0 Holder RUNNING c1 1.1": the rows of a job.
+    pub(crate) fn rows(&self, key: &str) -> Vec<String> {
+        let view = self.job(key);
+        let rows = view.instances.iter().map(|row| {
+            let cluster = row.cluster.as_ref().map_or("-", |cluster| cluster.as_str());
+            let code = match &row.state {
+                InstanceState::NotDeployed { reason, .. } => format!(" {}", reason.code),
+                _ => String::new(),
+            };
+            format!(
+                "{} {:?} {}{code} {cluster} {}",
+                row.index, row.role, row.state, row.generation
+            )
+        });
+        rows.collect()
+    }
+
+    /// The durable records of all slots.
+    pub(crate) fn slots(&self) -> BTreeMap<Slot, SlotRecord> {
+        let writes = self.state.snapshot().into_iter();
+        let slots = writes.filter_map(|write| match write {
+            Write::Slot { slot, record } => Some((slot, record?)),
+            _ => None,
+        });
+        slots.collect()
+    }
+
+    /// The indexes of the slots that the last turn wrote.
+    pub(crate) fn slots_written(&self) -> Vec<u32> {
+        let writes = self.last.writes.iter();
+        let slots = writes.filter_map(|write| match write {
+            Write::Slot { slot, .. } => Some(slot.index),
+            _ => None,
+        });
+        slots.collect()
+    }
+
+    /// How many instances a cluster really runs.
+    pub(crate) fn runs(&self, number: u32) -> usize {
+        self.clusters[&number].running.len()
+    }
+}
+
+pub(crate) fn megabytes(mb: u64) -> Resources {
+    Resources {
+        memory: Bytes::from_mb(mb),
+        ..Resources::default()
+    }
+}
