@@ -1,7 +1,7 @@
 //! Durable writes of the core as records of the store, and back.
 //!
-//! Values are JSON. Fields that this program does not know are skipped, so that a record of a newer one can be read,
-//! except inside workloads, whose hash covers all that they say.
+//! The records that the other orchestrator stores too have their shapes in [`protocol::stored`], which says how they
+//! stay readable.
 
 mod load;
 mod shape;
@@ -9,16 +9,13 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
-use model::id::{ClusterId, EventId, JobId};
-use model::slot::Slot;
+use protocol::stored::{Batch, StoredEvent, StoredJob, json, key};
 use root_core::Write;
-use serde::Serialize;
 use store::{Op, Table};
 use sync::Incarnation;
 
 pub(crate) use load::load;
+pub use protocol::stored::RecordError;
 
 /// Single values by name.
 const META: Table = Table("meta");
@@ -37,128 +34,49 @@ const EVENT: Table = Table("event");
 const INCARNATION: &[u8] = b"incarnation";
 const TERM: &[u8] = b"term";
 
-/// Why the store's content cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RecordError {
-    /// A record is not what this program writes.
-    #[error("record {key} of table {table} cannot be read")]
-    Read {
-        /// The table.
-        table: String,
-        /// The key, as text where it is one.
-        key: String,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A write has no JSON: a bug.
-    #[error("a record of table {table} cannot be written")]
-    Write {
-        /// The table.
-        table: &'static str,
-        /// Why.
-        source: serde_json::Error,
-    },
-}
-
 /// The identity of a new store.
 pub(crate) fn incarnation(incarnation: Incarnation) -> Result<Op, RecordError> {
-    Ok(Op::put(META, INCARNATION, json(META, &incarnation)?))
+    Ok(Op::put(META, INCARNATION, json(META.0, &incarnation)?))
 }
 
 /// The durable ones of `writes` as one atomic change; of several writes of one record only the last counts.
 pub(crate) fn ops(writes: &[Write]) -> Result<Vec<Op>, RecordError> {
     let mut batch = Batch::default();
     for write in writes.iter().rev() {
-        batch.take(write)?;
+        take(&mut batch, write)?;
     }
-    Ok(batch.finish())
+    Ok(batch
+        .finish()
+        .map(|change| match change.value {
+            Some(value) => Op::put(Table(change.table), change.key, value),
+            None => Op::delete(Table(change.table), change.key),
+        })
+        .collect())
 }
 
-/// Records by place; the last write of a place is met first, since writes are gone through backwards.
-#[derive(Default)]
-struct Batch(BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>);
-
-impl Batch {
-    fn take(&mut self, write: &Write) -> Result<(), RecordError> {
-        match write {
-            Write::Term(term) => self.put(META, TERM.to_vec(), || term.clone()),
-            Write::Job(job) => self.put(JOB, job_key(job.id), || shape::Job::from(job)),
-            Write::ForgetJob(id) => self.delete(JOB, job_key(*id)),
-            Write::Slot { slot, record } => match record {
-                Some(record) => self.put(SLOT, slot_key(slot), || shape::Slot::from(record)),
-                None => self.delete(SLOT, slot_key(slot)),
-            },
-            Write::Cluster { cluster, record } => self.put(CLUSTER, cluster_key(*cluster), || {
+/// Takes one write; a batch is filled backwards.
+fn take(batch: &mut Batch, write: &Write) -> Result<(), RecordError> {
+    match write {
+        Write::Term(term) => batch.put(META.0, TERM.to_vec(), || term.clone())?,
+        Write::Job(job) => batch.put(JOB.0, key::id(job.id.bits()), || StoredJob::from(job))?,
+        Write::ForgetJob(id) => batch.delete(JOB.0, key::id(id.bits())),
+        Write::Slot { slot, record } => match record {
+            Some(record) => batch.put(SLOT.0, key::slot(slot), || shape::Slot::from(record))?,
+            None => batch.delete(SLOT.0, key::slot(slot)),
+        },
+        Write::Cluster { cluster, record } => {
+            batch.put(CLUSTER.0, key::id(cluster.bits()), || {
                 shape::Cluster::from(record.as_ref())
-            }),
-            Write::Revision { cluster, revision } => {
-                self.put(REVISION, cluster_key(*cluster), || *revision)
-            }
-            Write::Event(event) => self.put(EVENT, event_key(event.job, event.id), || {
-                shape::Event::from(event)
-            }),
-            Write::ForgetEvent(job, id) => self.delete(EVENT, event_key(*job, *id)),
-            Write::Soft(_) => Ok(()),
+            })?;
         }
-    }
-
-    /// `value` is made only where no later write of the same record stands.
-    fn put<T: Serialize>(
-        &mut self,
-        table: Table,
-        key: Vec<u8>,
-        value: impl FnOnce() -> T,
-    ) -> Result<(), RecordError> {
-        if let std::collections::btree_map::Entry::Vacant(place) = self.0.entry((table, key)) {
-            place.insert(Some(json(table, &value())?));
+        Write::Revision { cluster, revision } => {
+            batch.put(REVISION.0, key::id(cluster.bits()), || *revision)?;
         }
-        Ok(())
+        Write::Event(event) => batch.put(EVENT.0, key::event(event.job, event.id), || {
+            StoredEvent::from(event)
+        })?,
+        Write::ForgetEvent(job, id) => batch.delete(EVENT.0, key::event(*job, *id)),
+        Write::Soft(_) => {}
     }
-
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "one arm of a match whose others can fail"
-    )]
-    fn delete(&mut self, table: Table, key: Vec<u8>) -> Result<(), RecordError> {
-        self.0.entry((table, key)).or_insert(None);
-        Ok(())
-    }
-
-    fn finish(self) -> Vec<Op> {
-        self.0
-            .into_iter()
-            .map(|((table, key), value)| match value {
-                Some(value) => Op::put(table, key, value),
-                None => Op::delete(table, key),
-            })
-            .collect()
-    }
-}
-
-fn json(table: Table, value: &impl Serialize) -> Result<Vec<u8>, RecordError> {
-    serde_json::to_vec(value).map_err(|source| RecordError::Write {
-        table: table.0,
-        source,
-    })
-}
-
-fn job_key(id: JobId) -> Vec<u8> {
-    id.bits().to_be_bytes().to_vec()
-}
-
-fn cluster_key(id: ClusterId) -> Vec<u8> {
-    id.bits().to_be_bytes().to_vec()
-}
-
-fn event_key(job: JobId, event: EventId) -> Vec<u8> {
-    [job.bits().to_be_bytes(), event.bits().to_be_bytes()].concat()
-}
-
-/// Job, service, a zero byte, index: in the order of [`Slot`].
-fn slot_key(slot: &Slot) -> Vec<u8> {
-    let mut key = job_key(slot.job);
-    key.extend_from_slice(slot.service.as_str().as_bytes());
-    key.push(0);
-    key.extend_from_slice(&slot.index.to_be_bytes());
-    key
+    Ok(())
 }

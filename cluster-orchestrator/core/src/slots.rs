@@ -8,7 +8,7 @@ use model::job::ServiceSpec;
 use model::reason::{Reason, ReasonCode};
 use model::slot::{Generation, Slot};
 use model::time::{Instant, Now};
-use schedulers::{Candidate, Request, Scheduler, WorkerCandidate};
+use schedulers::{Request, Scheduler, WorkerCandidate};
 
 use crate::state::{Copy, Node, SlotRecord, State, Waiting};
 use crate::{Decision, Soft, Write};
@@ -244,15 +244,7 @@ impl State {
         let chosen = self
             .algorithm
             .place(&request, &candidates)
-            .map_err(|unplaceable| {
-                Box::new(Waiting {
-                    reason: no_room(&unplaceable.rejections, &wanted.service),
-                    rejections: unplaceable.rejections,
-                    capacity_revision: self.capacity_revision,
-                    class: class(&wanted.service),
-                    held_back: false,
-                })
-            })?;
+            .map_err(|unplaceable| Box::new(self.no_room_for(wanted, unplaceable)))?;
         let Some(node) = candidates.get(chosen).map(|candidate| candidate.id) else {
             return Ok(Decision::default());
         };
@@ -339,18 +331,44 @@ impl State {
             workload: &wanted.service.workload,
             rules: &wanted.service.placement,
         };
-        let held = self.hold.is_some_and(|until| until > now.steady);
-        let fits = !held
-            && self
-                .candidates(slot)
-                .iter()
-                .any(|candidate| candidate.reject(&request).is_none());
-        let soft = if fits {
-            Soft::Wake(slot.clone())
-        } else {
-            Soft::Asleep(class.clone())
+        if self.hold.is_some_and(|until| until > now.steady) {
+            return Some(Decision::default().soft(Soft::Asleep(class.clone())));
+        }
+        match self.algorithm.place(&request, &self.candidates(slot)) {
+            Ok(_) => Some(Decision::default().soft(Soft::Wake(slot.clone()))),
+            Err(unplaceable) => {
+                Some(self.stay_asleep(class, &self.no_room_for(&wanted, unplaceable)))
+            }
+        }
+    }
+
+    /// A class that still does not fit says so with its present reason; the counts stay those of each slot's last try.
+    fn stay_asleep(&self, class: &str, waiting: &Waiting) -> Decision {
+        let outdated = |slot: &&Slot| {
+            self.waiting
+                .get(*slot)
+                .is_some_and(|known| known.reason.code != waiting.reason.code && !known.held_back)
         };
-        Some(Decision::default().soft(soft))
+        let slots = self.classes.get(class).into_iter().flatten();
+        let decision = slots
+            .filter(outdated)
+            .fold(Decision::default(), |decision, slot| {
+                decision.soft(Soft::Waiting {
+                    slot: slot.clone(),
+                    waiting: Some(waiting.clone()),
+                })
+            });
+        decision.soft(Soft::Asleep(class.to_owned()))
+    }
+
+    fn no_room_for(&self, wanted: &Desired, unplaceable: schedulers::Unplaceable) -> Waiting {
+        Waiting {
+            reason: no_room(&unplaceable.rejections, &wanted.service),
+            rejections: unplaceable.rejections,
+            capacity_revision: self.capacity_revision,
+            class: class(&wanted.service),
+            held_back: false,
+        }
     }
 
     /// The state of a copy after an event, with its place in the job's history.

@@ -1,20 +1,15 @@
-//! What the values of records look like.
+//! What the values of this cluster's own records look like.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_core::{Copy, NodeRecord, SlotRecord};
-use model::desired::JobHead;
-use model::id::{ClusterId, InstanceId, JobId, NodeId};
-use model::job::{OnPartition, Owner};
+use model::id::{InstanceId, NodeId};
 use model::name::Name;
 use model::node::{NodeFacts, Scheduling};
-use model::slot::Generation;
-use model::time::Wall;
 use model::units::{Bytes, Millicores, Resources};
 use model::workload::RuntimeKind;
-use protocol::workload::{WireJobSpec, WireOnPartition, WireServiceSpec};
+use protocol::stored::StoredDesired;
 use serde::{Deserialize, Serialize};
 use sync::{Incarnation, ParentMark, Term};
 
@@ -49,115 +44,6 @@ impl From<Mark> for ParentMark {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Job {
-    tenant: Name,
-    generation: u64,
-    created_at: Wall,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    deleted_at: Option<Wall>,
-    pub(super) spec: WireJobSpec,
-    #[serde(default)]
-    service_generations: BTreeMap<Name, u64>,
-}
-
-impl From<&model::job::Job> for Job {
-    fn from(job: &model::job::Job) -> Self {
-        Self {
-            tenant: job.tenant.clone(),
-            generation: job.generation,
-            created_at: job.created_at,
-            deleted_at: job.deleted_at,
-            spec: WireJobSpec::from(job.spec.as_ref()),
-            service_generations: job.service_generations.clone(),
-        }
-    }
-}
-
-impl Job {
-    pub(super) fn into_job(self, id: JobId, spec: Arc<model::job::JobSpec>) -> model::job::Job {
-        model::job::Job {
-            id,
-            tenant: self.tenant,
-            generation: self.generation,
-            created_at: self.created_at,
-            deleted_at: self.deleted_at,
-            spec,
-            service_generations: self.service_generations,
-        }
-    }
-}
-
-/// A job's head, but for the id, which the key holds.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Head {
-    name: Name,
-    tenant: Name,
-    /// Absent: the root.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    owner: Option<ClusterId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    lost_after_ms: Option<u64>,
-    on_partition: WireOnPartition,
-    created_at: Wall,
-}
-
-impl From<&JobHead> for Head {
-    fn from(head: &JobHead) -> Self {
-        Self {
-            name: head.name.clone(),
-            tenant: head.tenant.clone(),
-            owner: match head.owner {
-                Owner::Root => None,
-                Owner::Cluster(id) => Some(id),
-            },
-            lost_after_ms: head.lost_after.map(millis),
-            on_partition: match head.on_partition {
-                OnPartition::Stay => WireOnPartition::Stay,
-                OnPartition::Move => WireOnPartition::Move,
-            },
-            created_at: head.created_at,
-        }
-    }
-}
-
-impl Head {
-    pub(super) fn into_head(self, id: JobId) -> JobHead {
-        JobHead {
-            id,
-            name: self.name,
-            tenant: self.tenant,
-            owner: self.owner.map_or(Owner::Root, Owner::Cluster),
-            lost_after: self.lost_after_ms.map(Duration::from_millis),
-            on_partition: match self.on_partition {
-                WireOnPartition::Stay => OnPartition::Stay,
-                WireOnPartition::Move => OnPartition::Move,
-            },
-            created_at: self.created_at,
-        }
-    }
-}
-
-/// A desired instance, but for its slot, which the key holds.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Desired {
-    pub(super) instance: InstanceId,
-    pub(super) generation: Generation,
-    pub(super) job: Head,
-    pub(super) service: WireServiceSpec,
-}
-
-impl From<&model::desired::Desired> for Desired {
-    fn from(desired: &model::desired::Desired) -> Self {
-        Self {
-            instance: desired.instance,
-            generation: desired.generation,
-            job: Head::from(desired.job.as_ref()),
-            service: WireServiceSpec::from(desired.service.as_ref()),
-        }
-    }
-}
-
-#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Slot {
     pub(super) placement: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,7 +56,7 @@ pub(super) struct Slot {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SlotCopy {
-    pub(super) desired: Desired,
+    pub(super) desired: StoredDesired,
     pub(super) node: NodeId,
     #[serde(default)]
     pub(super) leaving: bool,
@@ -190,7 +76,7 @@ impl From<&SlotRecord> for Slot {
 impl From<&Copy> for SlotCopy {
     fn from(copy: &Copy) -> Self {
         Self {
-            desired: Desired::from(&copy.desired),
+            desired: StoredDesired::from(&copy.desired),
             node: copy.node,
             leaving: copy.leaving,
         }
@@ -275,35 +161,6 @@ impl From<Node> for NodeRecord {
             report_interval: node.report_interval_ms.map(Duration::from_millis),
             labels: node.operator_labels,
             credential: node.credential,
-        }
-    }
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Event {
-    pub(super) at: Wall,
-    pub(super) tier: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) instance: Option<InstanceId>,
-    pub(super) generation: Generation,
-    #[serde(default)]
-    pub(super) from: String,
-    pub(super) to: String,
-    pub(super) cause: String,
-    pub(super) message: String,
-}
-
-impl From<&model::event::Event> for Event {
-    fn from(event: &model::event::Event) -> Self {
-        Self {
-            at: event.at,
-            tier: event.tier.as_str().to_owned(),
-            instance: event.instance,
-            generation: event.generation,
-            from: event.from.to_owned(),
-            to: event.to.to_owned(),
-            cause: event.cause.clone(),
-            message: event.message.clone(),
         }
     }
 }

@@ -433,12 +433,45 @@ impl State {
             && self.candidates(slot).any(|candidate| {
                 Some(candidate.id) != holder && candidate.reject(&request).is_none()
             });
-        let soft = if fits {
-            Soft::Wake(slot.clone())
+        if fits {
+            return Some(Decision::default().soft(Soft::Wake(slot.clone())));
+        }
+        let decision = if held {
+            Decision::default()
         } else {
-            Soft::Asleep(class.clone())
+            self.renew_reasons(class, slot, &wanted)
         };
-        Some(Decision::default().soft(soft))
+        Some(decision.soft(Soft::Asleep(class.clone())))
+    }
+
+    /// A class that still does not fit says so with its present reason. What a cluster has and offers back keeps that
+    /// cluster's reason; the counts stay those of each slot's last try.
+    fn renew_reasons(&self, name: &str, first: &Slot, wanted: &Desired) -> Decision {
+        let Err(rejections) = self.choose(first, wanted, None) else {
+            return Decision::default();
+        };
+        let waiting = Waiting {
+            reason: self.no_cluster(&rejections, &wanted.service),
+            rejections,
+            class: name.to_owned(),
+        };
+        let outdated = |slot: &&Slot| {
+            let held = self
+                .slots
+                .get(*slot)
+                .is_some_and(|record| record.holdings.iter().any(|holding| !holding.leaving));
+            let known = self.waiting.get(*slot);
+            !held && known.is_some_and(|known| known.reason.code != waiting.reason.code)
+        };
+        let slots = self.classes.get(name).into_iter().flatten();
+        slots
+            .filter(outdated)
+            .fold(Decision::default(), |decision, slot| {
+                decision.soft(Soft::Waiting {
+                    slot: slot.clone(),
+                    waiting: Some(waiting.clone()),
+                })
+            })
     }
 
     /// An event of a job's history; `offset` counts those of the same decision before it.

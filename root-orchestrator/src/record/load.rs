@@ -1,18 +1,9 @@
 //! Records become the writes that rebuild the state.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use model::desired::{Desired, JobHead};
-use model::event::{Event, Tier};
-use model::id::{ClusterId, EventId, JobId};
-use model::job::{JobSpec, JobState, ServiceSpec};
-use model::name::Name;
-use model::slot::Slot;
-use model::workload::SpecHash;
+use model::id::ClusterId;
+use protocol::stored::{Shared, Stored, StoredEvent};
 use protocol::workload::WorkloadError;
 use root_core::{ClusterRecord, Holding, SlotRecord, Write};
-use serde::de::DeserializeOwned;
 use store::{Record, Table};
 use sync::{Incarnation, Term};
 
@@ -35,202 +26,87 @@ pub(crate) fn load(records: &[Record]) -> Result<Loaded, RecordError> {
     let mut shared = Shared::default();
     let mut loaded = Loaded::default();
     let writes = &mut loaded.writes;
-    let of = |table: Table| records.iter().filter(move |record| record.table == table.0);
+    let of = |table: Table| {
+        let records = records.iter().map(stored);
+        records.filter(move |record| record.table == table.0)
+    };
     let meta = |name: &'static [u8]| of(META).find(|record| record.key == name);
     if let Some(record) = meta(INCARNATION) {
-        loaded.incarnation = Some(value(record)?);
+        loaded.incarnation = Some(record.value()?);
     }
     if let Some(record) = meta(TERM) {
-        writes.push(Write::Term(value::<Term>(record)?));
+        writes.push(Write::Term(record.value::<Term>()?));
     }
     for record in of(CLUSTER) {
         writes.push(Write::Cluster {
-            cluster: cluster_id(record)?,
-            record: Box::new(ClusterRecord::from(value::<shape::Cluster>(record)?)),
+            cluster: ClusterId::from_bits(record.id()?),
+            record: Box::new(ClusterRecord::from(record.value::<shape::Cluster>()?)),
         });
     }
     for record in of(JOB) {
-        writes.push(Write::Job(shared.job(record)?));
+        writes.push(Write::Job(shared.job(&record)?));
     }
     for record in of(SLOT) {
-        writes.push(shared.slot(record)?);
+        writes.push(slot(&mut shared, &record)?);
     }
     for record in of(REVISION) {
         writes.push(Write::Revision {
-            cluster: cluster_id(record)?,
-            revision: value(record)?,
+            cluster: ClusterId::from_bits(record.id()?),
+            revision: record.value()?,
         });
     }
     for record in of(EVENT) {
-        writes.extend(event(record)?.map(Write::Event));
+        writes.extend(event(&record)?);
     }
     Ok(loaded)
 }
 
-/// Equal specs and heads are kept once, however many slots have them.
-#[derive(Default)]
-struct Shared {
-    services: HashMap<SpecHash, Vec<Arc<ServiceSpec>>>,
-    heads: HashMap<JobId, Vec<Arc<JobHead>>>,
-}
-
-impl Shared {
-    fn service(&mut self, mut service: ServiceSpec) -> Arc<ServiceSpec> {
-        let known = self.services.entry(service.workload.hash).or_default();
-        if let Some(same) = known.iter().find(|known| ***known == service) {
-            return Arc::clone(same);
-        }
-        if let Some(first) = known.first() {
-            service.workload = Arc::clone(&first.workload);
-        }
-        let service = Arc::new(service);
-        known.push(Arc::clone(&service));
-        service
-    }
-
-    fn head(&mut self, head: JobHead) -> Arc<JobHead> {
-        let known = self.heads.entry(head.id).or_default();
-        if let Some(same) = known.iter().find(|known| ***known == head) {
-            return Arc::clone(same);
-        }
-        let head = Arc::new(head);
-        known.push(Arc::clone(&head));
-        head
-    }
-
-    fn job(&mut self, record: &Record) -> Result<model::job::Job, RecordError> {
-        let stored: shape::Job = value(record)?;
-        let spec =
-            JobSpec::try_from(stored.spec.clone()).map_err(|source| fault(record, source))?;
-        let services = spec
-            .services
-            .iter()
-            .map(|service| self.service(service.as_ref().clone()))
-            .collect();
-        let spec = Arc::new(JobSpec { services, ..spec });
-        Ok(stored.into_job(JobId::from_bits(id_bits(record)?), spec))
-    }
-
-    fn desired(&mut self, slot: &Slot, stored: shape::Desired) -> Result<Desired, WorkloadError> {
-        Ok(Desired {
-            instance: stored.instance,
-            slot: slot.clone(),
-            generation: stored.generation,
-            job: self.head(stored.job.into_head(slot.job)),
-            service: self.service(ServiceSpec::try_from(stored.service)?),
-        })
-    }
-
-    fn slot(&mut self, record: &Record) -> Result<Write, RecordError> {
-        let slot = slot_of(record)?;
-        let stored: shape::Slot = value(record)?;
-        let holdings: Result<Vec<Holding>, WorkloadError> = stored
-            .holdings
-            .into_iter()
-            .map(|holding| {
-                Ok(Holding {
-                    cluster: holding.cluster,
-                    desired: self.desired(&slot, holding.desired)?,
-                    leaving: holding.leaving,
-                })
+fn slot(shared: &mut Shared, record: &Stored<'_>) -> Result<Write, RecordError> {
+    let slot = record.slot()?;
+    let stored: shape::Slot = record.value()?;
+    let holdings: Result<Vec<Holding>, WorkloadError> = stored
+        .holdings
+        .into_iter()
+        .map(|holding| {
+            Ok(Holding {
+                cluster: holding.cluster,
+                desired: shared.desired(&slot, holding.desired)?,
+                leaving: holding.leaving,
             })
-            .collect();
-        let known = SlotRecord {
-            assignment: stored.assignment,
-            service_generation: stored.service_generation,
-            holdings: holdings.map_err(|source| fault(record, source))?,
-        };
-        Ok(Write::Slot {
-            slot,
-            record: Some(known),
         })
+        .collect();
+    let known = SlotRecord {
+        assignment: stored.assignment,
+        service_generation: stored.service_generation,
+        holdings: holdings.map_err(|source| record.fault(source))?,
+    };
+    Ok(Write::Slot {
+        slot,
+        record: Some(known),
+    })
+}
+
+/// Nothing for an event with words that this program does not have: history is not worth a start.
+fn event(record: &Stored<'_>) -> Result<Option<Write>, RecordError> {
+    let (job, id) = record.event()?;
+    match record.value::<StoredEvent>()?.into_event(job, id) {
+        Ok(event) => Ok(Some(Write::Event(event))),
+        Err(unknown) => {
+            tracing::warn!(
+                tier = unknown.tier,
+                from = unknown.from,
+                to = unknown.to,
+                "an event of another version was left out"
+            );
+            Ok(None)
+        }
     }
 }
 
-/// An event; `None` for one with words that this program does not have: history is not worth a start.
-fn event(record: &Record) -> Result<Option<Event>, RecordError> {
-    let (job, id) = record
-        .key
-        .split_at_checked(16)
-        .and_then(|(job, id)| Some((bits(job)?, bits(id)?)))
-        .ok_or_else(|| fault(record, "its key has no two ids"))?;
-    let stored: shape::Event = value(record)?;
-    let tiers = [Tier::Root, Tier::Cluster, Tier::Worker];
-    let words = (
-        tiers.into_iter().find(|tier| tier.as_str() == stored.tier),
-        state_word(&stored.from),
-        state_word(&stored.to),
-    );
-    let (Some(tier), Some(from), Some(to)) = words else {
-        tracing::warn!(
-            tier = stored.tier,
-            from = stored.from,
-            to = stored.to,
-            "an event of another version was left out"
-        );
-        return Ok(None);
-    };
-    Ok(Some(Event {
-        id: EventId::from_bits(id),
-        at: stored.at,
-        tier,
-        job: JobId::from_bits(job),
-        instance: stored.instance,
-        generation: stored.generation,
-        from,
-        to,
-        cause: stored.cause,
-        message: stored.message,
-    }))
-}
-
-/// The word of a state; a job's states include those of an instance.
-fn state_word(word: &str) -> Option<&'static str> {
-    if word.is_empty() {
-        return Some("");
-    }
-    JobState::parse(word).map(JobState::as_str)
-}
-
-fn value<T: DeserializeOwned>(record: &Record) -> Result<T, RecordError> {
-    serde_json::from_slice(&record.value).map_err(|source| fault(record, source))
-}
-
-fn cluster_id(record: &Record) -> Result<ClusterId, RecordError> {
-    id_bits(record).map(ClusterId::from_bits)
-}
-
-fn id_bits(record: &Record) -> Result<u128, RecordError> {
-    bits(&record.key).ok_or_else(|| fault(record, "its key is no id"))
-}
-
-fn bits(bytes: &[u8]) -> Option<u128> {
-    bytes.try_into().ok().map(u128::from_be_bytes)
-}
-
-fn slot_of(record: &Record) -> Result<Slot, RecordError> {
-    let slot = || {
-        let (job, rest) = record.key.split_at_checked(16)?;
-        let (service, index) = rest.split_at_checked(rest.len().checked_sub(4)?)?;
-        let service = std::str::from_utf8(service.strip_suffix(b"\0")?).ok()?;
-        Some(Slot {
-            job: JobId::from_bits(bits(job)?),
-            service: Name::new(service).ok()?,
-            index: u32::from_be_bytes(index.try_into().ok()?),
-        })
-    };
-    slot().ok_or_else(|| fault(record, "its key is no slot"))
-}
-
-fn fault(
-    record: &Record,
-    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> RecordError {
-    RecordError::Read {
-        table: record.table.clone(),
-        key: String::from_utf8_lossy(&record.key)
-            .escape_debug()
-            .to_string(),
-        source: source.into(),
+fn stored(record: &Record) -> Stored<'_> {
+    Stored {
+        table: &record.table,
+        key: &record.key,
+        value: &record.value,
     }
 }

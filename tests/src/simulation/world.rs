@@ -39,7 +39,7 @@ pub enum Sabotage {
     ActBeforeCommit,
     /// Workers leave what runs out of their reports.
     ForgedGone,
-    /// A runtime starts a second process where one runs.
+    /// A runtime does not find what it runs, and starts a second process beside it.
     SecondProcess,
     /// A worker's store silently goes back to an older state.
     WorkerForgets,

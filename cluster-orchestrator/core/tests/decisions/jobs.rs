@@ -215,3 +215,18 @@ fn a_restarted_cluster_goes_on_with_what_runs() {
     assert_eq!(site.count("web", "RUNNING"), 3);
     assert_eq!(site.slots(), before);
 }
+
+#[test]
+fn the_reason_of_what_waits_follows_when_workers_come_that_do_not_fit() {
+    let mut site = Site::new();
+    site.run(&Document::new("web", 50, 2));
+    site.join(1, 10);
+    assert_eq!(
+        site.rows("web"),
+        [
+            "0 Holder NOT_DEPLOYED insufficient_memory - 1.0",
+            "1 Holder NOT_DEPLOYED insufficient_memory - 1.0"
+        ]
+    );
+    assert_eq!(site.job("web").rejections.unwrap().total(), 1);
+}

@@ -134,7 +134,7 @@ fn invariant_in_the_end_each_slot_runs_once(site: &Site) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
     fn reservations_hold_slots_are_explained_and_everything_settles(

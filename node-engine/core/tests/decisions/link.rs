@@ -70,7 +70,9 @@ fn a_superseded_run_of_the_cluster_is_told_so_and_changes_nothing() {
     let before = worker.state.snapshot();
     worker.cluster.term = old;
     let mut late = worker.cluster.due(sync::Held::default());
-    late.iter_mut().for_each(|change| change.revision += 10);
+    for change in &mut late {
+        change.revision += 10;
+    }
     let answer = worker.turn(late.into_iter().map(Input::Control));
     assert_eq!(answer, "acknowledge 2, superseded\n");
     assert_eq!(worker.state.snapshot(), before);
@@ -93,7 +95,9 @@ fn a_change_that_does_not_give_the_promised_digest_is_refused_whole() {
     let mut worker = Worker::running(Restart::Always);
     worker.want_web(2);
     let mut changes = worker.cluster.due(worker.state.held());
-    changes.iter_mut().for_each(|change| change.put.clear());
+    for change in &mut changes {
+        change.put.clear();
+    }
     let answer = worker.turn(changes.into_iter().map(Input::Control));
     assert_eq!(answer, "acknowledge 1, wants the whole\n");
     assert!(worker.sync().starts_with("acknowledge 2\nstart 2"));

@@ -1,5 +1,10 @@
 //! What a worker decides: deployments, crashes, restarts of its engine, and its link.
 
+#![expect(
+    clippy::needless_raw_string_hashes,
+    reason = "this is how expect-test writes its expectations"
+)]
+
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]

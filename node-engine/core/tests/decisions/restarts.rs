@@ -30,10 +30,10 @@ fn what_was_told_to_stop_before_the_restart_is_stopped_after_it() {
     let mut worker = Worker::running(Restart::Always);
     worker.drop_web(1);
     worker.sync();
-    worker.restart();
-    let stops = worker.turn([listed(&[(1, running())])]);
-    assert!(stops.is_empty() || stops == "stop 1 within 5s\n", "{stops}");
-    assert_eq!(worker.observed(), "1 starting");
+    let stops = worker.restart();
+    assert_eq!(stops, "list noop\nstop 1 within 5s\n");
+    assert_eq!(worker.turn([listed(&[(1, running())])]), "");
+    assert_eq!(worker.observed(), "1 starting", "until it is gone");
     worker.turn([stopped(1)]);
     assert_eq!(worker.observed(), "");
 }

@@ -190,19 +190,19 @@ impl Worker {
         worker
     }
 
-    fn boot(&mut self) {
+    fn boot(&mut self) -> String {
         let began = [Write::Boot(self.disk.boot() + 1)];
         self.state.apply(self.now, &began);
         self.disk.apply(self.now, &began);
-        self.turn([]);
+        self.turn([])
     }
 
-    /// The engine is killed and started again: only its disk is left.
-    pub(crate) fn restart(&mut self) {
+    /// The engine is killed and started again: only its disk is left. What it does first.
+    pub(crate) fn restart(&mut self) -> String {
         self.state = State::new(Config::default(), self.runtimes.iter().copied());
         self.state.apply(self.now, &self.disk.snapshot());
         assert_eq!(self.state.snapshot(), self.disk.snapshot());
-        self.boot();
+        self.boot()
     }
 
     pub(crate) fn decide(&mut self, inputs: impl IntoIterator<Item = Input>) -> Decision {

@@ -225,3 +225,18 @@ fn a_restarted_root_goes_on_with_what_is_assigned() {
     assert_eq!(world.slots(), before);
     assert_eq!(world.job("web").state, JobState::Running);
 }
+
+#[test]
+fn the_reason_of_what_waits_follows_when_clusters_come_that_do_not_fit() {
+    let mut world = World::new();
+    world.run(&Document::new("web", 50, 2));
+    world.join(1, 10);
+    assert_eq!(
+        world.rows("web"),
+        [
+            "0 Holder NOT_DEPLOYED insufficient_memory - 0.0",
+            "1 Holder NOT_DEPLOYED insufficient_memory - 0.0"
+        ]
+    );
+    assert_eq!(world.job("web").rejections.unwrap().total(), 1);
+}

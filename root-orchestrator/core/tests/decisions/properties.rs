@@ -160,7 +160,7 @@ fn invariant_in_the_end_each_slot_is_held_once(world: &World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
     fn every_slot_is_explained_and_everything_settles(

@@ -95,7 +95,7 @@ fn two_boasting_clusters_are_each_asked_once() {
 fn the_name_of_a_cluster_that_is_there_is_in_use_and_of_an_absent_one_brings_its_id() {
     let mut world = World::of(&[100]);
     let id = ClusterId::from_bits(1);
-    let mut register = |world: &mut World, saved| {
+    let register = |world: &mut World, saved| {
         let mut stranger = Cluster::new(9, 100);
         stranger.name = name("c1");
         world.clusters.insert(9, stranger);
@@ -117,4 +117,21 @@ fn an_id_that_this_root_does_not_know_is_kept_with_a_new_name() {
     world.clusters.insert(2, Cluster::new(2, 100));
     let saved = ClusterId::from_bits(44);
     assert_eq!(world.register(2, Some(saved)), Answer::Registered(saved));
+}
+
+#[test]
+fn of_two_clusters_that_offer_a_replica_each_one_that_grows_gets_both() {
+    for growing in [1, 2] {
+        let mut world = boasting(&[10, 10]);
+        let second = world.clusters.get_mut(&2).unwrap();
+        second.claims = 1_000;
+        second.aggregate_due = true;
+        world.deliver();
+        world.run(&Document::new("web", 50, 2));
+        world.pass(60);
+        assert_eq!(world.job("web").state, JobState::NotDeployed);
+        world.clusters.get_mut(&growing).unwrap().grow(200);
+        world.pass(60);
+        assert_eq!(world.runs(growing), 2, "{:?}", world.rows("web"));
+    }
 }

@@ -26,13 +26,13 @@ impl World {
         if fate.commits {
             self.root.durable.apply(now, &durable);
         }
-        if fate.crashes {
-            self.crash(Who::Root);
-        }
         if fate.acts {
             for action in decision.actions {
                 self.root_action(action);
             }
+        }
+        if fate.crashes {
+            self.crash(Who::Root);
         }
         self.plan(Who::Root);
     }
@@ -54,13 +54,13 @@ impl World {
             self.note_ended(index, &durable);
             self.clusters[index].program.durable.apply(now, &durable);
         }
-        if fate.crashes {
-            self.crash(Who::Cluster(index));
-        }
         if fate.acts {
             for action in decision.actions {
                 self.cluster_action(index, action);
             }
+        }
+        if fate.crashes {
+            self.crash(Who::Cluster(index));
         }
         self.plan(Who::Cluster(index));
     }
@@ -81,13 +81,13 @@ impl World {
         if fate.commits {
             self.workers[index].program.durable.apply(now, &durable);
         }
-        if fate.crashes {
-            self.crash(Who::Worker(index));
-        }
         if fate.acts {
             for action in decision.actions {
                 self.worker_action(index, action);
             }
+        }
+        if fate.crashes {
+            self.crash(Who::Worker(index));
         }
         self.plan(Who::Worker(index));
     }
@@ -250,7 +250,12 @@ impl World {
                 );
             }
             NodeAction::List(runtime) => {
-                let found = self.workers[index].runtime.list();
+                let blind = self.sabotage == Some(Sabotage::SecondProcess);
+                let found = if blind {
+                    Vec::new()
+                } else {
+                    self.workers[index].runtime.list()
+                };
                 let answers = self.calm || !self.rng.percent(10);
                 let input = if answers {
                     NodeInput::Listed { runtime, found }

@@ -13,6 +13,10 @@ use sync::{Change, Child, Observer, Verdict};
 
 use super::{megabytes, name};
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent faults, not a state machine"
+)]
 pub(crate) struct Worker {
     pub(crate) id: NodeId,
     pub(crate) facts: NodeFacts,

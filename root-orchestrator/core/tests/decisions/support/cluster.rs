@@ -17,6 +17,10 @@ use sync::{Change, Child, Incarnation, Observer, Verdict};
 
 use super::{megabytes, name};
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent faults, not a state machine"
+)]
 pub(crate) struct Cluster {
     pub(crate) id: ClusterId,
     pub(crate) name: Name,
