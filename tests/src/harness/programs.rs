@@ -1,21 +1,15 @@
 //! Where the programs under test are.
 //!
 //! They stand beside the test's own executable (`target/<profile>/`). `cargo test --workspace` builds them there, but
-//! `cargo test -p edgeio-tests` does not, so they are built once for each run; where nothing changed that is quick.
-//! `EDGEIO_TEST_PROGRAMS` names a directory with other ones, for example those that are shipped.
+//! `cargo test -p edgeio-tests` does not, so that build is asked for once in each run; where nothing changed it is quick.
+//! It is the build of `cargo test --workspace`, since any other would choose other features of what all of them use
+//! and compile that once more. `EDGEIO_TEST_PROGRAMS` names a directory with other programs, for example those that are
+//! shipped.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-
-/// The packages; all but the last have a program of the same name, and so has that.
-const PACKAGES: [&str; 4] = [
-    "root-orchestrator",
-    "cluster-orchestrator",
-    "node-engine",
-    "edgeio",
-];
 
 /// The directory of the programs, built first if need be.
 pub fn directory() -> &'static Path {
@@ -46,18 +40,18 @@ fn build(directory: &Path) {
     if run.is_some() && fs::read_to_string(&built_for).ok() == run {
         return;
     }
-    let profile = match directory.file_name().unwrap().to_str().unwrap() {
-        "debug" => "dev",
-        other => other,
-    };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--locked", "--profile", profile]);
+    command.args(["test", "--workspace", "--no-run", "--quiet", "--locked"]);
+    // What `cargo test` takes of itself is in a directory of another name.
+    let profile = directory.file_name().unwrap();
+    if profile != "debug" {
+        command.arg("--profile").arg(profile);
+    }
     command.arg("--manifest-path").arg(manifest());
-    command
-        .arg("--target-dir")
-        .arg(directory.parent().unwrap())
-        .args(PACKAGES.iter().flat_map(|package| ["-p", package]));
+    let target = directory.parent().unwrap();
+    command.arg("--target-dir").arg(target);
+    command.stdout(Stdio::null());
     let status = command.status().expect("cargo can be run");
     assert!(status.success(), "the programs do not build: {command:?}");
     if let Some(run) = run {

@@ -93,10 +93,11 @@ impl World {
     }
 
     pub(super) fn fate(&mut self, durable: bool) -> Fate {
-        let crashes = !self.calm && durable && self.rng.below(400) == 0;
+        let hasty = self.sabotage == Some(Sabotage::ActBeforeCommit);
+        let odds = if hasty { 40 } else { 400 };
+        let crashes = !self.calm && durable && self.rng.below(odds) == 0;
         let commits = !crashes || self.rng.percent(50);
-        let honest = !crashes;
-        let acts = honest || (self.sabotage == Some(Sabotage::ActBeforeCommit) && !commits);
+        let acts = !crashes || (hasty && !commits);
         Fate {
             commits,
             crashes,
