@@ -349,13 +349,15 @@ fn the_share_of_a_worker_that_dies_before_it_started_it_goes_to_the_other() {
             on("worker-1", "SCHEDULED_NODE")?,
             on("worker-2", "RUNNING")?,
         );
-        (seen == (1, 1)).then_some(()).ok_or(format!("{seen:?}"))
+        (seen == (1, 1))
+            .then_some(())
+            .ok_or_else(|| format!("{seen:?}"))
     });
     system.workers[0].program.kill();
     let begun = Instant::now();
     wait_until("both run on the other", LIMIT, || {
         let seen = on("worker-2", "RUNNING")?;
-        (seen == 2).then_some(()).ok_or(format!("{seen}"))
+        (seen == 2).then_some(()).ok_or_else(|| format!("{seen}"))
     });
     eprintln!(
         "the other worker runs both {:?} after the first died",
