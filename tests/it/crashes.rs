@@ -16,6 +16,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 const AGREE: Duration = Duration::from_secs(10);
 /// How long a program stays dead.
 const AWAY: Duration = Duration::from_millis(1_200);
+/// For longer than any tier takes to give up what it has not heard since a restart.
+const LONG: Duration = Duration::from_secs(20);
 /// For how long nothing may change afterwards.
 const QUIET: Duration = Duration::from_millis(500);
 
@@ -133,6 +135,11 @@ fn what_runs_survives_the_death_of_any_tiers_untouched() {
             sampling.looks
         );
     }
+    let sampler = sampler(&system, "steady");
+    pause(LONG);
+    assert_eq!(agreed(&system, "steady").as_ref(), Ok(&before[0]));
+    let sampling = sampler.finish();
+    assert_eq!(sampling.ever.len(), 1, "{:?}", sampling.ever);
 }
 
 #[test]
@@ -226,7 +233,7 @@ fn a_container_survives_the_death_of_any_tiers_untouched() {
     }
     let _turn = alone();
     let engine = Engine::connect();
-    let image = Image::make(&engine, "edgeio-test/sleeper", "crashes");
+    let image = Image::sleeper(&engine);
     let mut system = system_of_containers();
     system.root().submit(&container("steady", &image.name));
     let (before, _) = wait_container(&system, &engine, "steady", Instant::now());
@@ -256,7 +263,7 @@ fn a_deploy_of_a_container_survives_the_death_of_any_tiers_and_makes_one() {
     }
     let _turn = alone();
     let engine = Engine::connect();
-    let image = Image::make(&engine, "edgeio-test/sleeper", "deploys");
+    let image = Image::sleeper(&engine);
     let mut system = system_of_containers();
     // Making and starting one takes about 300 ms; the worker dies at several points of that.
     for (group, (tiers, delay)) in GROUPS

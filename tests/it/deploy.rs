@@ -174,7 +174,6 @@ fn what_cannot_be_placed_says_why_and_runs_when_it_can() {
 }
 
 #[test]
-#[ignore = "the root keeps the reason of the last try until something fits"]
 fn what_waits_says_what_is_missing_now() {
     let _turn = together();
     let mut system = System::start(Settings::QUICK);

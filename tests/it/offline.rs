@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use edgeio_tests::harness::{
-    Engine, Image, Settings, System, alone, end_all_in, required, wait_until,
+    Engine, Image, Settings, System, alone, end_all_in, pause, required, wait_until,
 };
 
 use crate::documents::{container, sleeper};
@@ -21,6 +21,9 @@ fn come_back(system: &mut System, jobs: &[String], still: impl Fn(&System)) {
     for job in jobs {
         system.wait_state(job, "RUNNING", LIMIT);
     }
+    still(system);
+    // Longer than it takes to take somebody for lost.
+    pause(Duration::from_secs(4));
     still(system);
 }
 
@@ -59,7 +62,7 @@ fn five_processes_and_five_containers_run_again_without_a_cluster() {
     }
     let _turn = alone();
     let engine = Engine::connect();
-    let image = Image::make(&engine, "edgeio-test/sleeper", "offline");
+    let image = Image::sleeper(&engine);
     let mut system = System::start(Settings::QUICK);
     system.add_cluster("cluster-1", &[]);
     system.add_worker("worker-1", 0, &["--runtimes", "docker,native"]);

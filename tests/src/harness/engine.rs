@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -149,6 +150,14 @@ pub struct Image {
 }
 
 impl Image {
+    /// Makes an image of a name that no other test has.
+    pub fn sleeper(engine: &Engine) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let tag = format!("{}-{number}", std::process::id());
+        Self::make(engine, "edgeio-test/sleeper", &tag)
+    }
+
     /// Makes the image `repository:tag`, unless the engine has it.
     pub fn make(engine: &Engine, repository: &str, tag: &str) -> Self {
         let name = format!("{repository}:{tag}");
