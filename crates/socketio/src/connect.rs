@@ -353,7 +353,7 @@ mod tests {
                 10000,
                 "ws://root:10000/socket.io/",
             ),
-            ("ws://root", "root", 80, "ws://root/socket.io/"),
+            ("ws://edge", "edge", 80, "ws://edge/socket.io/"),
             ("http://[::1]:7/", "::1", 7, "ws://[::1]:7/socket.io/"),
             ("http://h:1/edge/", "h", 1, "ws://h:1/edge/socket.io/"),
         ];
