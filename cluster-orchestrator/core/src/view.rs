@@ -388,11 +388,6 @@ impl State {
         tally
     }
 
-    /// Which worker an owner's instance is on; for questions to it.
-    pub fn worker_of(&self, instance: model::id::InstanceId) -> Option<NodeId> {
-        self.copies.get(&instance).map(|copy| copy.node)
-    }
-
     /// The copies of a slot, by id; for checkers.
     pub fn copies_of(&self, slot: &Slot) -> Vec<model::id::InstanceId> {
         let record = self

@@ -1,6 +1,5 @@
 //! Requests to an orchestrator.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use protocol::problem::Problem;
@@ -57,7 +56,11 @@ impl Client {
                 "it must be no more than http://HOST:PORT; give a token with --token",
             ));
         }
-        let local = uri.host().is_some_and(is_loopback);
+        // A URI keeps the brackets of an IPv6 address; an address does not.
+        let host = uri
+            .host()
+            .map(|host| host.trim_start_matches('[').trim_end_matches(']'));
+        let local = host.is_some_and(|host| daemon::dial::plain_allowed(host, false));
         if !local && !insecure {
             return Err(usage(
                 "requests would leave this machine in plain text; use --insecure if the network is trusted",
@@ -245,14 +248,6 @@ pub(crate) fn segment(text: &str) -> String {
         }
     }
     segment
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || bare
-            .parse::<IpAddr>()
-            .is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 fn is_token(token: &str) -> bool {

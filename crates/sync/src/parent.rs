@@ -152,11 +152,6 @@ impl<T: Item> Parent<T> {
         self.flight = None;
     }
 
-    /// Whether the child's former set of this digest was taken over.
-    pub fn has_adopted(&self, former: Digest) -> bool {
-        self.adopted == Some(former)
-    }
-
     /// The connection broke, or is new: nothing counts as held before the child says so again.
     pub fn disconnected(&mut self) {
         self.held = None;
@@ -259,19 +254,6 @@ impl<T: Item> Parent<T> {
     pub fn wants_former(&self, incarnation: Incarnation) -> bool {
         self.held
             .is_some_and(|held| self.unadopted(&held, incarnation))
-    }
-
-    /// Whether the child has acknowledged `revision` or a later one of this incarnation.
-    ///
-    /// What a child took from a diverged copy of the store does not count where it shows: ahead, or with another
-    /// digest at the present revision.
-    pub fn has_acknowledged(&self, incarnation: Incarnation, revision: u64) -> bool {
-        self.is_synced(incarnation) && revision <= self.revision
-            || self.held.is_some_and(|held| {
-                held.incarnation == Some(incarnation)
-                    && held.revision >= revision
-                    && held.revision < self.revision
-            })
     }
 
     /// The messages that are due at `now`, if any; `sent` notes them.

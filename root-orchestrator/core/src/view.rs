@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use model::desired::{CopyReport, Desired, SlotReport};
 use model::event::Event;
-use model::id::{ClusterId, InstanceId, JobId};
+use model::id::{ClusterId, JobId};
 use model::instance::{InstanceState, Observed, Report};
 use model::job::{Job, JobState, Tally};
 use model::node::Liveness;
@@ -411,22 +411,6 @@ impl State {
             }
         }
         (jobs, instances)
-    }
-
-    /// The cluster that has a copy.
-    pub fn cluster_of(&self, instance: InstanceId) -> Option<ClusterId> {
-        self.clusters
-            .iter()
-            .find(|(_, cluster)| {
-                cluster.observed.states().values().any(|entry| {
-                    entry
-                        .value
-                        .copies
-                        .iter()
-                        .any(|copy| copy.instance == instance)
-                })
-            })
-            .map(|(id, _)| *id)
     }
 
     /// How far each child is with its desired set: for operators and checkers.
