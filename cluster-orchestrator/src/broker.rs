@@ -8,6 +8,7 @@ use cluster_core::{Beat, Input};
 use model::id::NodeId;
 use mqtt::endpoint::{Authenticate, Inbound, Login, Reason, Verdict};
 use mqtt::link::BrokerState;
+use orchestrator::{Metrics, Unavailable};
 use protocol::message::adopt::Adoption;
 use protocol::message::instances::Reported;
 use protocol::message::parts::Assembler;
@@ -18,9 +19,8 @@ use protocol::topic::Topic;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::controller::{Handle, Unavailable};
-use crate::metrics::Metrics;
 use crate::outlets::Credentials;
+use crate::tier::Handle;
 
 /// The request id under which a worker sends its former set.
 pub(crate) const ADOPT: &str = "adopt";

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use daemon::dial::{DialError, Dialled};
+use daemon::dial::Dialled;
 use daemon::value::{duration, listen_address};
 use model::location::Location;
 use model::name::Name;
+use orchestrator::StoreKind;
 use schedulers::Algorithm;
 
 use crate::ClusterError;
@@ -71,6 +72,10 @@ pub struct Config {
     /// How long a worker may be silent before what it runs is placed elsewhere.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub lost_after: Duration,
+    /// How long an application may take to run on a worker that is heard, its image's download included; then it is
+    /// placed on another worker, once.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+    pub deploy_deadline: Duration,
     /// The longest wait between two attempts to connect: this cluster's to its root, and its workers' to it.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub reconnect_max: Duration,
@@ -91,15 +96,6 @@ pub struct Config {
     pub log: daemon::telemetry::LogOptions,
 }
 
-/// Where the state is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum StoreKind {
-    /// In a file of the data directory.
-    Embedded,
-    /// Nowhere.
-    Memory,
-}
-
 impl Default for Config {
     /// The defaults of the command line.
     fn default() -> Self {
@@ -113,12 +109,6 @@ impl Default for Config {
 pub(crate) struct BrokerAddress {
     pub(crate) host: String,
     pub(crate) port: u16,
-}
-
-impl From<DialError> for ClusterError {
-    fn from(error: DialError) -> Self {
-        Self::Config(error.to_string())
-    }
 }
 
 impl Config {
@@ -157,8 +147,14 @@ impl Config {
                 "--reconnect-max must not be zero".to_owned(),
             ));
         }
+        if self.deploy_deadline < Duration::from_secs(1) {
+            return Err(ClusterError::Config(
+                "--deploy-deadline must be at least 1s".to_owned(),
+            ));
+        }
         Ok(cluster_core::Config {
             lost_after: self.lost_after,
+            deploy_deadline: self.deploy_deadline,
             keep_alive: self.keep_alive,
             report_interval: self.report_interval,
             reconnect_max: self.reconnect_max,

@@ -1,43 +1,94 @@
-//! The REST interface of a cluster (contract, REST): parse, one call on the handle, render.
+//! The REST interface of a cluster (contract, REST): what is not common to both orchestrators.
 
-mod health;
-mod jobs;
+mod explain;
+mod metrics;
 pub(crate) mod nodes;
-pub(crate) mod refusal;
+mod refusal;
 
 use axum::Router;
-use axum::routing::{get, post};
-use protocol::document::Options;
+use protocol::rest::{ExplanationBody, List, NodeBody, NodePatch};
+use rest::{Api, op};
 
-use crate::controller::Handle;
 use crate::metrics::Metrics;
+use crate::tier::{Cluster, Handle};
 
-/// What handlers use.
-#[derive(Clone)]
+/// What the cluster's own handlers use.
+#[derive(Debug, Clone)]
 pub(crate) struct Service {
     pub(crate) handle: Handle,
     pub(crate) metrics: Metrics,
-    /// What documents may say beyond the contract.
-    pub(crate) documents: Options,
 }
 
-/// All routes; what every service has is added by `rest::finish`.
-pub(crate) fn router(service: Service) -> Router {
-    Router::new()
-        .route("/api/v1/jobs", get(jobs::list).post(jobs::submit))
-        .route(
-            "/api/v1/jobs/{job}",
-            get(jobs::one).put(jobs::put).delete(jobs::delete),
+/// All routes with their descriptions; what every service has is added by `rest::finish`.
+pub(crate) fn router(common: orchestrator::http::Service<Cluster>, service: Service) -> Router {
+    api(common, service).serve(())
+}
+
+fn api(common: orchestrator::http::Service<Cluster>, service: Service) -> Api<()> {
+    let about = "A cluster of edgeIO: its own jobs and its workers. A body is YAML or JSON, an answer JSON or, with \
+        `Accept: application/yaml`, YAML. Every refusal is a problem (RFC 9457). A list is read page by page.";
+    let own = nodes_api().merge(other_api());
+    Api::new("edgeIO cluster", about)
+        .merge(orchestrator::http::api(common))
+        .merge(own.with_state(service))
+}
+
+fn nodes_api() -> Api<Service> {
+    let op = |summary| op(summary).tag("nodes").problems(&[503]);
+    let node = "/api/v1/nodes/{node}";
+    Api::new("Nodes", "")
+        .parameter("node", "A worker's id or name.")
+        .get(
+            "/api/v1/nodes",
+            nodes::list,
+            op("List nodes").answers::<List<NodeBody>>(200, "One page of workers."),
         )
-        .route("/api/v1/jobs/{job}/events", get(jobs::events))
-        .route("/api/v1/jobs/{job}/explain", get(jobs::explain))
-        .route("/api/v1/events", get(jobs::all_events))
-        .route("/api/v1/nodes", get(nodes::list))
-        .route("/api/v1/nodes/{node}", get(nodes::one).patch(nodes::change))
-        .route("/api/v1/nodes/{node}/cordon", post(nodes::cordon))
-        .route("/api/v1/nodes/{node}/uncordon", post(nodes::uncordon))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
-        .with_state(service)
+        .get(
+            node,
+            nodes::one,
+            op("Get a node")
+                .answers::<NodeBody>(200, "The worker.")
+                .problems(&[404]),
+        )
+        .patch(
+            node,
+            nodes::change,
+            op("Change a node")
+                .takes::<NodePatch>()
+                .answers::<NodeBody>(200, "The worker.")
+                .problems(&[404]),
+        )
+        .post(
+            &format!("{node}/cordon"),
+            nodes::cordon,
+            op("Cordon a node")
+                .about("It keeps what it has and gets nothing new.")
+                .answers::<NodeBody>(200, "The worker.")
+                .problems(&[404]),
+        )
+        .post(
+            &format!("{node}/uncordon"),
+            nodes::uncordon,
+            op("Uncordon a node")
+                .answers::<NodeBody>(200, "The worker.")
+                .problems(&[404]),
+        )
+}
+
+fn other_api() -> Api<Service> {
+    Api::new("Other", "")
+        .get(
+            "/api/v1/jobs/{job}/explain",
+            explain::job,
+            op("Explain a job")
+                .tag("jobs")
+                .about("Why each instance is where it is, or is nowhere, as far as this cluster decides it.")
+                .answers::<List<ExplanationBody>>(200, "The explanation, complete.")
+                .problems(&[404, 503]),
+        )
+        .get(
+            "/metrics",
+            metrics::show,
+            op("Get metrics").text("text/plain", "Prometheus' text format.").problems(&[500, 503]),
+        )
 }

@@ -1,108 +1,57 @@
 //! One cluster of an edgeIO system: the shell around the pure decisions of `cluster-core`.
 //!
 //! # Who does what
-//! - `controller` owns the state; `record` and the store keep it.
+//! - `tier` is the core as the shared shell knows it: [`orchestrator::Controller`] owns its state, and `record` says how
+//!   the store keeps it.
 //! - `workers` registers workers, `broker` hears them over MQTT, `outlets` speaks to them.
 //! - `uplink` is the link to the root.
-//! - `http` is the REST interface.
+//! - `http` is what of the REST interface is not shared.
 //!
 //! [`run`] starts all of it and ends when its token is cancelled, so that the daemon and `edgeio up` are the same.
 
 mod broker;
-mod clock;
 mod config;
-mod controller;
 mod http;
 mod metrics;
 mod outlets;
 mod record;
+mod tier;
 mod uplink;
 mod workers;
 
-use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::listen::{BindError, bind};
-use daemon::{Outcome, Tasks, exit};
+use daemon::Tasks;
+use daemon::listen::bind;
 use model::id::ClusterId;
 use mqtt::endpoint;
 use mqtt::link::{self, Link};
+use orchestrator::{Controller, open_store};
 use serde::Serialize;
-use store::{Embedded, Memory, Store, StoreError};
+use store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Inlet, Kind};
 use crate::config::BrokerAddress;
-use crate::controller::{Controller, Handle};
 use crate::metrics::Metrics;
-use crate::outlets::{Credentials, Outlets};
+use crate::outlets::{Credentials, Open, Outlets};
+use crate::tier::{Cluster, Handle};
 use crate::workers::Desk;
 
-pub use clock::NoRandom;
-pub use config::{Config, StoreKind};
-pub use controller::StartError;
-pub use record::RecordError;
+pub use config::Config;
+pub use orchestrator::{RunError as ClusterError, StoreKind};
 
 /// Messages of workers that wait for the controller.
 const INBOUND: usize = 1_024;
+/// The store's file in the data directory.
+const STORE: &str = "cluster.redb";
 /// From the shutdown to the end of everything.
 const GRACE: Duration = Duration::from_secs(8);
-
-/// Why a cluster-orchestrator did not start, or ended.
-#[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
-    /// An option means nothing.
-    #[error("{0}")]
-    Config(String),
-    /// An address cannot be used.
-    #[error("cannot serve")]
-    Bind(#[from] BindError),
-    /// The listener or a thread failed.
-    #[error("cannot {operation}")]
-    Io {
-        /// What.
-        operation: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-    /// The data directory cannot be used.
-    #[error("cannot use the data directory {}", path.display())]
-    DataDir {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The store cannot be opened.
-    #[error("cannot open the store")]
-    Store(#[from] StoreError),
-    /// The state cannot be loaded.
-    #[error("cannot begin")]
-    Start(#[from] StartError),
-    /// Two metrics of one name: a bug.
-    #[error("cannot set the metrics up")]
-    Metrics(#[from] prometheus::Error),
-    /// A part ended that should not have.
-    #[error("a part of the program ended")]
-    Ended(#[from] Outcome),
-}
-
-impl ClusterError {
-    /// The program's exit code for this error.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Config(_) => exit::CONFIG,
-            Self::Bind(error) => error.exit_code(),
-            Self::DataDir { .. } | Self::Store(_) | Self::Start(_) => exit::STORE_UNUSABLE,
-            Self::Io { .. } | Self::Metrics(_) | Self::Ended(_) => exit::FAILURE,
-        }
-    }
-}
 
 /// What is told once everything serves: the contract's ready line.
 #[derive(Debug, Clone, Serialize)]
@@ -130,7 +79,7 @@ pub async fn run(
 ) -> Result<(), ClusterError> {
     // What is wrong with the options must not leave a data directory behind.
     let place = Place::take(&config)?;
-    let store = open_store(&config)?;
+    let store = open_store(config.store, &config.data_dir, STORE)?;
     begin(config, place, store, shutdown, ready).await
 }
 
@@ -186,8 +135,11 @@ async fn begin(
 ) -> Result<(), ClusterError> {
     let Place { core, http, mqtt } = place;
     let metrics = Metrics::new()?;
-    let (controller, handle) =
-        controller::open(store, core, config.scheduler, metrics.clone()).await?;
+    let core = Cluster {
+        config: core,
+        algorithm: config.scheduler,
+    };
+    let (controller, handle) = orchestrator::open(store, core, metrics.common.clone()).await?;
     let site = Site {
         config,
         handle,
@@ -208,7 +160,7 @@ struct Site {
 impl Site {
     async fn serve(
         mut self,
-        controller: Controller,
+        controller: Controller<Cluster>,
         http: TcpListener,
         mqtt: Mqtt,
         ready: impl FnOnce(Ready) + Send,
@@ -221,8 +173,10 @@ impl Site {
             link: broker.link.clone(),
             credentials,
             uplink,
+            metrics: self.metrics.clone(),
+            open: Open::default(),
         };
-        let cluster_id = controller.cluster();
+        let cluster_id = controller.state().cluster();
         let token = self.tasks.token().clone();
         self.tasks
             .spawn("controller", controller.run(outlets, token.clone()));
@@ -282,7 +236,7 @@ impl Site {
                 (Kind::Own, broker)
             }
         };
-        let inlet = Inlet::new(kind, self.handle.clone(), self.metrics.clone());
+        let inlet = Inlet::new(kind, self.handle.clone(), self.metrics.common.clone());
         self.tasks.spawn("mqtt", inlet.run(inbound, token));
         Ok(broker)
     }
@@ -303,13 +257,16 @@ impl Site {
     }
 
     fn http(&mut self, listener: TcpListener, broker: &Broker) -> socketioxide::SocketIo {
-        let service = http::Service {
-            handle: self.handle.clone(),
-            metrics: self.metrics.clone(),
-            documents: protocol::document::Options {
+        let common = orchestrator::http::Service::new(
+            self.handle.clone(),
+            protocol::document::Options {
                 allow_noop: self.config.allow_noop,
                 ..protocol::document::Options::default()
             },
+        );
+        let service = http::Service {
+            handle: self.handle.clone(),
+            metrics: self.metrics.clone(),
         };
         let desk = Desk {
             handle: self.handle.clone(),
@@ -318,7 +275,10 @@ impl Site {
             keep_alive: self.config.keep_alive,
             report_interval: self.config.report_interval,
         };
-        let router = rest::finish(http::router(service), self.metrics.http.clone());
+        let router = rest::finish(
+            http::router(common, service),
+            self.metrics.common.http.clone(),
+        );
         let (router, io) = workers::serve(router, desk);
         let token = self.tasks.token().clone();
         self.tasks
@@ -341,26 +301,4 @@ fn local(listener: &TcpListener) -> Result<SocketAddr, ClusterError> {
         operation: "tell the address that is listened on",
         source,
     })
-}
-
-fn open_store(config: &Config) -> Result<Arc<dyn Store>, ClusterError> {
-    if config.store == StoreKind::Memory {
-        return Ok(Arc::new(Memory::new()));
-    }
-    let dir = &config.data_dir;
-    make_private(dir).map_err(|source| ClusterError::DataDir {
-        path: dir.clone(),
-        source,
-    })?;
-    let store = Embedded::open(&dir.join("cluster.redb"), store::Options::default())?;
-    Ok(Arc::new(store))
-}
-
-/// Makes a directory that only its owner may read: the store holds hashes of credentials and what users run.
-fn make_private(dir: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
 }

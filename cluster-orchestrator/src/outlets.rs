@@ -1,19 +1,20 @@
 //! Where actions go after the commit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use cluster_core::{Action, Answer, RequestId, State};
-use model::id::NodeId;
+use cluster_core::{Action, Input, State, Write};
+use model::id::{ClusterId, NodeId};
 use mqtt::endpoint::Published;
 use mqtt::link::Link;
 use protocol::message::question::Ask;
 use protocol::message::{control, question};
 use protocol::topic::Topic;
 use sha2::{Digest, Sha256};
-use tokio::sync::oneshot;
 
+use crate::metrics::Metrics;
+use crate::tier::Cluster;
 use crate::uplink::{Up, Upward};
 
 /// Hashes of the workers' credentials, as committed: what the MQTT endpoint checks logins against.
@@ -42,60 +43,103 @@ impl Credentials {
     }
 }
 
-/// All links that actions go out on. Nothing here waits.
+/// All links that actions go out on.
 #[derive(Debug)]
 pub(crate) struct Outlets {
     pub(crate) link: Link,
     pub(crate) credentials: Credentials,
     /// `None`: this cluster has no root.
     pub(crate) uplink: Option<Upward>,
+    pub(crate) metrics: Metrics,
+    pub(crate) open: Open,
 }
 
-impl Outlets {
-    /// Takes the credentials of a whole state.
-    pub(crate) fn set_credentials(&self, state: &State) {
+/// Which links are open.
+#[derive(Debug, Default)]
+pub(crate) struct Open {
+    sessions: BTreeMap<NodeId, u64>,
+    root: Option<ClusterId>,
+}
+
+impl orchestrator::Outlets<Cluster> for Outlets {
+    fn note(&mut self, input: &Input) {
+        match input {
+            Input::Connected { node, session } => {
+                self.open.sessions.insert(*node, *session);
+            }
+            Input::Closed { node, session, .. } => {
+                if self.open.sessions.get(node) == Some(session) {
+                    self.open.sessions.remove(node);
+                }
+            }
+            Input::RootConnected(cluster) => self.open.root = Some(*cluster),
+            Input::RootClosed => self.open.root = None,
+            Input::Started { .. }
+            | Input::Job { .. }
+            | Input::Patch { .. }
+            | Input::Schedule(_)
+            | Input::Register { .. }
+            | Input::Held { .. }
+            | Input::Reported { .. }
+            | Input::Adopt { .. }
+            | Input::Assigned(_)
+            | Input::RootAsksWhole
+            | Input::RootAsksAdopt
+            | Input::Reconcile => {}
+        }
+    }
+
+    fn links(&self) -> Vec<Input> {
+        let sessions = self.open.sessions.iter();
+        let connected = |(node, session): (&NodeId, &u64)| Input::Connected {
+            node: *node,
+            session: *session,
+        };
+        let root = self.open.root.map(Input::RootConnected);
+        sessions.map(connected).chain(root).collect()
+    }
+
+    fn loaded(&mut self, state: &State) {
         self.credentials.replace(state.credentials().collect());
     }
 
-    /// Takes the credential of one worker.
-    pub(crate) fn set_credential(&self, node: NodeId, hash: [u8; 32]) {
-        self.credentials.set(node, hash);
-    }
-
-    /// Performs actions in their order.
-    pub(crate) fn perform(
-        &mut self,
-        actions: Vec<Action>,
-        waiters: &mut HashMap<RequestId, oneshot::Sender<Answer>>,
-    ) {
-        for action in actions {
-            match action {
-                Action::Answer(request, answer) => {
-                    if let Some(waiter) = waiters.remove(&request) {
-                        // Whoever asked may have gone away.
-                        let _ = waiter.send(answer);
-                    }
-                }
-                Action::Control(node, changes) => {
-                    for change in &changes {
-                        self.publish(&Topic::Control(node), control::encode(change));
-                    }
-                }
-                Action::AskWhole(node) => self.ask_whole(node),
-                Action::AskAdopt(node) => {
-                    self.publish(&Topic::Request(node), question::encode(Ask::Adopt));
-                }
-                Action::Acknowledge { held, beat } => self.up(Up::Acknowledge { held, beat }),
-                Action::Report { report, held } => self.up(Up::Report { report, held }),
-                Action::Adopt { held, desired } => self.up(Up::Adopt { held, desired }),
-                Action::Aggregate(aggregate) => self.up(Up::Aggregate(aggregate)),
+    fn committed(&mut self, state: &State, writes: &[Write]) {
+        self.metrics.happened(state, writes);
+        for write in writes {
+            if let Write::Node { node, record } = write {
+                self.credentials.set(*node, record.credential);
             }
         }
     }
 
-    /// Asks a worker for a whole report.
-    pub(crate) fn ask_whole(&self, node: NodeId) {
-        self.publish(&Topic::Request(node), question::encode(Ask::WholeReport));
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Control(node, changes) => {
+                for change in &changes {
+                    self.publish(&Topic::Control(node), control::encode(change));
+                }
+            }
+            Action::AskWhole(node) => self.ask(node, Ask::WholeReport),
+            Action::AskAdopt(node) => self.ask(node, Ask::Adopt),
+            Action::Acknowledge { held, beat } => self.up(Up::Acknowledge { held, beat }),
+            Action::Report { report, held } => self.up(Up::Report { report, held }),
+            Action::Adopt { held, desired } => self.up(Up::Adopt { held, desired }),
+            Action::Aggregate(aggregate) => self.up(Up::Aggregate(aggregate)),
+            // The controller answers.
+            Action::Answer(..) => {}
+        }
+    }
+
+    fn ask_whole(&mut self) {
+        for node in self.open.sessions.keys() {
+            self.ask(*node, Ask::WholeReport);
+        }
+    }
+}
+
+impl Outlets {
+    fn ask(&self, node: NodeId, ask: Ask) {
+        self.publish(&Topic::Request(node), question::encode(ask));
     }
 
     /// What is not taken is sent again by the sync protocol.

@@ -1,102 +1,151 @@
 //! Durable writes of the core as records of the store, and back.
 //!
-//! The records that the other orchestrator stores too have their shapes in [`protocol::stored`], which says how they
-//! stay readable.
+//! What the other orchestrator stores too is in [`orchestrator::record`].
 
-mod load;
 mod shape;
 
 #[cfg(test)]
 mod tests;
 
-use cluster_core::Write;
-use protocol::stored::{Batch, StoredDesired, StoredEvent, StoredJob, json, key};
-use store::{Op, Table};
-use sync::Incarnation;
+use cluster_core::{AssignmentEntry, Copy, NodeRecord, SlotRecord, Write, assignment_entry};
+use model::id::{ClusterId, NodeId};
+use orchestrator::record::{Changes, META, REVISION, Records, SLOT};
+use protocol::stored::{RecordError, Stored, StoredDesired, key};
+use protocol::workload::WorkloadError;
+use schedulers::Algorithm;
+use store::Table;
+use sync::{ParentMark, Update};
 
-pub(crate) use load::load;
-pub use protocol::stored::RecordError;
-
-/// Single values by name.
-const META: Table = Table("meta");
 /// Workers by id.
 const NODE: Table = Table("node");
-/// This cluster's own jobs by id.
-const JOB: Table = Table("job");
-/// Slots with their copies by job, service and index.
-const SLOT: Table = Table("slot");
 /// What the root assigned, by slot.
 const UPSTREAM: Table = Table("upstream");
-/// Revisions of the workers' desired sets by worker.
-const REVISION: Table = Table("revision");
-/// Events by job and event.
-const EVENT: Table = Table("event");
 
 /// Keys of [`META`].
-const INCARNATION: &[u8] = b"incarnation";
-const TERM: &[u8] = b"term";
 const ALGORITHM: &[u8] = b"algorithm";
 const CLUSTER: &[u8] = b"cluster";
 const UPSTREAM_MARK: &[u8] = b"upstream";
 
-/// The identity of a new store.
-pub(crate) fn incarnation(incarnation: Incarnation) -> Result<Op, RecordError> {
-    Ok(Op::put(META, INCARNATION, json(META.0, &incarnation)?))
-}
-
-/// The durable ones of `writes` as one atomic change; of several writes of one record only the last counts.
-pub(crate) fn ops(writes: &[Write]) -> Result<Vec<Op>, RecordError> {
-    let mut batch = Batch::default();
-    for write in writes.iter().rev() {
-        take(&mut batch, write)?;
-    }
-    Ok(batch
-        .finish()
-        .map(|change| match change.value {
-            Some(value) => Op::put(Table(change.table), change.key, value),
-            None => Op::delete(Table(change.table), change.key),
-        })
-        .collect())
-}
-
-/// Takes one write; a batch is filled backwards.
-fn take(batch: &mut Batch, write: &Write) -> Result<(), RecordError> {
+/// What a durable write changes; nothing for the others.
+pub(crate) fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordError> {
     match write {
-        Write::Term(term) => batch.put(META.0, TERM.to_vec(), || term.clone())?,
-        Write::Cluster(id) => batch.put(META.0, CLUSTER.to_vec(), || *id)?,
-        Write::Algorithm(algorithm) => {
-            batch.put(META.0, ALGORITHM.to_vec(), || algorithm.as_str())?;
-        }
-        Write::Job(job) => batch.put(JOB.0, key::id(job.id.bits()), || StoredJob::from(job))?,
-        Write::ForgetJob(id) => batch.delete(JOB.0, key::id(id.bits())),
+        Write::Term(term) => changes.term(term)?,
+        Write::Cluster(id) => changes.put(META, CLUSTER, || *id)?,
+        Write::Algorithm(algorithm) => changes.put(META, ALGORITHM, || algorithm.as_str())?,
+        Write::Job(job) => changes.job(job)?,
+        Write::ForgetJob(id) => changes.forget_job(*id),
+        Write::Submission(submission) => changes.submission(submission)?,
+        Write::ForgetSubmission(key) => changes.forget_submission(key),
         Write::Slot { slot, record } => match record {
-            Some(record) => batch.put(SLOT.0, key::slot(slot), || shape::Slot::from(record))?,
-            None => batch.delete(SLOT.0, key::slot(slot)),
+            Some(record) => changes.put(SLOT, key::slot(slot), || shape::Slot::from(record))?,
+            None => changes.delete(SLOT, key::slot(slot)),
         },
-        Write::Node { node, record } => batch.put(NODE.0, key::id(node.bits()), || {
-            shape::Node::from(record.as_ref())
-        })?,
-        Write::Revision { node, revision } => {
-            batch.put(REVISION.0, key::id(node.bits()), || *revision)?;
-        }
-        Write::Upstream(update) => {
-            batch.put(META.0, UPSTREAM_MARK.to_vec(), || {
-                shape::Mark::from(&update.mark)
+        Write::Node { node, record } => {
+            changes.put(NODE, key::id(node.bits()), || {
+                shape::Node::from(record.as_ref())
             })?;
-            for entry in &update.put {
-                batch.put(UPSTREAM.0, key::slot(&entry.key), || {
-                    StoredDesired::from(&entry.value)
-                })?;
-            }
-            for slot in &update.remove {
-                batch.delete(UPSTREAM.0, key::slot(slot));
-            }
         }
-        Write::Event(event) => batch.put(EVENT.0, key::event(event.job, event.id), || {
-            StoredEvent::from(event)
-        })?,
-        Write::ForgetEvent(job, id) => batch.delete(EVENT.0, key::event(*job, *id)),
+        Write::Revision { node, revision } => {
+            changes.put(REVISION, key::id(node.bits()), || *revision)?;
+        }
+        Write::Upstream(update) => upstream(changes, update)?,
+        Write::Event(event) => changes.event(event)?,
+        Write::ForgetEvent(job, id) => changes.forget_event(*job, *id),
         Write::Soft(_) => {}
     }
     Ok(())
+}
+
+fn upstream(changes: &mut Changes, update: &Update<AssignmentEntry>) -> Result<(), RecordError> {
+    changes.put(META, UPSTREAM_MARK, || shape::Mark::from(&update.mark))?;
+    for entry in &update.put {
+        changes.put(UPSTREAM, key::slot(&entry.key), || {
+            StoredDesired::from(&entry.value)
+        })?;
+    }
+    for slot in &update.remove {
+        changes.delete(UPSTREAM, key::slot(slot));
+    }
+    Ok(())
+}
+
+/// The writes that rebuild the state, in their order.
+pub(crate) fn read(records: &mut Records<'_>) -> Result<Vec<Write>, RecordError> {
+    let mut writes = Vec::new();
+    writes.extend(records.term()?.map(Write::Term));
+    if let Some(record) = records.meta(ALGORITHM) {
+        // An algorithm that this program does not have is replaced by the option's.
+        let algorithm = record.value::<String>()?.parse::<Algorithm>();
+        writes.push(Write::Algorithm(algorithm.unwrap_or_default()));
+    }
+    if let Some(record) = records.meta(CLUSTER) {
+        writes.push(Write::Cluster(record.value::<ClusterId>()?));
+    }
+    for record in records.of(NODE) {
+        writes.push(Write::Node {
+            node: NodeId::from_bits(record.id()?),
+            record: Box::new(NodeRecord::from(record.value::<shape::Node>()?)),
+        });
+    }
+    writes.extend(records.jobs()?.into_iter().map(Write::Job));
+    writes.extend(assigned(records)?);
+    writes.extend(records.submissions()?.into_iter().map(Write::Submission));
+    for record in records.of(SLOT) {
+        writes.push(slot(records, &record)?);
+    }
+    for record in records.of(REVISION) {
+        writes.push(Write::Revision {
+            node: NodeId::from_bits(record.id()?),
+            revision: record.value()?,
+        });
+    }
+    writes.extend(records.events()?.into_iter().map(Write::Event));
+    Ok(writes)
+}
+
+/// What the root assigned; nothing where it never did.
+fn assigned(records: &mut Records<'_>) -> Result<Option<Write>, RecordError> {
+    let Some(mark) = records.meta(UPSTREAM_MARK) else {
+        return Ok(None);
+    };
+    let mut put = Vec::new();
+    for record in records.of(UPSTREAM) {
+        let slot = record.slot()?;
+        let desired = records.shared.desired(&slot, record.value()?);
+        put.push(assignment_entry(
+            desired.map_err(|source| record.fault(source))?,
+        ));
+    }
+    Ok(Some(Write::Upstream(Update {
+        mark: ParentMark::from(mark.value::<shape::Mark>()?),
+        put,
+        remove: Vec::new(),
+    })))
+}
+
+fn slot(records: &mut Records<'_>, record: &Stored<'_>) -> Result<Write, RecordError> {
+    let slot = record.slot()?;
+    let stored: shape::Slot = record.value()?;
+    let copies: Result<Vec<Copy>, WorkloadError> = stored
+        .copies
+        .into_iter()
+        .map(|copy| {
+            Ok(Copy {
+                desired: records.shared.desired(&slot, copy.desired)?,
+                node: copy.node,
+                leaving: copy.leaving,
+            })
+        })
+        .collect();
+    let known = SlotRecord {
+        placement: stored.placement,
+        used: stored.used,
+        provisional: stored.provisional,
+        withdrawn: stored.withdrawn,
+        copies: copies.map_err(|source| record.fault(source))?,
+    };
+    Ok(Write::Slot {
+        slot,
+        record: Some(known),
+    })
 }

@@ -19,6 +19,7 @@ use model::desired::Desired;
 use model::location::Location;
 use model::name::Name;
 use mqtt::backoff::Backoff;
+use orchestrator::Unavailable;
 use protocol::message::question::Ask;
 use protocol::message::uplink::{self, Standing};
 use serde_json::Value;
@@ -28,8 +29,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::controller::{Handle, Unavailable};
 use crate::metrics::Metrics;
+use crate::tier::Handle;
 use crate::workers::explain;
 
 /// Messages that wait for the socket.

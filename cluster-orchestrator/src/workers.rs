@@ -11,15 +11,15 @@ use axum::http::header::{HOST, ORIGIN};
 use cluster_core::{Answer, Input, Registration};
 use daemon::dial::authority;
 use model::id::NodeId;
+use orchestrator::clock::{self, NoRandom};
 use protocol::message::register::{self, Refused, Request, Welcome};
 use serde_json::Value;
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
 use socketioxide::handler::ConnectHandler as _;
 
-use crate::clock::{self, NoRandom};
-use crate::controller::Handle;
 use crate::outlets::Credentials;
+use crate::tier::Handle;
 
 /// Socket.IO's own path.
 const PATH: &str = "/socket.io/";
@@ -142,13 +142,9 @@ impl Desk {
                 "name_in_use",
                 &format!("a worker named {name} is there already; give this one another --name"),
             )),
-            Answer::Accepted(_)
-            | Answer::Applied(_)
-            | Answer::Deleting(_)
-            | Answer::Patched(_)
-            | Answer::Refused(_)
-            | Answer::NoSuchNode(_)
-            | Answer::Fenced => Err(refused("unavailable", "the cluster is superseded")),
+            Answer::Job(_) | Answer::Patched(_) | Answer::NoSuchNode(_) => {
+                Err(refused("unavailable", "the cluster is superseded"))
+            }
         }
     }
 }

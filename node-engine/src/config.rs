@@ -51,6 +51,10 @@ pub struct Config {
     /// machine has.
     #[arg(long, value_name = "AMOUNTS", default_value = "")]
     pub capacity: Capacity,
+    /// How full the container engine's disk may be before unused images go that this worker fetched (those that nobody
+    /// used for a day always go); off keeps all of them.
+    #[arg(long, value_name = "PERCENT", default_value = "85%")]
+    pub image_gc: ImageGc,
     /// The credential that lets this worker join its cluster.
     #[arg(long, value_name = "TOKEN", hide_env_values = true)]
     pub join_token: Option<String>,
@@ -69,6 +73,9 @@ pub struct Config {
     /// How the parent of a native instance is started; this program with the argument `shim` if it is not set.
     #[arg(skip)]
     pub shim: Option<ShimCommand>,
+    /// The service manager that watches this program, if one does.
+    #[arg(skip)]
+    pub notifier: daemon::notify::Notifier,
 }
 
 impl Default for Config {
@@ -103,6 +110,34 @@ impl std::str::FromStr for RuntimeList {
             .map(kind)
             .collect::<Result<_, _>>()
             .map(Self)
+    }
+}
+
+/// From how many percent on images go; `None`: never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageGc(pub Option<u8>);
+
+/// A limit that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no limit; write a percentage from 1% to 99%, or off")]
+pub struct ImageGcError {
+    text: String,
+}
+
+impl std::str::FromStr for ImageGc {
+    type Err = ImageGcError;
+
+    fn from_str(text: &str) -> Result<Self, ImageGcError> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        text.strip_suffix('%')
+            .and_then(|number| number.parse().ok())
+            .filter(|percent| (1..=99).contains(percent))
+            .map(|percent| Self(Some(percent)))
+            .ok_or_else(|| ImageGcError {
+                text: text.to_owned(),
+            })
     }
 }
 
@@ -257,6 +292,11 @@ mod tests {
         for bad in ["cpu", "cpu=x", "cpu=-1", "cpu=NaN", "memory=1.5", "gpu=1"] {
             let error = bad.parse::<Capacity>().unwrap_err();
             assert!(error.to_string().contains("cpu=8"), "{bad}");
+        }
+        assert_eq!("85%".parse(), Ok(ImageGc(Some(85))));
+        assert_eq!("off".parse(), Ok(ImageGc(None)));
+        for bad in ["85", "0%", "100%", "-1%", "", "%", "never"] {
+            assert!(bad.parse::<ImageGc>().is_err(), "{bad}");
         }
         let both: RuntimeList = "native,docker".parse().unwrap();
         assert_eq!(both.0.len(), 2);

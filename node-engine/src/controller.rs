@@ -8,25 +8,31 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use model::id::InstanceId;
+use model::instance::Observed;
 use model::time::{Instant, Now, Wall};
 use model::workload::RuntimeKind;
 use node_core::{Action, Input, State, Write, turn};
 use protocol::message::information::{Information, Row};
 use protocol::message::{Beat, adopt, information, instances, sync};
 use store::Writer;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::engine::{EngineError, Ready, core_config};
 use crate::facts::usage::Sampler;
 use crate::link::{FromLink, Outgoing};
+use crate::logs::Runtimes;
+use crate::logs::standing::{Standing, Standings};
 use crate::perform::{Performer, runtimes};
 use crate::record;
 use crate::runtime::{Exited, chain};
 
 /// Inputs that are decided together, at most.
 const BATCH: usize = 256;
+/// Free places of the link's queue below which no report is made; acknowledgements and the use need few.
+const ROOM: usize = 32;
 /// The engine says that it is ready after this long, whatever is still starting.
 const READY_WITHIN: Duration = Duration::from_secs(5);
 /// Between two attempts to use a store that fails.
@@ -41,6 +47,10 @@ pub(crate) struct Deps {
     pub(crate) writer: Writer,
     pub(crate) outgoing: mpsc::Sender<Outgoing>,
     pub(crate) exits: mpsc::Sender<Exited>,
+    /// Told which runtimes there are.
+    pub(crate) runtimes: watch::Sender<Runtimes>,
+    /// Told about the instances whose output is read.
+    pub(crate) standings: Standings,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -53,6 +63,8 @@ pub(crate) struct Controller {
     /// When the use of the machine is reported next.
     information_at: Instant,
     connected: bool,
+    /// The link's queue has room for reports.
+    room: bool,
 }
 
 /// The two clocks.
@@ -77,6 +89,7 @@ impl Controller {
             performer: Performer::new(),
             information_at: now().steady,
             connected: false,
+            room: true,
             deps,
         }
     }
@@ -89,6 +102,7 @@ impl Controller {
         ready: impl FnOnce(Ready) + Send,
     ) -> Result<(), EngineError> {
         let shutdown = self.deps.shutdown.clone();
+        let outgoing = self.deps.outgoing.clone();
         let ready_by = now().steady.plus(READY_WITHIN);
         let mut ready = Some(ready);
         self.make_runtimes()?;
@@ -98,8 +112,14 @@ impl Controller {
                 break Err(error);
             }
             self.report_use();
+            let state = &self.deps.state;
+            self.deps
+                .standings
+                .tell(|instance| standing(state, instance));
             let unready = ready.is_some();
-            if (self.deps.state.is_settled() || now().steady >= ready_by)
+            // Asked only until it is answered: it looks at every instance.
+            if ready.is_some()
+                && (self.deps.state.is_settled() || now().steady >= ready_by)
                 && let Some(ready) = ready.take()
             {
                 ready(Ready {
@@ -107,6 +127,7 @@ impl Controller {
                     connected: self.connected,
                 });
             }
+            self.deps.config.notifier.alive();
             let deadline = self.deadline(unready.then_some(ready_by));
             // Every branch is safe to cancel: two channels, a join set, a timer and a token.
             let input = tokio::select! {
@@ -117,6 +138,11 @@ impl Controller {
                 },
                 Some(exited) = exits.recv() => translate_exit(exited),
                 input = self.performer.next() => input,
+                // The permit is given back at once: it only says that there is room again.
+                _room = outgoing.reserve_many(ROOM), if !self.room => {
+                    self.room = true;
+                    Input::Room(true)
+                }
                 () = until(deadline) => Input::Reconcile,
             };
             batch.push(input);
@@ -130,6 +156,15 @@ impl Controller {
             {
                 batch.push(translate_exit(exited));
             }
+            while batch.len() < BATCH
+                && let Some(input) = self.performer.try_next()
+            {
+                batch.push(input);
+            }
+            if self.room && self.deps.outgoing.capacity() < ROOM {
+                self.room = false;
+                batch.push(Input::Room(false));
+            }
         };
         self.performer.close().await;
         self.deps.writer.close().await;
@@ -139,10 +174,17 @@ impl Controller {
 
     fn deadline(&self, ready_by: Option<Instant>) -> Option<Instant> {
         let information = self.connected.then_some(self.information_at);
-        [self.deps.state.next_deadline(), information, ready_by]
-            .into_iter()
-            .flatten()
-            .min()
+        let alive = self.deps.config.notifier.alive_within();
+        let alive = alive.map(|within| now().steady.plus(within));
+        [
+            self.deps.state.next_deadline(),
+            information,
+            ready_by,
+            alive,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Notes what the link says of itself.
@@ -191,6 +233,8 @@ impl Controller {
                 () = self.deps.shutdown.cancelled() => return,
                 () = tokio::time::sleep(STORE_RETRY) => {}
             }
+            // It waits for the disk, which a restart would not repair.
+            self.deps.config.notifier.alive();
             let records = match self.deps.writer.load().await {
                 Ok(records) => records,
                 Err(error) => {
@@ -231,6 +275,7 @@ impl Controller {
         if let Some(former) = self.performer.node() {
             tracing::warn!(worker.id = %node, former = %former, "the cluster knows this worker by another id; containers of the former one are left alone");
         }
+        self.deps.runtimes.send_replace(runtimes.clone());
         self.performer.adopt(node, runtimes);
         Ok(())
     }
@@ -248,14 +293,10 @@ impl Controller {
                 self.send(Outgoing::Sync(sync::encode(&held, &wire(beat))));
             }
             Action::Report { report, held } => {
-                for part in instances::encode(&report, &held) {
-                    self.send(Outgoing::Instances(part));
-                }
+                self.send(Outgoing::Instances(instances::encode(&report, &held)));
             }
             Action::Adopt { held, desired } => {
-                for part in adopt::encode(&held, &desired) {
-                    self.send(Outgoing::Adopt(part));
-                }
+                self.send(Outgoing::Adopt(adopt::encode(&held, &desired)));
             }
             Action::ReportInterval(interval) => {
                 tracing::info!(?interval, "the report interval changes");
@@ -285,6 +326,18 @@ impl Controller {
         if self.connected && self.deps.outgoing.try_send(message).is_err() {
             tracing::debug!("the link is full; the message will be asked for again");
         }
+    }
+}
+
+fn standing(state: &State, instance: InstanceId) -> Standing {
+    let mut observed = state.observed();
+    let report = observed.find(|report| report.instance == instance);
+    match report.map(|report| &report.report.observed) {
+        Some(Observed::Starting | Observed::Running { .. }) => Standing::Lives,
+        Some(Observed::Failed { next_attempt, .. }) if next_attempt.is_some() => Standing::Lives,
+        Some(Observed::Failed { .. } | Observed::Ended) => Standing::Over,
+        None if state.desired(instance).is_some() => Standing::Lives,
+        None => Standing::Absent,
     }
 }
 

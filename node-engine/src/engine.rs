@@ -13,13 +13,16 @@ use model::workload::RuntimeKind;
 use node_core::{State, Write};
 use serde::Serialize;
 use store::{Embedded, Options, Store, StoreError, Writer};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::controller::{Controller, Deps};
 use crate::facts::Machine;
 use crate::link::{Link, saved};
+use crate::logs::kept::Kept;
+use crate::logs::standing::Standings;
+use crate::logs::{Runtimes, Sources};
 use crate::record::{self, RecordError};
 use crate::runtime::docker;
 
@@ -134,6 +137,12 @@ pub async fn run(
     let (inputs, from_link) = mpsc::channel(INPUTS);
     let (outgoing, to_link) = mpsc::channel(OUTGOING);
     let (exits, ended) = mpsc::channel(EXITS);
+    let (runtimes, known_runtimes) = watch::channel(Runtimes::default());
+    let standings = Standings::new(inputs.clone());
+    let sources = Sources {
+        runtimes: known_runtimes,
+        standings: standings.clone(),
+    };
     let link = Link {
         cluster_host,
         facts,
@@ -142,11 +151,13 @@ pub async fn run(
         saved: saved::load(&config.data_dir),
         config: config.clone(),
         inputs,
+        sources,
         complained: None,
     };
     // Not a child of `shutdown`: the link ends after the controller, which would take an earlier end for a fault.
     let linking = CancellationToken::new();
     let link = tokio::spawn(link.run(to_link, linking.clone()));
+    let sweeping = tokio::spawn(Kept::new(&config.data_dir).keep_tidy(linking.clone()));
     let controller = Controller::new(Deps {
         config,
         kinds,
@@ -154,12 +165,14 @@ pub async fn run(
         writer,
         outgoing,
         exits,
+        runtimes,
+        standings,
         shutdown,
     });
     let result = controller.run(from_link, ended, ready).await;
     linking.cancel();
     // The link says goodbye within two seconds; a panic of it was logged when it happened.
-    let _ended = link.await;
+    let _ended = (link.await, sweeping.await);
     result
 }
 
@@ -205,6 +218,7 @@ impl Restored {
             | Write::Staged(_)
             | Write::Refused { .. }
             | Write::Link(_)
+            | Write::Room(_)
             | Write::WholeDue
             | Write::Reported
             | Write::Runtime { .. }
@@ -229,6 +243,7 @@ fn restore(config: &Config, store: &dyn Store) -> Result<Restored, EngineError> 
         | Write::Staged(_)
         | Write::Refused { .. }
         | Write::Link(_)
+        | Write::Room(_)
         | Write::WholeDue
         | Write::Reported
         | Write::Runtime { .. }

@@ -3,6 +3,7 @@
 //! # Parts
 //! - `node-core` decides; [`run`] gives it a shell: `controller` owns its state and commits, `record` is the shape on
 //!   the disk, `perform` does what it says to the [`runtime`]s, `link` speaks to the cluster.
+//! - [`logs`] answers who wants to read what applications wrote.
 //! - [`facts`] says what this machine is; [`shim`] is the parent of each native application.
 //!
 //! # Guarantees
@@ -14,6 +15,7 @@ mod controller;
 mod engine;
 pub mod facts;
 mod link;
+pub mod logs;
 mod perform;
 mod record;
 pub mod runtime;

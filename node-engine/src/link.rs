@@ -32,6 +32,7 @@ use crate::config::Config;
 use crate::link::registration::{Failure, Run};
 use crate::link::saved::Saved;
 use crate::link::session::{End, Session};
+use crate::logs::Sources;
 use crate::runtime::chain;
 
 /// A connection of this length was a good one.
@@ -45,12 +46,12 @@ pub(crate) type FromLink = Input;
 pub(crate) enum Outgoing {
     /// What is held.
     Sync(Vec<u8>),
-    /// What is observed.
-    Instances(Vec<u8>),
+    /// What is observed, in parts.
+    Instances(Vec<Vec<u8>>),
     /// The machine's use.
     Information(Vec<u8>),
-    /// The former set.
-    Adopt(Vec<u8>),
+    /// The former set, in parts.
+    Adopt(Vec<Vec<u8>>),
 }
 
 /// The link, before it runs.
@@ -66,6 +67,8 @@ pub(crate) struct Link {
     pub(crate) saved: Option<Saved>,
     pub(crate) config: Config,
     pub(crate) inputs: mpsc::Sender<FromLink>,
+    /// What answers in chunks are made from.
+    pub(crate) sources: Sources,
     /// The last thing that was logged as not working.
     pub(crate) complained: Option<String>,
 }
@@ -122,6 +125,7 @@ impl Link {
                     boot_id: &run.boot_id,
                     connect: (self.boot << 16) + connects,
                     inputs: &self.inputs,
+                    sources: &self.sources,
                 };
                 let began = Instant::now();
                 match session.run(&mut outgoing, &shutdown).await {

@@ -16,7 +16,8 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return error.report(),
     };
-    match start(config) {
+    let notifier = daemon::notify::Notifier::from_variables(&variable);
+    match start(Config { notifier, ..config }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the engine does not run");
@@ -36,10 +37,13 @@ fn start(config: Config) -> anyhow::Result<()> {
         .context("cannot start the runtime")?;
     runtime.block_on(async {
         let shutdown = daemon::shutdown::on_signals().context("cannot catch signals")?;
+        let notifier = config.notifier.clone();
+        notifier.stopping_with(shutdown.clone());
         let ready = |ready: Ready| {
             if let Err(error) = daemon::ready_line(&ready) {
                 tracing::warn!(error = %error, "nobody reads the ready line");
             }
+            notifier.ready();
         };
         node_engine::run(config, shutdown, ready).await?;
         Ok(())

@@ -16,12 +16,12 @@ use model::reason::{Reason, ReasonCode};
 use model::workload::RuntimeKind;
 use node_core::{Found, FoundStatus, Input};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use crate::EngineError;
 use crate::config::Config;
 use crate::facts;
-use crate::runtime::docker::Docker;
+use crate::runtime::docker::{Docker, ImageLimit};
 use crate::runtime::native::Native;
 use crate::runtime::noop::Noop;
 use crate::runtime::{Exited, Identity, Runtime, Status, chain};
@@ -86,12 +86,19 @@ pub(crate) fn runtimes(
                     source,
                 })?)
             }
-            RuntimeKind::Docker => Runtime::Docker(Docker::new(
-                node,
-                &config.docker_host,
-                facts::cores(),
-                exits.clone(),
-            )),
+            RuntimeKind::Docker => {
+                let docker = Docker::new(
+                    node,
+                    &config.docker_host,
+                    facts::cores(),
+                    &config.data_dir,
+                    exits.clone(),
+                );
+                Runtime::Docker(match config.image_gc.0 {
+                    Some(percent) => docker.with_image_limit(ImageLimit::at(percent)),
+                    None => docker,
+                })
+            }
             RuntimeKind::Noop => Runtime::Noop(Noop::new(exits.clone())),
         })
     };
@@ -178,24 +185,39 @@ impl Performer {
             let Some(joined) = self.running.join_next_with_id().await else {
                 return std::future::pending().await;
             };
-            let id = match &joined {
-                Ok((id, _)) => *id,
-                Err(error) => error.id(),
-            };
-            let Some(subject) = self.subjects.remove(&id) else {
-                continue;
-            };
-            match subject {
-                Subject::Start(instance) | Subject::Stop(instance) => self.go_on(instance),
-                Subject::List(_) => {}
+            if let Some(input) = self.finished(joined) {
+                return input;
             }
-            match joined {
-                Ok((_, input)) => return input,
-                Err(error) if error.is_cancelled() => {}
-                Err(error) => {
-                    tracing::error!(error = %error, "an operation of a runtime panicked");
-                    return broken(subject);
-                }
+        }
+    }
+
+    /// A result that is there already.
+    pub(crate) fn try_next(&mut self) -> Option<Input> {
+        loop {
+            let joined = self.running.try_join_next_with_id()?;
+            if let Some(input) = self.finished(joined) {
+                return Some(input);
+            }
+        }
+    }
+
+    /// What an operation that ended means; nothing for one that was given up.
+    fn finished(&mut self, joined: Result<(Id, Input), JoinError>) -> Option<Input> {
+        let id = match &joined {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        let subject = self.subjects.remove(&id)?;
+        match subject {
+            Subject::Start(instance) | Subject::Stop(instance) => self.go_on(instance),
+            Subject::List(_) => {}
+        }
+        match joined {
+            Ok((_, input)) => Some(input),
+            Err(error) if error.is_cancelled() => None,
+            Err(error) => {
+                tracing::error!(error = %error, "an operation of a runtime panicked");
+                Some(broken(subject))
             }
         }
     }

@@ -115,6 +115,7 @@ pub(crate) fn ops(writes: &[Write]) -> Vec<Op> {
             | Write::Staged(_)
             | Write::Refused { .. }
             | Write::Link(_)
+            | Write::Room(_)
             | Write::WholeDue
             | Write::Reported
             | Write::Runtime { .. }

@@ -29,6 +29,8 @@ use model::slot::Generation;
 use model::time::Wall;
 use model::workload::{RuntimeKind, SpecHash, Workload};
 
+use crate::logs::standing::Known;
+use crate::logs::{LogReader, Wanted};
 use docker::Docker;
 use native::Native;
 use noop::Noop;
@@ -289,6 +291,26 @@ impl Runtime {
             Self::Native(native) => native.logs_tail(instance, lines),
             Self::Docker(docker) => Box::pin(docker.logs_tail(instance, lines)).await,
             Self::Noop(_) => Vec::new(),
+        }
+    }
+
+    /// Reads the output of an instance, also of one that is gone for less than an hour; `None` when there is none of it.
+    pub async fn logs(
+        &self,
+        instance: InstanceId,
+        wanted: Wanted,
+        standing: &Known,
+    ) -> Option<LogReader> {
+        match self {
+            Self::Native(native) => {
+                let reader = native.logs(instance, wanted, standing.clone()).await;
+                reader.map(LogReader::Native)
+            }
+            Self::Docker(docker) => {
+                let reader = Box::pin(docker.logs(instance, wanted, standing.clone())).await;
+                reader.map(|reader| LogReader::Docker(Box::new(reader)))
+            }
+            Self::Noop(noop) => noop.has(instance).then_some(LogReader::Empty),
         }
     }
 

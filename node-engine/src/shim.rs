@@ -31,6 +31,7 @@ use model::time::Wall;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 
 use cgroup::Cgroup;
+use output::Output;
 use record::{ExitRecord, Folder, Lock, Running, SpawnFault, Spec, State};
 
 /// How long the remains of an application may take to die, and its output to arrive.
@@ -114,7 +115,9 @@ impl Application {
 fn spawn(folder: &Folder, spec: &Spec) -> io::Result<Application> {
     let (limits, unlimited) = limits(spec);
     let (reader, writer) = io::pipe()?;
-    let output_ended = copy_output(reader, folder.output())?;
+    let output = Output::open(folder.output());
+    let output_start = output.start();
+    let output_ended = copy_output(reader, output)?;
     let mut command = Command::new(&spec.program);
     command
         .args(&spec.args)
@@ -148,6 +151,7 @@ fn spawn(folder: &Folder, spec: &Spec) -> io::Result<Application> {
         since: now(),
         cgroups: limits.paths().to_vec(),
         unlimited,
+        output_start,
     };
     Ok(Application {
         child,
@@ -158,13 +162,13 @@ fn spawn(folder: &Folder, spec: &Spec) -> io::Result<Application> {
 }
 
 /// Begins to copy what the application writes; the receiver hears when nobody can write any more.
-fn copy_output(pipe: io::PipeReader, path: PathBuf) -> io::Result<mpsc::Receiver<()>> {
+fn copy_output(pipe: io::PipeReader, output: Output) -> io::Result<mpsc::Receiver<()>> {
     let (ended, output_ended) = mpsc::sync_channel(1);
     std::thread::Builder::new()
         .name("output".to_owned())
         .stack_size(64 << 10)
         .spawn(move || {
-            output::copy(pipe, path);
+            output.copy(pipe);
             let _ = ended.send(());
         })?;
     Ok(output_ended)

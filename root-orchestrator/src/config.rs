@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use daemon::value::{duration, listen_address};
+use orchestrator::StoreKind;
 
 use crate::RootError;
 
@@ -44,15 +45,6 @@ pub struct Config {
     /// What is logged, and how.
     #[command(flatten)]
     pub log: daemon::telemetry::LogOptions,
-}
-
-/// Where the state is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum StoreKind {
-    /// In a file of the data directory.
-    Embedded,
-    /// Nowhere.
-    Memory,
 }
 
 impl Default for Config {

@@ -1,58 +1,125 @@
-//! The REST interface of a root (contract, REST): parse, one call on the handle, render.
+//! The REST interface of a root (contract, REST): what is not common to both orchestrators.
 
 mod clusters;
 mod explain;
-mod health;
-mod jobs;
+mod metrics;
 mod refusal;
 
 use axum::Router;
-use axum::routing::{get, post};
-use protocol::document::Options;
-use serde::Deserialize;
+use protocol::rest::{ClusterBody, ExplainedBody, List, NodeBody, NodePatch};
+use rest::{Api, op};
 
-use crate::controller::Handle;
 use crate::metrics::Metrics;
+use crate::tier::{Handle, Root};
 use crate::uplink::Links;
 
-/// What handlers use.
-#[derive(Clone)]
+/// What the root's own handlers use.
+#[derive(Debug, Clone)]
 pub(crate) struct Service {
     pub(crate) handle: Handle,
     pub(crate) links: Links,
     pub(crate) metrics: Metrics,
-    /// What documents may say beyond the contract.
-    pub(crate) documents: Options,
 }
 
-/// No parameters: one that is given is refused, not ignored.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
+/// All routes with their descriptions; what every service has is added by `rest::finish`.
+pub(crate) fn router(common: orchestrator::http::Service<Root>, service: Service) -> Router {
+    api(common, service).serve(())
+}
 
-/// All routes; what every service has is added by `rest::finish`.
-pub(crate) fn router(service: Service) -> Router {
+fn api(common: orchestrator::http::Service<Root>, service: Service) -> Api<()> {
+    let about = "The root of edgeIO: jobs over all clusters. A body is YAML or JSON, an answer JSON or, with \
+        `Accept: application/yaml`, YAML. Every refusal is a problem (RFC 9457). A list is read page by page.";
+    let own = clusters_api().merge(nodes_api()).merge(other_api());
+    Api::new("edgeIO root", about)
+        .merge(orchestrator::http::api(common))
+        .merge(own.with_state(service))
+}
+
+fn clusters_api() -> Api<Service> {
+    let op = |summary| op(summary).tag("clusters").problems(&[503]);
     let cluster = "/api/v1/clusters/{cluster}";
-    let node = "/api/v1/clusters/{cluster}/nodes/{node}";
-    Router::new()
-        .route("/api/v1/jobs", get(jobs::list).post(jobs::submit))
-        .route(
-            "/api/v1/jobs/{job}",
-            get(jobs::one).put(jobs::put).delete(jobs::delete),
+    Api::new("Clusters", "")
+        .parameter("cluster", "A cluster's id or name.")
+        .get(
+            "/api/v1/clusters",
+            clusters::list,
+            op("List clusters").answers::<List<ClusterBody>>(200, "One page of clusters."),
         )
-        .route("/api/v1/jobs/{job}/events", get(jobs::events))
-        .route("/api/v1/jobs/{job}/explain", get(explain::job))
-        .route("/api/v1/events", get(jobs::all_events))
-        .route("/api/v1/clusters", get(clusters::list))
-        .route(cluster, get(clusters::one))
-        .route(&format!("{cluster}/cordon"), post(clusters::cordon))
-        .route(&format!("{cluster}/uncordon"), post(clusters::uncordon))
-        .route(&format!("{cluster}/nodes"), get(clusters::nodes))
-        .route(node, get(clusters::node).patch(clusters::change_node))
-        .route(&format!("{node}/cordon"), post(clusters::cordon_node))
-        .route(&format!("{node}/uncordon"), post(clusters::uncordon_node))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
-        .with_state(service)
+        .get(
+            cluster,
+            clusters::one,
+            op("Get a cluster")
+                .answers::<ClusterBody>(200, "The cluster.")
+                .problems(&[404]),
+        )
+        .post(
+            &format!("{cluster}/cordon"),
+            clusters::cordon,
+            op("Cordon a cluster")
+                .about("It keeps what it has and gets nothing new.")
+                .answers::<ClusterBody>(200, "The cluster.")
+                .problems(&[404]),
+        )
+        .post(
+            &format!("{cluster}/uncordon"),
+            clusters::uncordon,
+            op("Uncordon a cluster")
+                .answers::<ClusterBody>(200, "The cluster.")
+                .problems(&[404]),
+        )
+}
+
+/// What is asked of the cluster itself, as long as it is connected.
+fn nodes_api() -> Api<Service> {
+    let op = |summary| op(summary).tag("nodes").problems(&[404, 502, 503]);
+    let node = "/api/v1/clusters/{cluster}/nodes/{node}";
+    Api::new("Nodes", "")
+        .parameter("node", "A worker's id or name.")
+        .get(
+            "/api/v1/clusters/{cluster}/nodes",
+            clusters::nodes,
+            op("List nodes of a cluster").answers::<List<NodeBody>>(200, "One page of workers."),
+        )
+        .get(
+            node,
+            clusters::node,
+            op("Get a node").answers::<NodeBody>(200, "The worker."),
+        )
+        .patch(
+            node,
+            clusters::change_node,
+            op("Change a node")
+                .takes::<NodePatch>()
+                .answers::<NodeBody>(200, "The worker."),
+        )
+        .post(
+            &format!("{node}/cordon"),
+            clusters::cordon_node,
+            op("Cordon a node")
+                .about("It keeps what it has and gets nothing new.")
+                .answers::<NodeBody>(200, "The worker."),
+        )
+        .post(
+            &format!("{node}/uncordon"),
+            clusters::uncordon_node,
+            op("Uncordon a node").answers::<NodeBody>(200, "The worker."),
+        )
+}
+
+fn other_api() -> Api<Service> {
+    Api::new("Other", "")
+        .get(
+            "/api/v1/jobs/{job}/explain",
+            explain::job,
+            op("Explain a job")
+                .tag("jobs")
+                .about("Why each instance is where it is, or is nowhere: what the root decided, and each cluster.")
+                .answers::<ExplainedBody>(200, "The explanation.")
+                .problems(&[404, 503]),
+        )
+        .get(
+            "/metrics",
+            metrics::show,
+            op("Get metrics").text("text/plain", "Prometheus' text format.").problems(&[500, 503]),
+        )
 }

@@ -1,96 +1,46 @@
 //! The root of an edgeIO system: the shell around the pure decisions of `root-core`.
 //!
 //! # Who does what
-//! - `controller` owns the state; `record` and the store keep it.
+//! - `tier` is the core as the shared shell knows it: [`orchestrator::Controller`] owns its state, and `record` says how
+//!   the store keeps it.
 //! - `uplink` lets clusters in and hears them, `outlets` speaks to them.
-//! - `http` is the REST interface.
+//! - `http` is what of the REST interface is not shared.
 //!
 //! [`run`] starts all of it and ends when its token is cancelled, so that the daemon and `edgeio up` are the same.
 
-mod clock;
 mod config;
-mod controller;
 mod http;
 mod metrics;
 mod outlets;
 mod record;
+mod tier;
 mod uplink;
 
-use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::listen::{BindError, bind};
-use daemon::{Outcome, Tasks, exit};
+use daemon::Tasks;
+use daemon::listen::bind;
+use orchestrator::open_store;
 use serde::Serialize;
-use store::{Embedded, Memory, Store, StoreError};
+use store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::outlets::Outlets;
+use crate::tier::Root;
 use crate::uplink::{Desk, Links};
 
-pub use clock::NoRandom;
-pub use config::{Config, StoreKind};
-pub use controller::StartError;
-pub use record::RecordError;
+pub use config::Config;
+pub use orchestrator::{RunError as RootError, StoreKind};
 
+/// The store's file in the data directory.
+const STORE: &str = "root.redb";
 /// From the shutdown to the end of everything.
 const GRACE: Duration = Duration::from_secs(8);
-
-/// Why a root-orchestrator did not start, or ended.
-#[derive(Debug, thiserror::Error)]
-pub enum RootError {
-    /// An option means nothing.
-    #[error("{0}")]
-    Config(String),
-    /// An address cannot be used.
-    #[error("cannot serve")]
-    Bind(#[from] BindError),
-    /// The listener or a thread failed.
-    #[error("cannot {operation}")]
-    Io {
-        /// What.
-        operation: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-    /// The data directory cannot be used.
-    #[error("cannot use the data directory {}", path.display())]
-    DataDir {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The store cannot be opened.
-    #[error("cannot open the store")]
-    Store(#[from] StoreError),
-    /// The state cannot be loaded.
-    #[error("cannot begin")]
-    Start(#[from] StartError),
-    /// Two metrics of one name: a bug.
-    #[error("cannot set the metrics up")]
-    Metrics(#[from] prometheus::Error),
-    /// A part ended that should not have.
-    #[error("a part of the program ended")]
-    Ended(#[from] Outcome),
-}
-
-impl RootError {
-    /// The program's exit code for this error.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Config(_) => exit::CONFIG,
-            Self::Bind(error) => error.exit_code(),
-            Self::DataDir { .. } | Self::Store(_) | Self::Start(_) => exit::STORE_UNUSABLE,
-            Self::Io { .. } | Self::Metrics(_) | Self::Ended(_) => exit::FAILURE,
-        }
-    }
-}
 
 /// What is told once everything serves: the contract's ready line.
 #[derive(Debug, Clone, Serialize)]
@@ -114,7 +64,7 @@ pub async fn run(
 ) -> Result<(), RootError> {
     // What is wrong with the options must not leave a data directory behind.
     let place = Place::take(&config)?;
-    let store = open_store(&config)?;
+    let store = open_store(config.store, &config.data_dir, STORE)?;
     begin(config, place, store, shutdown, ready).await
 }
 
@@ -168,30 +118,32 @@ async fn begin(
         address,
     } = place;
     let metrics = Metrics::new()?;
-    let (controller, handle) = controller::open(store, core, metrics.clone()).await?;
+    let (controller, handle) =
+        orchestrator::open(store, Root(core), metrics.common.clone()).await?;
     let mut tasks = Tasks::new(shutdown.child_token());
     let token = tasks.token().clone();
     // Connections are tasks of their own: they end with this future, however it ends.
     let _ending = token.clone().drop_guard();
     let links = Links::default();
-    let outlets = Outlets {
-        links: links.clone(),
-    };
+    let outlets = Outlets::new(links.clone(), metrics.clone());
     tasks.spawn("controller", controller.run(outlets, token.clone()));
+    let common = orchestrator::http::Service::new(
+        handle.clone(),
+        protocol::document::Options {
+            allow_noop: config.allow_noop,
+            ..protocol::document::Options::default()
+        },
+    );
     let service = http::Service {
         handle: handle.clone(),
         links: links.clone(),
         metrics: metrics.clone(),
-        documents: protocol::document::Options {
-            allow_noop: config.allow_noop,
-            ..protocol::document::Options::default()
-        },
     };
-    let router = rest::finish(http::router(service), metrics.http.clone());
+    let router = rest::finish(http::router(common, service), metrics.common.http.clone());
     let desk = Desk {
         handle,
         links,
-        metrics,
+        metrics: metrics.common,
         report_interval: config.report_interval,
         shutdown: token.clone(),
     };
@@ -206,26 +158,4 @@ async fn begin(
     // Sockets of clusters would otherwise outlive the service.
     io.close().await;
     Ok(tasks.finish(GRACE).await.into_result()?)
-}
-
-fn open_store(config: &Config) -> Result<Arc<dyn Store>, RootError> {
-    if config.store == StoreKind::Memory {
-        return Ok(Arc::new(Memory::new()));
-    }
-    let dir = &config.data_dir;
-    make_private(dir).map_err(|source| RootError::DataDir {
-        path: dir.clone(),
-        source,
-    })?;
-    let store = Embedded::open(&dir.join("root.redb"), store::Options::default())?;
-    Ok(Arc::new(store))
-}
-
-/// Makes a directory that only its owner may read: the store holds what users run.
-fn make_private(dir: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
 }

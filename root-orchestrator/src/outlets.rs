@@ -1,46 +1,97 @@
 //! Where actions go after the commit.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use model::id::ClusterId;
 use protocol::message::question::Ask;
-use root_core::{Action, Answer, RequestId};
-use tokio::sync::oneshot;
+use root_core::{Action, Input, Report, State, Write};
 
+use crate::metrics::Metrics;
+use crate::tier::Root;
 use crate::uplink::{Down, Links};
 
-/// All links that actions go out on. Nothing here waits.
+/// All links that actions go out on.
 #[derive(Debug)]
 pub(crate) struct Outlets {
-    pub(crate) links: Links,
+    links: Links,
+    metrics: Metrics,
+    /// Which links are open, and what was last heard on them.
+    open: BTreeMap<ClusterId, (u64, Option<Box<Report>>)>,
 }
 
 impl Outlets {
-    /// Performs actions in their order.
-    pub(crate) fn perform(
-        &self,
-        actions: Vec<Action>,
-        waiters: &mut HashMap<RequestId, oneshot::Sender<Answer>>,
-    ) {
-        for action in actions {
-            match action {
-                Action::Answer(request, answer) => {
-                    if let Some(waiter) = waiters.remove(&request) {
-                        // Whoever asked may have gone away.
-                        let _ = waiter.send(answer);
-                    }
-                }
-                Action::Assign(cluster, changes) => {
-                    self.links.send(cluster, Down::Assign(changes));
-                }
-                Action::AskWhole(cluster) => self.ask_whole(cluster),
-                Action::AskAdopt(cluster) => self.links.send(cluster, Down::Ask(Ask::Adopt)),
+    /// With no link open.
+    pub(crate) const fn new(links: Links, metrics: Metrics) -> Self {
+        Self {
+            links,
+            metrics,
+            open: BTreeMap::new(),
+        }
+    }
+}
+
+impl orchestrator::Outlets<Root> for Outlets {
+    fn note(&mut self, input: &Input) {
+        match input {
+            Input::Connected { cluster, session } => {
+                self.open.insert(*cluster, (*session, None));
             }
+            Input::Closed { cluster, session } => {
+                let known = self.open.get(cluster);
+                if known.is_some_and(|(open, _)| open == session) {
+                    self.open.remove(cluster);
+                }
+            }
+            Input::Aggregate { cluster, report } => {
+                if let Some((_, last)) = self.open.get_mut(cluster) {
+                    *last = Some(report.clone());
+                }
+            }
+            Input::Started { .. }
+            | Input::Job { .. }
+            | Input::Patch { .. }
+            | Input::Register { .. }
+            | Input::Held { .. }
+            | Input::Reported { .. }
+            | Input::Adopt { .. }
+            | Input::Reconcile => {}
         }
     }
 
-    /// Asks a cluster for a whole report.
-    pub(crate) fn ask_whole(&self, cluster: ClusterId) {
-        self.links.send(cluster, Down::Ask(Ask::WholeReport));
+    fn links(&self) -> Vec<Input> {
+        let mut inputs = Vec::new();
+        for (cluster, (session, last)) in &self.open {
+            inputs.push(Input::Connected {
+                cluster: *cluster,
+                session: *session,
+            });
+            inputs.extend(last.as_ref().map(|report| Input::Aggregate {
+                cluster: *cluster,
+                report: report.clone(),
+            }));
+        }
+        inputs
+    }
+
+    fn loaded(&mut self, _state: &State) {}
+
+    fn committed(&mut self, _state: &State, writes: &[Write]) {
+        self.metrics.happened(writes);
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Assign(cluster, changes) => self.links.send(cluster, Down::Assign(changes)),
+            Action::AskWhole(cluster) => self.links.send(cluster, Down::Ask(Ask::WholeReport)),
+            Action::AskAdopt(cluster) => self.links.send(cluster, Down::Ask(Ask::Adopt)),
+            // The controller answers.
+            Action::Answer(..) => {}
+        }
+    }
+
+    fn ask_whole(&mut self) {
+        for cluster in self.open.keys() {
+            self.links.send(*cluster, Down::Ask(Ask::WholeReport));
+        }
     }
 }

@@ -1,82 +1,95 @@
 //! Durable writes of the core as records of the store, and back.
 //!
-//! The records that the other orchestrator stores too have their shapes in [`protocol::stored`], which says how they
-//! stay readable.
+//! What the other orchestrator stores too is in [`orchestrator::record`].
 
-mod load;
 mod shape;
 
 #[cfg(test)]
 mod tests;
 
-use protocol::stored::{Batch, StoredEvent, StoredJob, json, key};
-use root_core::Write;
-use store::{Op, Table};
-use sync::Incarnation;
+use model::id::ClusterId;
+use orchestrator::record::{Changes, REVISION, Records, SLOT};
+use protocol::stored::{RecordError, Stored, key};
+use protocol::workload::WorkloadError;
+use root_core::{ClusterRecord, Holding, SlotRecord, Write};
+use store::Table;
 
-pub(crate) use load::load;
-pub use protocol::stored::RecordError;
-
-/// Single values by name.
-const META: Table = Table("meta");
 /// Clusters by id.
 const CLUSTER: Table = Table("cluster");
-/// Jobs by id.
-const JOB: Table = Table("job");
-/// Slots with their assignments by job, service and index.
-const SLOT: Table = Table("slot");
-/// Revisions of the clusters' desired sets by cluster.
-const REVISION: Table = Table("revision");
-/// Events by job and event.
-const EVENT: Table = Table("event");
 
-/// Keys of [`META`].
-const INCARNATION: &[u8] = b"incarnation";
-const TERM: &[u8] = b"term";
-
-/// The identity of a new store.
-pub(crate) fn incarnation(incarnation: Incarnation) -> Result<Op, RecordError> {
-    Ok(Op::put(META, INCARNATION, json(META.0, &incarnation)?))
-}
-
-/// The durable ones of `writes` as one atomic change; of several writes of one record only the last counts.
-pub(crate) fn ops(writes: &[Write]) -> Result<Vec<Op>, RecordError> {
-    let mut batch = Batch::default();
-    for write in writes.iter().rev() {
-        take(&mut batch, write)?;
-    }
-    Ok(batch
-        .finish()
-        .map(|change| match change.value {
-            Some(value) => Op::put(Table(change.table), change.key, value),
-            None => Op::delete(Table(change.table), change.key),
-        })
-        .collect())
-}
-
-/// Takes one write; a batch is filled backwards.
-fn take(batch: &mut Batch, write: &Write) -> Result<(), RecordError> {
+/// What a durable write changes; nothing for the others.
+pub(crate) fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordError> {
     match write {
-        Write::Term(term) => batch.put(META.0, TERM.to_vec(), || term.clone())?,
-        Write::Job(job) => batch.put(JOB.0, key::id(job.id.bits()), || StoredJob::from(job))?,
-        Write::ForgetJob(id) => batch.delete(JOB.0, key::id(id.bits())),
+        Write::Term(term) => changes.term(term)?,
+        Write::Job(job) => changes.job(job)?,
+        Write::ForgetJob(id) => changes.forget_job(*id),
+        Write::Submission(submission) => changes.submission(submission)?,
+        Write::ForgetSubmission(key) => changes.forget_submission(key),
         Write::Slot { slot, record } => match record {
-            Some(record) => batch.put(SLOT.0, key::slot(slot), || shape::Slot::from(record))?,
-            None => batch.delete(SLOT.0, key::slot(slot)),
+            Some(record) => changes.put(SLOT, key::slot(slot), || shape::Slot::from(record))?,
+            None => changes.delete(SLOT, key::slot(slot)),
         },
         Write::Cluster { cluster, record } => {
-            batch.put(CLUSTER.0, key::id(cluster.bits()), || {
+            changes.put(CLUSTER, key::id(cluster.bits()), || {
                 shape::Cluster::from(record.as_ref())
             })?;
         }
         Write::Revision { cluster, revision } => {
-            batch.put(REVISION.0, key::id(cluster.bits()), || *revision)?;
+            changes.put(REVISION, key::id(cluster.bits()), || *revision)?;
         }
-        Write::Event(event) => batch.put(EVENT.0, key::event(event.job, event.id), || {
-            StoredEvent::from(event)
-        })?,
-        Write::ForgetEvent(job, id) => batch.delete(EVENT.0, key::event(*job, *id)),
+        Write::Event(event) => changes.event(event)?,
+        Write::ForgetEvent(job, id) => changes.forget_event(*job, *id),
         Write::Soft(_) => {}
     }
     Ok(())
+}
+
+/// The writes that rebuild the state, in their order.
+pub(crate) fn read(records: &mut Records<'_>) -> Result<Vec<Write>, RecordError> {
+    let mut writes = Vec::new();
+    writes.extend(records.term()?.map(Write::Term));
+    for record in records.of(CLUSTER) {
+        writes.push(Write::Cluster {
+            cluster: ClusterId::from_bits(record.id()?),
+            record: Box::new(ClusterRecord::from(record.value::<shape::Cluster>()?)),
+        });
+    }
+    writes.extend(records.jobs()?.into_iter().map(Write::Job));
+    writes.extend(records.submissions()?.into_iter().map(Write::Submission));
+    for record in records.of(SLOT) {
+        writes.push(slot(records, &record)?);
+    }
+    for record in records.of(REVISION) {
+        writes.push(Write::Revision {
+            cluster: ClusterId::from_bits(record.id()?),
+            revision: record.value()?,
+        });
+    }
+    writes.extend(records.events()?.into_iter().map(Write::Event));
+    Ok(writes)
+}
+
+fn slot(records: &mut Records<'_>, record: &Stored<'_>) -> Result<Write, RecordError> {
+    let slot = record.slot()?;
+    let stored: shape::Slot = record.value()?;
+    let holdings: Result<Vec<Holding>, WorkloadError> = stored
+        .holdings
+        .into_iter()
+        .map(|holding| {
+            Ok(Holding {
+                cluster: holding.cluster,
+                desired: records.shared.desired(&slot, holding.desired)?,
+                leaving: holding.leaving,
+            })
+        })
+        .collect();
+    let known = SlotRecord {
+        assignment: stored.assignment,
+        service_generation: stored.service_generation,
+        holdings: holdings.map_err(|source| record.fault(source))?,
+    };
+    Ok(Write::Slot {
+        slot,
+        record: Some(known),
+    })
 }

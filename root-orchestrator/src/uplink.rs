@@ -17,6 +17,7 @@ mod session;
 use std::time::Duration;
 
 use axum::Router;
+use orchestrator::Metrics;
 use protocol::message::uplink::{ADOPT, AGGREGATE, NAMESPACE, REGISTER, REPORT, SYNC};
 use serde_json::Value;
 use socketioxide::SocketIo;
@@ -25,8 +26,7 @@ use socketioxide::handler::ConnectHandler as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::controller::Handle;
-use crate::metrics::Metrics;
+use crate::tier::Handle;
 use session::{Frame, Kind, Session};
 
 pub(crate) use links::{Down, Links, Unanswered};

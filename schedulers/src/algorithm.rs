@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use model::reason::Rejections;
+use model::reason::ReasonCode;
 
 use crate::{Candidate, Request, Scheduler, Unplaceable};
 
@@ -88,13 +88,22 @@ impl Scheduler for Algorithm {
             .filter(|(_, candidate)| candidate.reject(request).is_none())
             .min_by_key(|(_, candidate)| (candidate.replicas(), self.score(request, *candidate)));
         best.map(|(position, _)| position).ok_or_else(|| {
-            let mut rejections = Rejections::default();
+            let mut unplaceable = Unplaceable::default();
             for candidate in candidates {
-                if let Some(code) = candidate.reject(request) {
-                    rejections.add(code, candidate.name());
+                let Some(code) = candidate.reject(request) else {
+                    continue;
+                };
+                unplaceable.rejections.add(code, candidate.name());
+                if matches!(
+                    code,
+                    ReasonCode::InsufficientCpu
+                        | ReasonCode::InsufficientMemory
+                        | ReasonCode::InsufficientDisk
+                ) {
+                    unplaceable.most_free = unplaceable.most_free.most(candidate.room());
                 }
             }
-            Unplaceable { rejections }
+            unplaceable
         })
     }
 }

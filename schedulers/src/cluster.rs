@@ -73,7 +73,8 @@ impl Candidate for ClusterCandidate<'_> {
     }
 
     fn room(&self) -> Resources {
-        self.aggregate.room.minus(self.pending)
+        let holes = self.aggregate.classes.iter().flat_map(|class| &class.holes);
+        holes.fold(Resources::default(), |most, hole| most.most(*hole))
     }
 
     fn is_at(&self, location: &str) -> bool {

@@ -16,7 +16,7 @@ pub use worker::{PortKey, WorkerCandidate, fixed_ports};
 
 use model::job::PlacementRules;
 use model::reason::{ReasonCode, Rejections};
-use model::units::Resources;
+use model::units::{Bytes, Millicores, Resources};
 use model::workload::Workload;
 
 /// What is to be placed.
@@ -43,10 +43,34 @@ pub trait Candidate {
 }
 
 /// No candidate will do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Unplaceable {
     /// All candidates, counted by reason.
     pub rejections: Rejections,
+    /// Of each resource the most that is free on one candidate that is short of room only; nothing where none is.
+    pub most_free: Resources,
+}
+
+impl Unplaceable {
+    /// What is asked for against the most that one candidate has, where that is what the request fails for: "it asks
+    /// for 64000 MB of memory, and one worker has 12000 MB free at most".
+    pub fn shortage(&self, request: &Request<'_>, one: &str) -> Option<String> {
+        let wish = request.workload.resources;
+        let most = self.most_free;
+        let megabytes = |bytes: Bytes| format!("{} MB", bytes.mb());
+        let cores = |cpu: Millicores| format!("{} cores", cpu.cores());
+        let (wish, what, most) = match self.rejections.main()? {
+            ReasonCode::InsufficientMemory => {
+                (megabytes(wish.memory), "memory", megabytes(most.memory))
+            }
+            ReasonCode::InsufficientDisk => (megabytes(wish.disk), "disk", megabytes(most.disk)),
+            ReasonCode::InsufficientCpu => (cores(wish.cpu), "cpu", cores(most.cpu)),
+            _ => return None,
+        };
+        Some(format!(
+            "it asks for {wish} of {what}, and one {one} has {most} free at most"
+        ))
+    }
 }
 
 /// A scheduling algorithm.

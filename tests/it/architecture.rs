@@ -11,7 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate, and which of ours it may import.
-const MAY_IMPORT: [(&str, &[&str]); 17] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("model", &[]),
     ("sync", &[]),
     ("socketio", &[]),
@@ -20,6 +20,10 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("protocol", &["model", "sync"]),
     ("mqtt", &["model", "protocol"]),
     ("rest", &["daemon", "model", "protocol"]),
+    (
+        "orchestrator",
+        &["daemon", "model", "protocol", "rest", "store", "sync"],
+    ),
     ("schedulers", &["model"]),
     ("root-core", &["model", "schedulers", "sync"]),
     ("cluster-core", &["model", "schedulers", "sync"]),
@@ -29,6 +33,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
         &[
             "daemon",
             "model",
+            "orchestrator",
             "protocol",
             "rest",
             "root-core",
@@ -45,6 +50,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
             "daemon",
             "model",
             "mqtt",
+            "orchestrator",
             "protocol",
             "rest",
             "schedulers",
@@ -101,6 +107,7 @@ const ONLY_IN: [(&str, &[&str]); 7] = [
         "axum",
         &[
             "crates/rest/src/",
+            "crates/orchestrator/src/http",
             "root-orchestrator/src/http",
             "root-orchestrator/src/uplink.rs",
             "cluster-orchestrator/src/http",

@@ -4,6 +4,7 @@ mod workers;
 
 use std::sync::Arc;
 
+use model::book::BookWrite;
 use model::desired::NodeItem;
 use model::event::Event;
 use model::id::InstanceId;
@@ -29,22 +30,20 @@ impl State {
                 Write::ForgetJob(id) => {
                     self.book.forget(*id);
                     self.heads.remove(id);
-                    self.events.remove(id);
                     self.deleted.retain(|(_, job)| job != id);
+                }
+                Write::Submission(submission) => {
+                    self.book.take(BookWrite::Submission(submission.clone()));
+                }
+                Write::ForgetSubmission(key) => {
+                    self.book.take(BookWrite::ForgetSubmission(key.clone()));
                 }
                 Write::Slot { slot, record } => self.take_slot(now, slot, record.as_ref()),
                 Write::Node { node, record } => self.take_node(now, *node, record),
                 Write::Revision { node, revision } => self.take_revision(*node, *revision),
                 Write::Upstream(update) => self.take_upstream(now, update),
-                Write::Event(event) => self.take_event(event),
-                Write::ForgetEvent(job, id) => {
-                    if let Some(events) = self.events.get_mut(job) {
-                        events.retain(|event| event.id != *id);
-                        if events.is_empty() {
-                            self.events.remove(job);
-                        }
-                    }
-                }
+                Write::Event(event) => self.history.take(event),
+                Write::ForgetEvent(job, id) => self.history.forget(*job, *id),
                 Write::Soft(soft) => self.take_soft(now, soft),
             }
         }
@@ -62,6 +61,8 @@ impl State {
             record: Box::new(node.record.clone()),
         }));
         writes.extend(self.book.iter().cloned().map(Write::Job));
+        let submissions = self.book.submissions().cloned();
+        writes.extend(submissions.map(Write::Submission));
         let put = self.upstream.set().values().cloned().collect();
         writes.push(Write::Upstream(Update {
             mark: self.upstream.mark().clone(),
@@ -76,7 +77,11 @@ impl State {
             node: *id,
             revision: node.stored_revision,
         }));
-        writes.extend(self.events.values().flatten().cloned().map(Write::Event));
+        writes.extend(
+            self.history
+                .after(None)
+                .map(|event| Write::Event(Event::clone(event))),
+        );
         writes
     }
 
@@ -149,15 +154,6 @@ impl State {
         }
     }
 
-    fn take_event(&mut self, event: &Event) {
-        self.events_issued += 1;
-        let events = self.events.entry(event.job).or_default();
-        events.push_back(event.clone());
-        if events.len() > Self::EVENTS {
-            events.pop_front();
-        }
-    }
-
     fn take_slot(&mut self, now: Now, slot: &Slot, record: Option<&SlotRecord>) {
         let old = match record {
             Some(record) => self.slots.insert(slot.clone(), record.clone()),
@@ -202,6 +198,7 @@ impl State {
             .get(&instance)
             .map(|entry| entry.value.report.clone());
         let started = self.started;
+        let fresh = !self.copies.contains_key(&instance);
         let state = self.copies.entry(instance).or_insert_with(|| {
             // After a restart nothing is known of a copy before its worker is heard.
             let state = if started {
@@ -219,6 +216,7 @@ impl State {
                 node: copy.node,
                 state,
                 since: now.wall,
+                deadline: None,
                 left_at: None,
             }
         });
@@ -230,10 +228,34 @@ impl State {
         }
         self.on_node.entry(copy.node).or_default().insert(instance);
         self.set_changed(copy.node);
+        if fresh {
+            self.begin_deadline(now, instance);
+        }
+    }
+
+    /// A copy that its worker was told to run has until then; any other has no deadline.
+    fn begin_deadline(&mut self, now: Now, instance: InstanceId) {
+        let until = self
+            .copies
+            .get(&instance)
+            .filter(|copy| copy.state == InstanceState::ScheduledNode)
+            .map(|_| now.steady.plus(self.config.deploy_deadline));
+        self.set_deadline(instance, until);
+    }
+
+    fn set_deadline(&mut self, instance: InstanceId, until: Option<Instant>) {
+        let Some(copy) = self.copies.get_mut(&instance) else {
+            return;
+        };
+        if let Some(old) = std::mem::replace(&mut copy.deadline, until) {
+            self.deadlines.remove(&(old, instance));
+        }
+        self.deadlines.extend(until.map(|until| (until, instance)));
     }
 
     fn drop_copy(&mut self, copy: &Copy) {
         let instance = copy.desired.instance;
+        self.set_deadline(instance, None);
         self.copies.remove(&instance);
         if let Some(here) = self.on_node.get_mut(&copy.node) {
             here.remove(&instance);
@@ -377,6 +399,11 @@ impl State {
                 }
             }
             Soft::Copy { instance, state } => self.take_copy_state(now, *instance, state),
+            Soft::Deadline { instance, until } => {
+                self.set_deadline(*instance, *until);
+                let slot = self.copies.get(instance).map(|copy| copy.slot.clone());
+                self.dirty.extend(slot);
+            }
             Soft::Waiting { slot, waiting } => self.take_waiting(now, slot, waiting.as_ref()),
             Soft::Clean(slot) => {
                 self.dirty.remove(slot);
@@ -406,11 +433,15 @@ impl State {
         let Some(copy) = self.copies.get_mut(&instance) else {
             return;
         };
-        if copy.state.as_str() != state.as_str() {
+        let news = copy.state.as_str() != state.as_str();
+        if news {
             copy.since = now.wall;
         }
         copy.state = state.clone();
         let slot = copy.slot.clone();
+        if news {
+            self.begin_deadline(now, instance);
+        }
         self.refresh(now, &slot);
     }
 
@@ -460,7 +491,8 @@ impl State {
             .last_turn
             .map(|last| last.plus(self.config.keep_alive / 2));
         // What was due at the last turn and is still there was looked at: only something else can change it.
-        [check, resend, aggregate, expiry, self.hold, turn]
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        [check, resend, aggregate, expiry, deadline, self.hold, turn]
             .into_iter()
             .flatten()
             .filter(|at| self.last_turn.is_none_or(|last| *at > last))

@@ -101,6 +101,9 @@ impl State {
         if self.hold.is_some_and(|until| until <= now.steady) {
             return Some(Decision::default().soft(Soft::Hold(None)));
         }
+        if let Some(decision) = self.overdue_copy(now) {
+            return Some(decision);
+        }
         let (at, id) = self.checks.first().filter(|(at, _)| *at <= now.steady)?;
         debug_assert!(
             self.nodes
@@ -109,6 +112,20 @@ impl State {
         );
         let node = self.nodes.get(id)?;
         Some(self.check(now, *id, node))
+    }
+
+    /// The next copy that does not run in time. The time of one on a worker that cannot be heard does not count.
+    fn overdue_copy(&self, now: Now) -> Option<Decision> {
+        let (_, instance) = self.deadlines.first().filter(|(at, _)| *at <= now.steady)?;
+        let heard = self
+            .copies
+            .get(instance)
+            .and_then(|copy| self.nodes.get(&copy.node))
+            .is_some_and(Node::is_heard);
+        Some(Decision::default().soft(Soft::Deadline {
+            instance: *instance,
+            until: (!heard).then(|| now.steady.plus(self.config.deploy_deadline)),
+        }))
     }
 
     fn check(&self, now: Now, id: NodeId, node: &Node) -> Decision {

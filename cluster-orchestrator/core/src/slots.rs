@@ -3,7 +3,7 @@
 use model::desired::Desired;
 use model::event::{Event, Tier};
 use model::id::{EventId, InstanceId, NodeId};
-use model::instance::{InstanceEvent, InstanceState, Transition};
+use model::instance::{InstanceEvent, InstanceState, Observed, Report, Transition};
 use model::job::ServiceSpec;
 use model::reason::{Reason, ReasonCode};
 use model::slot::{Generation, Slot};
@@ -35,6 +35,9 @@ impl State {
                     .is_some_and(|wanted| self.may_stay(copy, wanted));
         }
         decision = self.note_lost(now, &record, decision);
+        if let Some(wanted) = &wanted {
+            decision = self.note_overdue(now, wanted, &mut record, decision);
+        }
         self.keep_one(now, &mut record, wanted.as_ref());
         let mut waiting = None;
         if let Some(wanted) = &wanted {
@@ -154,6 +157,88 @@ impl State {
         decision
     }
 
+    /// A copy that does not run in time is withdrawn and placed on another worker, once; the second one fails.
+    fn note_overdue(
+        &self,
+        now: Now,
+        wanted: &Desired,
+        record: &mut SlotRecord,
+        mut decision: Decision,
+    ) -> Decision {
+        let state = |copy: &Copy| self.copies.get(&copy.desired.instance);
+        let runs = |copy: &Copy| {
+            state(copy).is_some_and(|known| matches!(known.state, InstanceState::Running(_)))
+        };
+        if record.withdrawn.is_some() && record.copies.iter().any(runs) {
+            record.withdrawn = None;
+        }
+        let overdue = |copy: &Copy| {
+            !copy.leaving
+                && state(copy).is_some_and(|known| {
+                    known.state == InstanceState::ScheduledNode && known.deadline.is_none()
+                })
+                && self.nodes.get(&copy.node).is_some_and(Node::is_heard)
+        };
+        let Some(index) = record.copies.iter().position(overdue) else {
+            return decision;
+        };
+        let Some(copy) = record.copies.get_mut(index) else {
+            return decision;
+        };
+        let name = self
+            .nodes
+            .get(&copy.node)
+            .map_or("", |node| node.record.facts.name.as_str());
+        let seconds = self.config.deploy_deadline.as_secs();
+        let first = record.withdrawn.is_none();
+        if first && self.elsewhere(wanted, copy.node) {
+            record.withdrawn = Some(copy.node);
+            copy.leaving = true;
+            let message = format!(
+                "worker {name} did not run it within {seconds} s; it is taken back and placed on another"
+            );
+            let (from, to) = ("SCHEDULED_NODE", "SCHEDULED_CLUSTER");
+            let cause = ReasonCode::DeployDeadline.as_str();
+            let desired = copy.desired.clone();
+            return decision.and(Self::event(now, &desired, (from, to), cause, message));
+        }
+        let reason = Reason::new(
+            ReasonCode::DeployDeadline,
+            format!(
+                "worker {name} does not run it after {seconds} s, and is still trying; look at the worker: its network, its disk, its container engine"
+            ),
+        );
+        let report = Report {
+            observed: Observed::Failed {
+                reason,
+                next_attempt: None,
+            },
+            restarts: 0,
+            last_exit: None,
+            at: now.wall,
+        };
+        let instance = copy.desired.instance;
+        decision = self.copy_event(
+            now,
+            instance,
+            &InstanceEvent::Reported(report),
+            ReasonCode::DeployDeadline.as_str(),
+            decision,
+        );
+        decision
+    }
+
+    /// Whether another worker than this one can host it now.
+    fn elsewhere(&self, wanted: &Desired, except: NodeId) -> bool {
+        let mut candidates = self.candidates(&wanted.slot);
+        candidates.retain(|candidate| candidate.id != except);
+        let request = Request {
+            workload: &wanted.service.workload,
+            rules: &wanted.service.placement,
+        };
+        self.algorithm.place(&request, &candidates).is_ok()
+    }
+
     /// When a lost copy has come back beside its replacement, `reconcile: keep_original` decides: the one with the
     /// older generation if it runs, and it gets a new generation. Nothing is decided before both are heard.
     fn keep_one(&self, now: Now, record: &mut SlotRecord, wanted: Option<&Desired>) {
@@ -214,6 +299,7 @@ impl State {
                 copy.desired.job = std::sync::Arc::clone(&wanted.job);
                 copy.desired.service = std::sync::Arc::clone(&wanted.service);
                 record.used = Some(wanted.instance);
+                record.withdrawn = None;
             }
         }
     }
@@ -236,7 +322,11 @@ impl State {
         if let Some(until) = self.hold.filter(|until| *until > now.steady) {
             return Err(Box::new(self.held_back(wanted, until)));
         }
-        let candidates = self.candidates(slot);
+        let mut candidates = self.candidates(slot);
+        // The one that did not run it in time is the last to get it again.
+        if candidates.len() > 1 {
+            candidates.retain(|candidate| Some(candidate.id) != record.withdrawn);
+        }
         let request = Request {
             workload: &wanted.service.workload,
             rules: &wanted.service.placement,
@@ -277,9 +367,8 @@ impl State {
             .get(&node)
             .map_or("", |node| node.record.facts.name.as_str());
         let message = format!("placed on worker {name} by {}", self.algorithm.name());
-        Ok(self.event(
+        Ok(Self::event(
             now,
-            0,
             &desired,
             ("SCHEDULED_CLUSTER", "SCHEDULED_NODE"),
             "placed",
@@ -363,7 +452,7 @@ impl State {
 
     fn no_room_for(&self, wanted: &Desired, unplaceable: schedulers::Unplaceable) -> Waiting {
         Waiting {
-            reason: no_room(&unplaceable.rejections, &wanted.service),
+            reason: no_room(&unplaceable, &wanted.service),
             rejections: unplaceable.rejections,
             capacity_revision: self.capacity_revision,
             class: class(&wanted.service),
@@ -404,12 +493,13 @@ impl State {
                     || format!("{to} on worker {name}"),
                     |reason| reason.message.clone(),
                 );
-                let offset = decision
-                    .writes
-                    .iter()
-                    .filter(|write| matches!(write, Write::Event(_)))
-                    .count() as u64;
-                decision.and(self.event(now, offset, &desired.desired, (from, to), cause, message))
+                decision.and(Self::event(
+                    now,
+                    &desired.desired,
+                    (from, to),
+                    cause,
+                    message,
+                ))
             }
             None => decision,
         };
@@ -419,29 +509,17 @@ impl State {
         })
     }
 
-    /// An event of a job's history; `offset` counts those of the same decision before it.
+    /// An event of a job's history; [`crate::turn`] numbers it.
     #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
     pub(crate) fn event(
-        &self,
         now: Now,
-        offset: u64,
         desired: &Desired,
         (from, to): (&'static str, &'static str),
         cause: &str,
         message: String,
     ) -> Decision {
-        let seed = (u128::from(self.term.number) << 48) | u128::from(self.events_issued + offset);
-        let mut decision = Decision::default();
-        let known = self.events.get(&desired.slot.job);
-        let full = known.is_some_and(|events| events.len() as u64 + offset >= Self::EVENTS as u64);
-        if let Some(oldest) = known
-            .filter(|_| full)
-            .and_then(|events| events.get(offset as usize))
-        {
-            decision = decision.write(Write::ForgetEvent(oldest.job, oldest.id));
-        }
-        decision.write(Write::Event(Event {
-            id: EventId::derived(now.wall, seed),
+        Decision::default().write(Write::Event(Event {
+            id: EventId::from_bits(0),
             at: now.wall,
             tier: Tier::Cluster,
             job: desired.slot.job,
@@ -491,7 +569,8 @@ fn class(service: &ServiceSpec) -> String {
 }
 
 /// The sentence for what no worker can host.
-fn no_room(rejections: &model::reason::Rejections, service: &ServiceSpec) -> Reason {
+fn no_room(unplaceable: &schedulers::Unplaceable, service: &ServiceSpec) -> Reason {
+    let rejections = &unplaceable.rejections;
     if rejections.is_empty() {
         return Reason::new(
             ReasonCode::NoWorker,
@@ -510,11 +589,14 @@ fn no_room(rejections: &model::reason::Rejections, service: &ServiceSpec) -> Rea
         );
     }
     let code = rejections.main().unwrap_or(ReasonCode::NoWorker);
-    Reason::new(
-        code,
-        format!(
-            "no worker can host it now: {}",
-            rejections.sentence("worker")
-        ),
-    )
+    let request = Request {
+        workload: &service.workload,
+        rules: &service.placement,
+    };
+    let counts = rejections.sentence("worker");
+    let message = match unplaceable.shortage(&request, "worker") {
+        Some(shortage) => format!("no worker can host it now: {counts}; {shortage}"),
+        None => format!("no worker can host it now: {counts}"),
+    };
+    Reason::new(code, message)
 }

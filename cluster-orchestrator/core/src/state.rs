@@ -1,12 +1,12 @@
 //! What a cluster-orchestrator knows.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::book::JobBook;
 use model::desired::{Desired, JobHead};
-use model::event::Event;
+use model::history::History;
 use model::id::{ClusterId, InstanceId, JobId, NodeId};
 use model::instance::InstanceState;
 use model::job::Owner;
@@ -38,6 +38,8 @@ pub struct Config {
     pub timing: Timing,
     /// How long a deleted job can be seen.
     pub retention: Duration,
+    /// How long a copy may take to run on a worker that is heard.
+    pub deploy_deadline: Duration,
     /// Between two questions to the same worker.
     pub ask_again: Duration,
     /// Between two aggregates, at least.
@@ -55,6 +57,7 @@ impl Config {
             reconnect_max: Duration::from_secs(5),
             timing: Timing::default(),
             retention: Duration::from_hours(24),
+            deploy_deadline: Duration::from_mins(10),
             ask_again: Duration::from_secs(2),
             aggregate_pause: Duration::from_millis(250),
         }
@@ -93,6 +96,8 @@ pub struct SlotRecord {
     pub used: Option<InstanceId>,
     /// Taken over from a worker; not confirmed by the owner yet.
     pub provisional: bool,
+    /// The worker that a copy was taken from because it did not run in time. That happens once; the next copy fails.
+    pub withdrawn: Option<NodeId>,
     /// The copies; few.
     pub copies: Vec<Copy>,
 }
@@ -152,6 +157,8 @@ pub struct CopyState {
     pub state: InstanceState,
     /// Since when.
     pub since: Wall,
+    /// Until when it is to run, while its worker was told to and has not said that it does.
+    pub deadline: Option<Instant>,
     /// The revision of the worker's set from which on it is not in it; `None` while it is.
     pub left_at: Option<u64>,
 }
@@ -257,6 +264,8 @@ pub struct State {
     /// Workers that do not hold their present set.
     pub(crate) unsynced: BTreeSet<NodeId>,
     pub(crate) checks: BTreeSet<(Instant, NodeId)>,
+    /// Copies that are to run by then.
+    pub(crate) deadlines: BTreeSet<(Instant, InstanceId)>,
     pub(crate) hold: Option<Instant>,
     pub(crate) last_turn: Option<Instant>,
     pub(crate) capacity_revision: u64,
@@ -265,14 +274,10 @@ pub struct State {
     pub(crate) aggregate_changed: bool,
     pub(crate) aggregated_at: Option<Instant>,
     pub(crate) deleted: BTreeSet<(Instant, JobId)>,
-    pub(crate) events: BTreeMap<JobId, VecDeque<Event>>,
-    pub(crate) events_issued: u64,
+    pub(crate) history: History,
 }
 
 impl State {
-    /// Events kept of one job.
-    pub const EVENTS: usize = 200;
-
     /// A cluster with nothing in its store but its incarnation.
     pub fn new(config: Config, incarnation: Incarnation) -> Self {
         Self {
@@ -300,6 +305,7 @@ impl State {
             revised: BTreeSet::new(),
             unsynced: BTreeSet::new(),
             checks: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
             hold: None,
             last_turn: None,
             capacity_revision: 0,
@@ -308,8 +314,7 @@ impl State {
             aggregate_changed: true,
             aggregated_at: None,
             deleted: BTreeSet::new(),
-            events: BTreeMap::new(),
-            events_issued: 0,
+            history: History::default(),
         }
     }
 

@@ -28,8 +28,7 @@ impl State {
     pub(crate) fn assigned(&self, now: Now, change: &Change<AssignmentEntry>) -> Decision {
         match self.upstream.decide(change) {
             Verdict::Apply(update) => {
-                let mut after = self.upstream.clone();
-                after.apply(&update);
+                let after = self.upstream.held_after(&update);
                 let first = self.upstream.mark().incarnation.is_none() && !update.put.is_empty();
                 let used = if self.trusting {
                     Decision::default()
@@ -45,14 +44,13 @@ impl State {
                     decision =
                         decision.soft(Soft::Hold(Some(now.steady.plus(self.config.grace()))));
                 }
-                decision.act(self.acknowledge(after.held()))
+                decision.act(self.acknowledge(after))
             }
             Verdict::Stage(part) => {
-                let mut after = self.upstream.clone();
-                after.stage(part.clone());
+                let after = self.upstream.held_staging(&part);
                 Decision::default()
                     .soft(Soft::Staged(part))
-                    .act(self.acknowledge(after.held()))
+                    .act(self.acknowledge(after))
             }
             Verdict::Known | Verdict::Foreign(_) => {
                 Decision::default().act(self.acknowledge(self.upstream.held()))

@@ -21,6 +21,11 @@ pub struct Page<K> {
 }
 
 impl State {
+    /// What happened to the jobs.
+    pub const fn history(&self) -> &model::history::History {
+        &self.history
+    }
+
     /// The scheduler in force.
     pub const fn algorithm(&self) -> schedulers::Algorithm {
         self.algorithm
@@ -328,12 +333,12 @@ impl State {
 
     /// The history of a job that is kept, oldest first.
     pub fn events(&self, job: JobId) -> impl Iterator<Item = &Event> {
-        self.events.get(&job).into_iter().flatten()
+        self.history.of(job).map(std::sync::Arc::as_ref)
     }
 
     /// The history of all jobs that is kept, unordered.
     pub fn all_events(&self) -> impl Iterator<Item = &Event> {
-        self.events.values().flatten()
+        self.history.after(None).map(std::sync::Arc::as_ref)
     }
 
     /// Why each slot of a job is where it is, or is nowhere, as far as this cluster decides it.

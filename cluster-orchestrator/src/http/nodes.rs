@@ -5,14 +5,14 @@ use axum::response::Response;
 use cluster_core::{Answer, Input, NodePatch, Page};
 use model::id::NodeId;
 use model::node::Scheduling;
+use orchestrator::http::refusal::unavailable;
 use protocol::problem::Problem;
 use protocol::rest::{List, NodeBody};
 use rest::{Accept, ApiError, Body, Cursor, PageQuery, Path, Query};
 
 use super::Service;
-use super::jobs::Nothing;
-use super::refusal::{refused, unavailable};
-use crate::controller::Handle;
+use super::refusal::refused;
+use crate::tier::Handle;
 
 /// `GET /api/v1/nodes`.
 pub(crate) async fn list(
@@ -29,7 +29,6 @@ pub(crate) async fn one(
     State(service): State<Service>,
     accept: Accept,
     Path(key): Path<String>,
-    Query(Nothing {}): Query<Nothing>,
 ) -> Result<Response, ApiError> {
     Ok(accept.ok(&find(&service.handle, key).await?))
 }
@@ -135,6 +134,6 @@ async fn apply(handle: &Handle, key: String, patch: NodePatch) -> Result<NodeBod
     };
     match handle.ask(change).await.map_err(unavailable)? {
         Answer::Patched(node) => find(handle, node.to_string()).await,
-        other => Err(refused(other)),
+        other => Err(refused(&other)),
     }
 }

@@ -50,6 +50,8 @@ pub(super) struct Slot {
     pub(super) used: Option<InstanceId>,
     #[serde(default)]
     pub(super) provisional: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) withdrawn: Option<NodeId>,
     #[serde(default)]
     pub(super) copies: Vec<SlotCopy>,
 }
@@ -68,6 +70,7 @@ impl From<&SlotRecord> for Slot {
             placement: record.placement,
             used: record.used,
             provisional: record.provisional,
+            withdrawn: record.withdrawn,
             copies: record.copies.iter().map(SlotCopy::from).collect(),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cluster_core::{
     Beat, Config, Input, NodePatch, Registration, RequestId, State, assignment_entry, turn,
 };
-use model::book::Draft;
+use model::book::{Draft, JobRequest};
 use model::desired::{Desired, JobHead};
 use model::id::{ClusterId, InstanceId, JobId, NodeId};
 use model::job::{JobSpec, OnPartition, Owner, PlacementRules, ServiceSpec};
@@ -17,12 +17,14 @@ use model::units::{Bytes, Millicores, Resources};
 use model::workload::{
     Port, Pull, Restart, RuntimeKind, SpecHash, Transport, Volume, VolumeSource, Workload,
 };
+use orchestrator::record::{incarnation, load, ops};
 use proptest::prelude::*;
 use schedulers::Algorithm;
 use store::{Memory, Store};
 use sync::{Change, Digest, Held, Incarnation, Item, Term};
 
 use super::*;
+use crate::tier::Cluster;
 
 /// What happens to a cluster.
 #[derive(Debug, Clone)]
@@ -84,6 +86,7 @@ fn service(name: Name, replicas: u8) -> Arc<ServiceSpec> {
             target: "/data".to_owned(),
             read_only: true,
         }],
+        files: [("/etc/app.conf".to_owned(), "ä = 1\n".to_owned())].into(),
         resources: Resources {
             cpu: Millicores(500),
             memory: Bytes::from_mb(10),
@@ -135,7 +138,9 @@ impl World {
 
     fn turn(&mut self, input: Input) {
         let decision = turn(&mut self.state, self.now, [input]);
-        self.store.commit(&ops(&decision.writes).unwrap()).unwrap();
+        self.store
+            .commit(&ops::<Cluster>(&decision.writes).unwrap())
+            .unwrap();
     }
 
     fn draft(&mut self, job: u8, replicas: u8) -> Draft {
@@ -163,19 +168,18 @@ impl World {
             Step::Whole(number) => self.whole(number),
             Step::Submit(job, replicas) => {
                 let drafts = vec![self.draft(job, replicas)];
-                self.turn(Input::Submit { request, drafts });
+                let ask = JobRequest::Submit { drafts, key: None };
+                self.turn(Input::Job { request, ask });
             }
             Step::Put(job, replicas) => {
                 let (path, draft) = (name("job", job).to_string(), self.draft(job, replicas));
-                self.turn(Input::Put {
-                    request,
-                    path,
-                    draft,
-                });
+                let ask = JobRequest::Put { path, draft };
+                self.turn(Input::Job { request, ask });
             }
             Step::Delete(job) => {
                 let key = name("job", job).to_string();
-                self.turn(Input::Delete { request, key });
+                let ask = JobRequest::Delete { key };
+                self.turn(Input::Job { request, ask });
             }
             Step::Cordon(number) => {
                 let patch = NodePatch {
@@ -280,7 +284,7 @@ impl World {
 
     /// The state as a new process would find it.
     fn loaded(&self) -> State {
-        let loaded = load(&self.store.load().unwrap()).unwrap();
+        let loaded = load::<Cluster>(&self.store.load().unwrap()).unwrap();
         let mut state = State::new(self.state.config().clone(), loaded.incarnation.unwrap());
         state.apply(self.now, &loaded.writes);
         state
@@ -358,7 +362,7 @@ fn a_busy_cluster_is_found_again_whole_and_then_as_its_own_snapshot() {
     let copy = Memory::new();
     copy.commit(&[incarnation(world.state.incarnation()).unwrap()])
         .unwrap();
-    copy.commit(&ops(&snapshot).unwrap()).unwrap();
+    copy.commit(&ops::<Cluster>(&snapshot).unwrap()).unwrap();
     assert_eq!(copy.load().unwrap(), world.store.load().unwrap());
 }
 
@@ -393,10 +397,12 @@ fn records_of_a_newer_program_are_read_as_far_as_they_are_known() {
             value: b"?".to_vec(),
         });
     }
-    let loaded = load(&records).unwrap();
+    let loaded = load::<Cluster>(&records).unwrap();
     assert_eq!(
         loaded.writes,
-        load(&world.store.load().unwrap()).unwrap().writes
+        load::<Cluster>(&world.store.load().unwrap())
+            .unwrap()
+            .writes
     );
 }
 
@@ -407,6 +413,6 @@ fn a_damaged_record_is_named() {
         key: vec![0; 16],
         value: b"{".to_vec(),
     };
-    let error = load(&[record]).unwrap_err().to_string();
+    let error = load::<Cluster>(&[record]).unwrap_err().to_string();
     assert!(error.contains("table node"), "{error}");
 }

@@ -1,6 +1,7 @@
 //! Questions that the root asks for a user: answered with the bodies of this cluster's own REST interface.
 
 use model::id::{JobId, NodeId};
+use orchestrator::http::refusal::unavailable;
 use protocol::document::Format;
 use protocol::message::uplink::{self, Question};
 use protocol::problem::Problem;
@@ -9,9 +10,8 @@ use rest::{ApiError, PageQuery};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::controller::Handle;
 use crate::http::nodes;
-use crate::http::refusal::unavailable;
+use crate::tier::Handle;
 
 /// The answer to one question, ready to be sent.
 pub(super) async fn answer(handle: &Handle, data: &Value) -> Value {

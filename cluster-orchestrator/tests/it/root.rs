@@ -160,6 +160,7 @@ fn assignment() -> AssignmentEntry {
         environment: BTreeMap::new(),
         ports: Vec::new(),
         volumes: Vec::new(),
+        files: BTreeMap::new(),
         resources: Resources {
             memory: Bytes::from_mb(100),
             ..Resources::default()

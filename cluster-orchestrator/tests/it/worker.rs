@@ -14,7 +14,7 @@ use model::units::{Bytes as Amount, Millicores, Resources};
 use model::workload::RuntimeKind;
 use mqtt::client::{self, Client, Event, Qos};
 use protocol::message::information::Information;
-use protocol::message::question::Ask;
+use protocol::message::question::{Ask, Question};
 use protocol::message::register::{self, Request, Welcome};
 use protocol::message::{
     Beat, DesiredEntry, ReportEntry, adopt, control, information, instances, question,
@@ -198,12 +198,12 @@ impl Link {
                 self.report().await;
             }
             Topic::Request(_) => match question::decode(payload).unwrap() {
-                Some(Ask::WholeReport) => {
+                Some(Question::Ask(Ask::WholeReport)) => {
                     self.observer.ask_whole();
                     self.report().await;
                 }
-                Some(Ask::Adopt) => self.send_set().await,
-                None => {}
+                Some(Question::Ask(Ask::Adopt)) => self.send_set().await,
+                Some(Question::Stream(_)) | None => {}
             },
             other => panic!("{other}"),
         }

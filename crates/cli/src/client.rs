@@ -1,14 +1,20 @@
 //! Requests to an orchestrator.
 
+mod sse;
+
+use std::io::{BufReader, Read};
 use std::time::Duration;
 
 use protocol::problem::Problem;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use ureq::http::{Method, Request};
+use ureq::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use ureq::http::{Method, Request, Response};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Refusal};
+
+pub(crate) use sse::{Message, Messages};
 
 /// How long one request may take.
 pub(crate) const REQUEST: Duration = Duration::from_secs(30);
@@ -17,6 +23,18 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Largest answer that is read, in bytes.
 const ANSWER: u64 = 256 << 20;
 
+/// Which server, and as whom.
+pub(crate) struct Target {
+    /// Its address.
+    pub(crate) url: String,
+    /// The credential.
+    pub(crate) token: Option<String>,
+    /// Whether requests may leave this machine in plain text.
+    pub(crate) insecure: bool,
+    /// What said that it is there.
+    pub(crate) named_by: &'static str,
+}
+
 /// Where requests go, and as whom.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
@@ -24,6 +42,7 @@ pub(crate) struct Client {
     /// Without a slash at the end.
     base: String,
     token: Option<String>,
+    named_by: &'static str,
 }
 
 /// A body to send.
@@ -35,32 +54,49 @@ pub(crate) struct Body<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
+/// One request.
+struct Ask<'a> {
+    method: Method,
+    path: &'a str,
+    accept: &'a str,
+    body: Option<Body<'a>>,
+    /// One more header.
+    header: Option<(&'static str, &'a str)>,
+    patience: Patience,
+}
+
+/// How long an answer may take.
+#[derive(Clone, Copy)]
+enum Patience {
+    /// All of it.
+    Whole(Duration),
+    /// Its beginning as long as any request; its body has no end, and is given up when nothing comes for so long.
+    Endless(Option<Duration>),
+}
+
+/// An answer that is read while it is made.
+pub(crate) struct Stream {
+    /// Its `Content-Type`.
+    pub(crate) media_type: String,
+    /// Its body.
+    pub(crate) body: BufReader<Box<dyn Read>>,
+}
+
 impl Client {
-    /// A client of the server at `url`.
+    /// A client of that server.
     ///
     /// # Errors
     /// When the URL or the token cannot be used, or the URL leaves this machine in plain text and nobody said that this is wanted.
-    pub(crate) fn new(url: &str, token: Option<String>, insecure: bool) -> Result<Self, Failure> {
+    pub(crate) fn new(target: &Target) -> Result<Self, Failure> {
+        let Target {
+            url,
+            token,
+            insecure,
+            named_by,
+        } = target;
         let usage = |why: &str| Failure::Usage(format!("the URL {url:?} cannot be used: {why}"));
         let base = url.trim_end_matches('/');
-        let uri: ureq::http::Uri = base
-            .parse()
-            .map_err(|_| usage("write it as http://127.0.0.1:10000"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(usage("TLS is not supported yet; use http://")),
-            Some(_) | None => return Err(usage("it must begin with http://")),
-        }
-        if uri.query().is_some() || uri.authority().is_some_and(|a| a.as_str().contains('@')) {
-            return Err(usage(
-                "it must be no more than http://HOST:PORT; give a token with --token",
-            ));
-        }
-        // A URI keeps the brackets of an IPv6 address; an address does not.
-        let host = uri
-            .host()
-            .map(|host| host.trim_start_matches('[').trim_end_matches(']'));
-        let local = host.is_some_and(|host| daemon::dial::plain_allowed(host, false));
+        let local = is_local(base).map_err(usage)?;
         if !local && !insecure {
             return Err(usage(
                 "requests would leave this machine in plain text; use --insecure if the network is trusted",
@@ -85,7 +121,8 @@ impl Client {
         Ok(Self {
             agent: config.build().new_agent(),
             base: base.to_owned(),
-            token,
+            token: token.clone(),
+            named_by,
         })
     }
 
@@ -96,12 +133,15 @@ impl Client {
 
     /// Asks for one thing.
     pub(crate) fn get(&self, path: &str) -> Result<Value, Failure> {
-        self.ask(&Method::GET, path, None, REQUEST)
+        self.get_within(path, REQUEST)
     }
 
     /// Asks for one thing, for no longer than that.
     pub(crate) fn get_within(&self, path: &str, limit: Duration) -> Result<Value, Failure> {
-        self.ask(&Method::GET, path, None, limit)
+        self.json(&Ask {
+            patience: Patience::Whole(limit),
+            ..Ask::new(Method::GET, path)
+        })
     }
 
     /// All rows of a list, page after page.
@@ -122,14 +162,68 @@ impl Client {
         Ok(rows)
     }
 
+    /// All rows of a list as the type that they should have.
+    pub(crate) fn list_of<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Failure> {
+        self.read(Value::Array(self.list(path)?), path)
+    }
+
     /// Puts a body there.
     pub(crate) fn put(&self, path: &str, body: Body<'_>) -> Result<Value, Failure> {
-        self.ask(&Method::PUT, path, Some(body), REQUEST)
+        self.json(&Ask {
+            body: Some(body),
+            ..Ask::new(Method::PUT, path)
+        })
+    }
+
+    /// Posts a body there.
+    pub(crate) fn post(&self, path: &str, body: Body<'_>) -> Result<Value, Failure> {
+        self.json(&Ask {
+            body: Some(body),
+            ..Ask::new(Method::POST, path)
+        })
+    }
+
+    /// Posts a body under a key by which the server knows it again, so that sending it twice is safe.
+    pub(crate) fn post_once(
+        &self,
+        path: &str,
+        body: Body<'_>,
+        key: &str,
+    ) -> Result<Value, Failure> {
+        self.json(&Ask {
+            body: Some(body),
+            header: Some(("idempotency-key", key)),
+            ..Ask::new(Method::POST, path)
+        })
     }
 
     /// Deletes what is there.
     pub(crate) fn delete(&self, path: &str) -> Result<Value, Failure> {
-        self.ask(&Method::DELETE, path, None, REQUEST)
+        self.json(&Ask::new(Method::DELETE, path))
+    }
+
+    /// Opens a stream of plain text; it is given up when nothing comes for `silence`, or never.
+    pub(crate) fn text(&self, path: &str, silence: Option<Duration>) -> Result<Stream, Failure> {
+        self.open(&Ask {
+            accept: "text/plain, application/problem+json",
+            patience: Patience::Endless(silence),
+            ..Ask::new(Method::GET, path)
+        })
+    }
+
+    /// Opens a stream of events after the last one that was seen; it is given up when nothing comes for `silence`.
+    pub(crate) fn events(
+        &self,
+        path: &str,
+        last: Option<&str>,
+        silence: Duration,
+    ) -> Result<Stream, Failure> {
+        self.open(&Ask {
+            accept: "text/event-stream, application/problem+json",
+            header: last.map(|last| ("last-event-id", last)),
+            patience: Patience::Endless(Some(silence)),
+            ..Ask::new(Method::GET, path)
+        })
     }
 
     /// An answer as the type it should have.
@@ -137,7 +231,8 @@ impl Client {
         serde_json::from_value(value).map_err(|error| self.foreign(path, 200, &error))
     }
 
-    fn foreign(&self, path: &str, status: u16, why: &serde_json::Error) -> Failure {
+    /// An answer of this status that is none of edgeIO's.
+    pub(crate) fn foreign(&self, path: &str, status: u16, why: &impl ToString) -> Failure {
         Failure::Foreign {
             url: format!("{}{path}", self.base),
             status,
@@ -145,61 +240,81 @@ impl Client {
         }
     }
 
-    fn ask(
-        &self,
-        method: &Method,
-        path: &str,
-        body: Option<Body<'_>>,
-        limit: Duration,
-    ) -> Result<Value, Failure> {
+    fn json(&self, ask: &Ask<'_>) -> Result<Value, Failure> {
+        let mut answer = self.answer(ask)?;
+        let status = answer.status().as_u16();
+        let bytes = self.whole(&mut answer)?;
+        serde_json::from_slice(&bytes).map_err(|error| self.foreign(ask.path, status, &error))
+    }
+
+    fn open(&self, ask: &Ask<'_>) -> Result<Stream, Failure> {
+        let answer = self.answer(ask)?;
+        let media_type = answer.headers().get(CONTENT_TYPE);
+        let media_type = media_type.and_then(|value| value.to_str().ok());
+        Ok(Stream {
+            media_type: media_type.unwrap_or_default().to_owned(),
+            body: BufReader::new(Box::new(answer.into_body().into_with_config().reader())),
+        })
+    }
+
+    /// An answer that is none of refusal; its body is still to be read.
+    fn answer(&self, ask: &Ask<'_>) -> Result<Response<ureq::Body>, Failure> {
+        let mut answer = self.send(ask).map_err(|source| self.failed(source))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let retry_after = answer.headers().get(RETRY_AFTER);
+        let retry_after = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let bytes = self.whole(&mut answer)?;
+        // What stands before an orchestrator may answer too, and without a problem.
+        match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) => Err(Failure::Refused(Box::new(Refusal::new(
+                problem,
+                retry_after,
+            )))),
+            Err(error) => Err(self.foreign(ask.path, status.as_u16(), &error)),
+        }
+    }
+
+    fn whole(&self, answer: &mut Response<ureq::Body>) -> Result<Vec<u8>, Failure> {
+        let body = answer.body_mut().with_config().limit(ANSWER);
+        body.read_to_vec().map_err(|source| self.failed(source))
+    }
+
+    fn send(&self, ask: &Ask<'_>) -> Result<Response<ureq::Body>, ureq::Error> {
         let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.base))
-            .header("accept", "application/json");
+            .method(&ask.method)
+            .uri(format!("{}{}", self.base, ask.path))
+            .header("accept", ask.accept);
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let sent = match body {
-            Some(Body { media_type, bytes }) => request
-                .header("content-type", media_type)
-                .body(bytes)
-                .map_err(ureq::Error::from)
-                .and_then(|request| self.run(request, limit)),
-            None => request
-                .body(())
-                .map_err(ureq::Error::from)
-                .and_then(|request| self.run(request, limit)),
-        };
-        let mut answer = sent.map_err(|source| self.failed(source))?;
-        let status = answer.status().as_u16();
-        let bytes = answer
-            .body_mut()
-            .with_config()
-            .limit(ANSWER)
-            .read_to_vec()
-            .map_err(|source| self.failed(source))?;
-        if (200..300).contains(&status) {
-            return serde_json::from_slice(&bytes)
-                .map_err(|error| self.foreign(path, status, &error));
+        if let Some((name, value)) = ask.header {
+            request = request.header(name, value);
         }
-        // What stands before an orchestrator may answer too, and without a problem.
-        match serde_json::from_slice::<Problem>(&bytes) {
-            Ok(problem) => Err(Failure::Refused(Box::new(problem))),
-            Err(error) => Err(self.foreign(path, status, &error)),
+        match ask.body {
+            Some(Body { media_type, bytes }) => {
+                let request = request.header("content-type", media_type).body(bytes)?;
+                self.run(request, ask.patience)
+            }
+            None => self.run(request.body(())?, ask.patience),
         }
     }
 
     fn run<B: ureq::AsSendBody>(
         &self,
         request: Request<B>,
-        limit: Duration,
-    ) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
-        let request = self
-            .agent
-            .configure_request(request)
-            .timeout_global(Some(limit))
-            .build();
-        self.agent.run(request)
+        patience: Patience,
+    ) -> Result<Response<ureq::Body>, ureq::Error> {
+        let request = self.agent.configure_request(request);
+        let request = match patience {
+            Patience::Whole(limit) => request.timeout_global(Some(limit)),
+            Patience::Endless(silence) => request
+                .timeout_recv_response(Some(REQUEST))
+                .timeout_per_read(silence),
+        };
+        self.agent.run(request.build())
     }
 
     fn failed(&self, source: ureq::Error) -> Failure {
@@ -223,7 +338,25 @@ impl Client {
         if connected {
             Failure::Broken { url, source }
         } else {
-            Failure::Unreachable { url, source }
+            Failure::Unreachable {
+                url,
+                named_by: self.named_by,
+                source,
+            }
+        }
+    }
+}
+
+impl<'a> Ask<'a> {
+    /// A request without a body, as most are.
+    const fn new(method: Method, path: &'a str) -> Self {
+        Self {
+            method,
+            path,
+            accept: "application/json",
+            body: None,
+            header: None,
+            patience: Patience::Whole(REQUEST),
         }
     }
 }
@@ -250,6 +383,26 @@ pub(crate) fn segment(text: &str) -> String {
     segment
 }
 
+/// Whether the server of this URL is on this machine; or why the URL cannot be used.
+fn is_local(base: &str) -> Result<bool, &'static str> {
+    let uri: ureq::http::Uri = base
+        .parse()
+        .map_err(|_| "write it as http://127.0.0.1:10000")?;
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => return Err("TLS is not supported yet; use http://"),
+        Some(_) | None => return Err("it must begin with http://"),
+    }
+    if uri.query().is_some() || uri.authority().is_some_and(|a| a.as_str().contains('@')) {
+        return Err("it must be no more than http://HOST:PORT; give a token with --token");
+    }
+    // A URI keeps the brackets of an IPv6 address; an address does not.
+    let host = uri
+        .host()
+        .map(|host| host.trim_start_matches('[').trim_end_matches(']'));
+    Ok(host.is_some_and(|host| daemon::dial::plain_allowed(host, false)))
+}
+
 fn is_token(token: &str) -> bool {
     !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -257,6 +410,15 @@ fn is_token(token: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn client(url: &str, token: Option<&str>, insecure: bool) -> Result<Client, Failure> {
+        Client::new(&Target {
+            url: url.to_owned(),
+            token: token.map(str::to_owned),
+            insecure,
+            named_by: "named by a test",
+        })
+    }
 
     #[test]
     fn urls_that_cannot_be_used_are_told_with_the_remedy() {
@@ -270,7 +432,7 @@ mod tests {
             ("", "http://"),
         ];
         for (url, remedy) in table {
-            let failure = Client::new(url, None, false).unwrap_err();
+            let failure = client(url, None, false).unwrap_err();
             assert_eq!(failure.exit_code(), 2);
             assert!(failure.to_string().contains(remedy), "{url}: {failure}");
         }
@@ -279,10 +441,10 @@ mod tests {
             "http://[::1]:1",
             "http://localhost",
         ] {
-            Client::new(url, Some("abc".to_owned()), false).unwrap();
+            client(url, Some("abc"), false).unwrap();
         }
-        Client::new("http://192.0.2.1", None, true).unwrap();
-        assert!(Client::new("http://[::1]", Some("a\nb".to_owned()), false).is_err());
+        client("http://192.0.2.1", None, true).unwrap();
+        assert!(client("http://[::1]", Some("a\nb"), false).is_err());
     }
 
     #[test]

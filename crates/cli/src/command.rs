@@ -1,11 +1,27 @@
 //! The client's commands, one file each.
 
-mod apply;
-mod delete;
-mod get;
+pub(crate) mod apply;
+pub(crate) mod completions;
+pub(crate) mod context;
+pub(crate) mod cordon;
+pub(crate) mod delete;
+pub(crate) mod describe;
+pub(crate) mod events;
+pub(crate) mod explain;
+mod follow;
+pub(crate) mod get;
+pub(crate) mod logs;
+mod near;
+mod place;
+pub(crate) mod scale;
+mod shown;
+pub(crate) mod top;
 pub(crate) mod wait;
 
+use serde_json::Value;
+
 use crate::client::segment;
+use crate::context::Environment;
 use crate::failure::Failure;
 use crate::options::{Action, Options};
 use crate::output::{self, Format};
@@ -14,32 +30,49 @@ use crate::output::{self, Format};
 ///
 /// # Errors
 /// Why it was not done.
-pub(crate) fn run(options: Options) -> Result<(), Failure> {
-    let client = options.connection.client()?;
+pub(crate) fn run(options: &Options, environment: Environment<'_>) -> Result<(), Failure> {
+    let client = || options.connection.client(environment);
     let format = options.output;
-    match options.action {
-        Action::Apply { files } => apply::run(&client, &files, format),
-        Action::Get { what } => get::run(&client, what, format),
-        Action::Delete { jobs } => delete::run(&client, &jobs, format),
-        Action::Wait {
-            job,
-            state,
-            timeout,
-        } => wait::run(&client, &wait::Wish::new(job, state, timeout), format),
+    match &options.action {
+        Action::Apply(apply) => apply::run(&client()?, apply, format),
+        Action::Get(get) => get::run(&client()?, &get.what, format),
+        Action::Describe(describe) => describe::run(&client()?, &describe.what, format),
+        Action::Explain(explain) => explain::run(&client()?, &explain.job, format),
+        Action::Logs(logs) => logs::run(&client()?, logs),
+        Action::Events(events) => events::run(&client()?, events, format),
+        Action::Scale(scale) => scale::run(&client()?, scale, format),
+        Action::Wait(wait) => wait::run(&client()?, wait, format),
+        Action::Delete(delete) => delete::run(&client()?, &delete.jobs, format),
+        Action::Top(top) => top::run(&client()?, top, format),
+        Action::Cordon(cordon) => {
+            cordon::run(&client()?, cordon::Wish::Cordon, &cordon.what, format)
+        }
+        Action::Uncordon(cordon) => {
+            cordon::run(&client()?, cordon::Wish::Uncordon, &cordon.what, format)
+        }
+        Action::Context(context) => {
+            context::run(&context.what, &options.connection, environment, format)
+        }
+        Action::Completions(completions) => completions::run(completions),
         Action::Up(_) => Err(Failure::Usage("`up` is no request".to_owned())),
     }
 }
 
+/// The path of all jobs.
+pub(crate) const JOBS: &str = "/api/v1/jobs";
+/// The path of all clusters.
+const CLUSTERS: &str = "/api/v1/clusters";
+
 /// The path of a job.
 pub(crate) fn job_path(job: &str) -> String {
-    format!("/api/v1/jobs/{}", segment(job))
+    format!("{JOBS}/{}", segment(job))
 }
 
 /// One thing after the other, each failure told when it happens; what nobody answers is not asked again.
 fn for_each<T>(
     things: &[T],
-    mut each: impl FnMut(&T) -> Result<serde_json::Value, Failure>,
-) -> (Vec<serde_json::Value>, Result<(), Failure>) {
+    mut each: impl FnMut(&T) -> Result<Value, Failure>,
+) -> (Vec<Value>, Result<(), Failure>) {
     let mut answers = Vec::new();
     let mut failed = 0;
     for thing in things {
@@ -65,22 +98,23 @@ fn for_each<T>(
     (answers, result)
 }
 
-/// Prints the jobs that a command was about: whole in JSON and YAML, otherwise nothing more.
-fn print_answers(answers: &[serde_json::Value], format: Format) -> Result<(), Failure> {
+/// Prints what a command was about: whole in JSON and YAML, otherwise nothing more.
+fn print_answers(answers: &[Value], format: Format) -> Result<(), Failure> {
     match (format, answers) {
         (Format::Json | Format::Yaml, [one]) => output::value(one, format),
-        (Format::Json | Format::Yaml, many) => {
-            output::value(&serde_json::json!({"items": many}), format)
-        }
+        (Format::Json | Format::Yaml, many) => output::value(
+            &serde_json::json!({"items": many, "next_cursor": null}),
+            format,
+        ),
         (Format::Table | Format::Wide | Format::Name, _) => Ok(()),
     }
 }
 
-/// Prints one line a job at once, unless the whole answer is printed at the end.
-fn print_done(job: &str, done: &str, format: Format) -> Result<(), Failure> {
+/// Prints one line a thing at once, `kind/name`, unless the whole answer is printed at the end.
+fn print_done(thing: &str, done: &str, format: Format) -> Result<(), Failure> {
     match format {
-        Format::Table | Format::Wide => output::print([format!("job/{job} {done}")]),
-        Format::Name => output::print([format!("job/{job}")]),
+        Format::Table | Format::Wide => output::print([format!("{thing} {done}")]),
+        Format::Name => output::print([thing]),
         Format::Json | Format::Yaml => Ok(()),
     }
 }

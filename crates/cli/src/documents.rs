@@ -34,21 +34,95 @@ impl Document {
     /// A refusal with faults becomes one with places of the file.
     pub(crate) fn locate(&self, failure: Failure) -> Failure {
         match failure {
-            Failure::Refused(problem) if !problem.errors.is_empty() => {
-                located(&self.origin, self.before, problem.errors)
+            Failure::Refused(refusal) if !refusal.problem.errors.is_empty() => {
+                located(&self.origin, self.before, refusal.problem.errors)
             }
             other => other,
         }
     }
 }
 
+/// Several documents as one body.
+#[derive(Debug)]
+pub(crate) struct Joined<'a> {
+    text: String,
+    /// Each document, with the number of lines of the body before it.
+    parts: Vec<(u64, &'a Document)>,
+}
+
+impl<'a> Joined<'a> {
+    /// All of them, in their order.
+    pub(crate) fn new(documents: &'a [Document]) -> Self {
+        let mut text = String::new();
+        let mut parts = Vec::new();
+        for document in documents {
+            if !text.is_empty() {
+                if !text.ends_with('\n') {
+                    text.push('\n');
+                }
+                text.push_str(separator(&document.text));
+            }
+            parts.push((text.matches('\n').count() as u64, document));
+            text.push_str(&document.text);
+        }
+        Self { text, parts }
+    }
+
+    /// The body as it is sent.
+    pub(crate) fn body(&self) -> Body<'_> {
+        match self.parts.as_slice() {
+            [(_, one)] => one.body(),
+            _ => Body {
+                media_type: "application/yaml",
+                bytes: self.text.as_bytes(),
+            },
+        }
+    }
+
+    /// A refusal with faults becomes one with places of the files.
+    pub(crate) fn locate(&self, failure: Failure) -> Failure {
+        let Failure::Refused(refusal) = failure else {
+            return failure;
+        };
+        if refusal.problem.errors.is_empty() {
+            return Failure::Refused(refusal);
+        }
+        let of_line = |line: u64| {
+            let begun = self.parts.iter().rev().find(|(before, _)| *before < line);
+            begun.or_else(|| self.parts.first())
+        };
+        let faults = refusal.problem.errors.into_iter().map(|mut fault| {
+            let Some((before, document)) = of_line(fault.line) else {
+                return ("body".to_owned(), fault);
+            };
+            fault.line = fault.line.saturating_sub(*before) + document.before;
+            (document.origin.clone(), fault)
+        });
+        Failure::Document {
+            faults: faults.collect(),
+        }
+    }
+}
+
+/// What must stand between this document and one before it.
+fn separator(text: &str) -> &'static str {
+    let first = text
+        .lines()
+        .find(|line| !(line.trim().is_empty() || line.starts_with('#')));
+    match first {
+        Some(line) if line.starts_with("---") => "",
+        // Directives come after the end of a document (YAML 1.2.2, section 9.2).
+        Some(line) if line.starts_with('%') => "...\n",
+        Some(_) | None => "---\n",
+    }
+}
+
 fn located(origin: &str, before: u64, faults: Vec<Fault>) -> Failure {
     let faults = faults.into_iter().map(|mut fault| {
         fault.line += before;
-        fault
+        (origin.to_owned(), fault)
     });
     Failure::Document {
-        origin: origin.to_owned(),
         faults: faults.collect(),
     }
 }

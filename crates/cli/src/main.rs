@@ -3,12 +3,15 @@
 mod clean;
 mod client;
 mod command;
+mod connection;
+mod context;
 mod documents;
 mod failure;
 mod options;
 mod output;
 mod table;
 mod up;
+mod values;
 
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
@@ -43,7 +46,8 @@ fn client() -> ExitCode {
     if let Action::Up(options) = options.action {
         return up::main(*options);
     }
-    match command::run(options) {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    match command::run(&options, &variable) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output::complain(&failure.lines());

@@ -1,7 +1,13 @@
 //! Columns for people, without borders.
 
+mod context;
+mod describe;
+mod event;
+mod explanation;
 mod job;
 mod place;
+mod plan;
+mod usage;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,8 +15,14 @@ use comfy_table::{Table, presets};
 
 use crate::clean;
 
+pub(crate) use context::contexts;
+pub(crate) use describe::{cluster, node};
+pub(crate) use event::{EventNames, event_line, event_titles, events};
+pub(crate) use explanation::{Explained, explanation};
 pub(crate) use job::{job, jobs};
-pub(crate) use place::{clusters, events, nodes};
+pub(crate) use place::{Node, clusters, nodes};
+pub(crate) use plan::{Plan, plan};
+pub(crate) use usage::{cluster_use, node_use};
 
 /// What stands in a cell that has nothing to say.
 const NOTHING: &str = "-";

@@ -26,7 +26,8 @@ use model::id::NodeId;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::Client;
+use crate::client::{Client, Target};
+use crate::failure::Failure;
 use crate::output;
 
 use meeting::Meeting;
@@ -225,7 +226,17 @@ fn client(plan: &Plan, url: &str) -> anyhow::Result<Client> {
     .iter()
     .find_map(|path| std::fs::read_to_string(path).ok())
     .map(|token| token.trim().to_owned());
-    Ok(Client::new(url, token, false)?)
+    Ok(client_of(url, token)?)
+}
+
+/// A client of a server in this process.
+fn client_of(url: &str, token: Option<String>) -> Result<Client, Failure> {
+    Client::new(&Target {
+        url: url.to_owned(),
+        token,
+        insecure: false,
+        named_by: "served by this process",
+    })
 }
 
 impl From<anyhow::Error> for Fault {

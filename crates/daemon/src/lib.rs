@@ -1,7 +1,7 @@
 //! What the `main` of every program shares: configuration, logging, shutdown, supervised tasks, listening, dialling.
 //!
 //! A `main` reads: [`config::load`], [`telemetry::init`], [`shutdown::on_signals`], [`listen::bind`],
-//! [`Tasks::spawn`] for each long-running part, [`ready_line`], and at last [`Tasks::finish`]. Only here and in `main`
+//! [`Tasks::spawn`] for each long-running part, [`ready_line`] with [`notify::Notifier::ready`], and at last [`Tasks::finish`]. Only here and in `main`
 //! is the process itself touched (arguments, environment, signals, standard streams); everything below gets values.
 
 pub mod clock;
@@ -9,6 +9,7 @@ pub mod config;
 pub mod dial;
 pub mod exit;
 pub mod listen;
+pub mod notify;
 mod ready;
 pub mod shutdown;
 mod tasks;

@@ -66,6 +66,7 @@ impl Desired {
             + workload
                 .environment
                 .iter()
+                .chain(&workload.files)
                 .map(|(key, value)| key.len() + value.len() + 6)
                 .sum::<usize>();
         420 + texts + 40 * (workload.ports.len() + workload.volumes.len())

@@ -8,6 +8,7 @@ pub mod aggregate;
 pub mod book;
 pub mod desired;
 pub mod event;
+pub mod history;
 pub mod id;
 pub mod instance;
 pub mod job;

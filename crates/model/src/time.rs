@@ -28,6 +28,14 @@ impl Instant {
 #[serde(transparent)]
 pub struct Wall(pub i64);
 
+impl Wall {
+    /// The moment `after` later; saturates.
+    #[must_use]
+    pub fn plus(self, after: Duration) -> Self {
+        Self(self.0.saturating_add(after.as_millis() as i64))
+    }
+}
+
 /// The present, as one input carries it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Now {

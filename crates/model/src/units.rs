@@ -77,6 +77,16 @@ impl Resources {
         }
     }
 
+    /// Of each the greater.
+    #[must_use]
+    pub fn most(self, other: Self) -> Self {
+        Self {
+            cpu: self.cpu.max(other.cpu),
+            memory: self.memory.max(other.memory),
+            disk: self.disk.max(other.disk),
+        }
+    }
+
     /// Whether `self` fits into `room`, in each dimension.
     pub fn fits(self, room: Self) -> bool {
         self.cpu <= room.cpu && self.memory <= room.memory && self.disk <= room.disk

@@ -169,6 +169,8 @@ pub struct Workload {
     pub args: Vec<String>,
     /// Environment variables.
     pub environment: BTreeMap<String, String>,
+    /// Files that are there when the application starts, by path: absolute ones in a container, relative to the working folder natively.
+    pub files: BTreeMap<String, String>,
     /// Published ports.
     pub ports: Vec<Port>,
     /// Mounted folders.

@@ -6,7 +6,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use model::book::{Applied, Draft, JobBook, Refusal};
+    use model::book::{Applied, Draft, JobAnswer, JobBook, JobRequest, Refusal, SubmitKey};
     use model::id::JobId;
     use model::job::{JobSpec, OnPartition, PlacementRules, ServiceSpec};
     use model::name::{Name, default_tenant};
@@ -39,6 +39,7 @@ mod tests {
                 environment: BTreeMap::new(),
                 ports: Vec::new(),
                 volumes: Vec::new(),
+                files: BTreeMap::new(),
                 resources: Resources::default(),
                 restart: Restart::Always,
                 stop_grace: Duration::from_secs(5),
@@ -297,5 +298,119 @@ mod tests {
         assert_eq!(after(None), "web b c");
         assert_eq!(after(Some(id(2))), "c");
         assert_eq!(after(Some(id(3))), "");
+    }
+
+    /// Decides a request and applies what it changes.
+    fn ask(book: &mut JobBook, at: i64, request: &JobRequest) -> JobAnswer {
+        let (writes, answer) = book.decide(&tenant(), Wall(at), request);
+        for write in writes {
+            book.take(write);
+        }
+        answer
+    }
+
+    fn under_key(key: &str, body: u8, draft: Draft) -> JobRequest {
+        JobRequest::Submit {
+            drafts: vec![draft],
+            key: Some(SubmitKey {
+                key: key.to_owned(),
+                body: [body; 32],
+            }),
+        }
+    }
+
+    #[test]
+    fn a_submission_sent_again_under_its_key_makes_no_second_job() {
+        let mut book = JobBook::default();
+        let first = under_key("k", 1, simple(1, "web"));
+        let again = under_key("k", 1, simple(2, "web"));
+        assert_eq!(ask(&mut book, 0, &first), JobAnswer::Accepted(vec![id(1)]));
+        assert_eq!(ask(&mut book, 9, &again), JobAnswer::Accepted(vec![id(1)]));
+        assert_eq!(book.len(), 1);
+        let other = under_key("k", 2, simple(3, "db"));
+        let refused = JobAnswer::Refused(Refusal::KeyReused("k".to_owned()));
+        assert_eq!(ask(&mut book, 9, &other), refused);
+        assert_eq!(book.len(), 1);
+    }
+
+    #[test]
+    fn a_refused_submission_leaves_its_key_free() {
+        let mut book = book();
+        let refused = ask(&mut book, 0, &under_key("k", 1, simple(2, "web")));
+        assert_eq!(refused, JobAnswer::Refused(in_use(1)));
+        let accepted = ask(&mut book, 1, &under_key("k", 2, simple(3, "db")));
+        assert_eq!(accepted, JobAnswer::Accepted(vec![id(3)]));
+    }
+
+    #[test]
+    fn keys_are_forgotten_after_a_day_and_beyond_their_number_the_oldest_first() {
+        let day = JobBook::KEPT.as_millis() as i64;
+        let mut book = JobBook::default();
+        ask(&mut book, 0, &under_key("k", 1, simple(1, "web")));
+        assert_eq!(book.expired_submission(Wall(day - 1)), None);
+        assert_eq!(book.expired_submission(Wall(day)), Some("k"));
+        // Not yet swept, but too old to be honoured.
+        let late = ask(&mut book, day, &under_key("k", 2, simple(2, "db")));
+        assert_eq!(late, JobAnswer::Accepted(vec![id(2)]));
+        assert_eq!(book.expired_submission(Wall(day)), None);
+        for number in 0..JobBook::KEYS as u128 {
+            let draft = simple(10 + number, &format!("j{number}"));
+            ask(
+                &mut book,
+                day + 1,
+                &under_key(&format!("n{number}"), 1, draft),
+            );
+        }
+        assert_eq!(book.submissions().count(), JobBook::KEYS);
+        assert!(book.submissions().all(|known| known.key.key != "k"));
+    }
+
+    #[test]
+    fn scaling_changes_the_replicas_of_one_service_and_nothing_else() {
+        let mut book = JobBook::default();
+        let services = vec![service("a", 1, 1), service("b", 2, 1)];
+        submit(&mut book, &[draft(1, "web", services)]).unwrap();
+        let mut scale = |service: Option<&str>, replicas| {
+            let request = JobRequest::Scale {
+                key: "web".to_owned(),
+                service: service.map(name),
+                replicas,
+            };
+            ask(&mut book, 1, &request)
+        };
+        assert_eq!(scale(Some("b"), 3), JobAnswer::Applied(id(1)));
+        assert_eq!(scale(Some("b"), 3), JobAnswer::Applied(id(1)));
+        let unnamed = scale(None, 2);
+        assert!(
+            matches!(&unnamed, JobAnswer::Refused(Refusal::ServiceNeeded { services, .. }) if services == "a, b"),
+            "{unnamed:?}"
+        );
+        let unknown = scale(Some("c"), 2);
+        assert!(
+            matches!(&unknown, JobAnswer::Refused(Refusal::NoSuchService { .. })),
+            "{unknown:?}"
+        );
+        assert_eq!(scale(Some("a"), 0), JobAnswer::Applied(id(1)));
+        let job = book.get(id(1)).unwrap();
+        let replicas: Vec<_> = job
+            .spec
+            .services
+            .iter()
+            .map(|known| known.replicas)
+            .collect();
+        assert_eq!(replicas, [0, 3]);
+        assert_eq!(job.generation, 3);
+        assert_eq!(job.service_generation(&name("b")), 1);
+        delete(&mut book, "web", 10).unwrap();
+        let gone = ask(
+            &mut book,
+            11,
+            &JobRequest::Scale {
+                key: id(1).to_string(),
+                service: Some(name("a")),
+                replicas: 1,
+            },
+        );
+        assert_eq!(gone, JobAnswer::Refused(Refusal::Deleted(id(1))));
     }
 }

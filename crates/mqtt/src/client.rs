@@ -248,6 +248,27 @@ impl Client {
             .map_err(|error| translate_error(&error))
     }
 
+    /// Hands a message over at QoS 1, waiting for room in the queue. The future that comes back ends when the broker has the
+    /// message: whoever has much to say keeps what is under way small with it, so that other messages wait for little.
+    pub async fn publish_acknowledged(
+        &self,
+        topic: &str,
+        payload: Bytes,
+    ) -> Result<impl Future<Output = Result<(), ClientError>> + Send + use<>, ClientError> {
+        self.check(topic, &payload)?;
+        let options = PublishOptions::new(rumqttc::QoS::AtLeastOnce);
+        let published = self.inner.publish_tracked(topic, payload, options).await;
+        let notice = published.map_err(|error| translate_error(&error))?;
+        let ended = self.ended.clone();
+        Ok(async move {
+            tokio::select! {
+                biased;
+                answer = notice.wait_async() => answer.map(|_| ()).map_err(|_| ClientError::Ended),
+                () = ended.cancelled() => Err(ClientError::Ended),
+            }
+        })
+    }
+
     /// Hands a message over if there is room in the queue.
     pub fn try_publish(&self, topic: &str, payload: Bytes, qos: Qos) -> Result<(), ClientError> {
         self.check(topic, &payload)?;

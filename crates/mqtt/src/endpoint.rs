@@ -21,7 +21,8 @@
 //! - QoS 2 from a worker gets the full handshake, with at most [`UNRELEASED_LIMIT`] packets between PUBLISH and PUBREL; one more
 //!   closes the connection. What is sent out is QoS 1 to workers, or 0 where 0 was asked for, and QoS 0 to readers.
 //! - A publish that is not allowed closes the connection, as 3.1.1 has no other refusal; a filter that is not allowed is
-//!   answered by 0x80. MQTT 3.1 and 5 are answered by CONNACK code 1.
+//!   answered by 0x80. MQTT 3.1 and 5 are answered by CONNACK code 1, another protocol name by closing.
+//! - What is malformed closes the connection without an answer, as soon as its first bytes show it.
 //! - A keep-alive of 0, or a very long one, is replaced by [`Options::silence_limit`].
 //! - Wills are published whenever a connection ends without DISCONNECT, a displaced one included, but not when the endpoint
 //!   itself shuts down: the workers are well then.
@@ -30,6 +31,7 @@
 //!   [`Options::probe_within`]. Engines ignore an empty request.
 
 mod connection;
+mod frame;
 mod handshake;
 mod registry;
 mod session;
@@ -44,6 +46,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use model::id::NodeId;
 use protocol::topic::Topic;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -294,6 +297,17 @@ impl Handle {
     /// How many sessions there are now.
     pub fn connections(&self) -> Connections {
         self.shared.registry.connections()
+    }
+
+    /// Serves one peer on a stream that did not come from the listener: one with TLS around it, or a pipe.
+    ///
+    /// Returns when the peer is gone and its end was told. Does not count towards [`Options::max_connections`].
+    pub async fn attach<S>(&self, stream: S, peer: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let _witness = self.running.subscribe();
+        connection::serve(stream, peer, Arc::clone(&self.shared)).await;
     }
 
     /// The address the endpoint listens on.

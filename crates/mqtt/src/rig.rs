@@ -117,7 +117,7 @@ impl Rig {
 
     pub(crate) async fn reader(&self, filter: &str) -> Raw {
         let mut raw = self.raw().await;
-        raw.send(&Connect::reader("watcher").bytes()).await;
+        raw.send(&Connect::reader("").bytes()).await;
         assert_eq!(raw.packet().await, (0x20, vec![0, 0]));
         assert_eq!(raw.subscribe(filter, 0).await, 0);
         raw
@@ -197,10 +197,44 @@ impl Connect {
     }
 }
 
-fn text(text: &str) -> Vec<u8> {
-    let mut bytes = (text.len() as u16).to_be_bytes().to_vec();
-    bytes.extend(text.as_bytes());
+pub(crate) fn text(text: &str) -> Vec<u8> {
+    binary(text.as_bytes())
+}
+
+/// A field with its length before it.
+pub(crate) fn binary(field: &[u8]) -> Vec<u8> {
+    let mut bytes = (field.len() as u16).to_be_bytes().to_vec();
+    bytes.extend(field);
     bytes
+}
+
+/// A SUBSCRIBE packet.
+pub(crate) fn subscribe(id: u16, filters: &[(&str, u8)]) -> Vec<u8> {
+    let mut body = id.to_be_bytes().to_vec();
+    for (filter, qos) in filters {
+        body.extend(text(filter));
+        body.push(*qos);
+    }
+    packet(0x82, &body)
+}
+
+/// An UNSUBSCRIBE packet.
+pub(crate) fn unsubscribe(id: u16, filters: &[&str]) -> Vec<u8> {
+    let mut body = id.to_be_bytes().to_vec();
+    for filter in filters {
+        body.extend(text(filter));
+    }
+    packet(0xa2, &body)
+}
+
+/// Whether a test that needs Mosquitto runs: the harness asks for it by `EDGEIO_REQUIRE`.
+#[expect(clippy::print_stderr, reason = "says why a test did nothing")]
+pub(crate) fn mosquitto_is_required() -> bool {
+    let required = std::env::var("EDGEIO_REQUIRE").is_ok_and(|list| list.contains("mosquitto"));
+    if !required {
+        eprintln!("left out: set EDGEIO_REQUIRE=mosquitto to test against Mosquitto");
+    }
+    required
 }
 
 /// A packet with its fixed header.
@@ -264,19 +298,27 @@ impl Raw {
 
     /// Waits for the other side to close, whatever it still sends.
     pub(crate) async fn ended(&mut self) {
+        self.rest().await;
+    }
+
+    /// All that the other side sends until it closes.
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
+        let mut all = Vec::new();
         let mut bytes = [0; 1024];
-        let end = async { while matches!(self.stream.read(&mut bytes).await, Ok(1..)) {} };
+        let end = async {
+            while let Ok(count @ 1..) = self.stream.read(&mut bytes).await {
+                all.extend(&bytes[..count]);
+            }
+        };
         timeout(DEADLINE, end)
             .await
             .expect("the connection stayed open");
+        all
     }
 
     /// Subscribes and returns the code of the answer.
     pub(crate) async fn subscribe(&mut self, filter: &str, qos: u8) -> u8 {
-        let mut body = vec![0, 9];
-        body.extend(text(filter));
-        body.push(qos);
-        self.send(&packet(0x82, &body)).await;
+        self.send(&subscribe(9, &[(filter, qos)])).await;
         let (first, body) = self.packet().await;
         assert_eq!((first, &body[..2]), (0x90, &[0, 9][..]));
         body[2]

@@ -19,11 +19,13 @@
 
 mod fault;
 pub(crate) mod fields;
+mod files;
 mod image;
 mod job;
 mod json;
 mod mount;
 mod read;
+pub mod schema;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -224,6 +226,12 @@ fn decode<'a>(body: &'a [u8], faults: &mut Faults) -> Option<&'a str> {
 /// One YAML document as a JSON value, for tests of what writes YAML.
 #[cfg(test)]
 pub(crate) fn read_back(text: &str) -> Option<serde_json::Value> {
+    read_all_back(text)?.into_iter().next()
+}
+
+/// YAML documents as JSON values, for tests; none when one cannot be read.
+#[cfg(test)]
+pub(crate) fn read_all_back(text: &str) -> Option<Vec<serde_json::Value>> {
     fn convert(node: &Node) -> Option<serde_json::Value> {
         use tree::Kind;
         Some(match &node.kind {
@@ -247,6 +255,6 @@ pub(crate) fn read_back(text: &str) -> Option<serde_json::Value> {
     let mut faults = Faults::default();
     let nodes = tree::yaml(text, &mut faults);
     (faults.count() == 0)
-        .then(|| nodes.first().and_then(convert))
+        .then(|| nodes.iter().map(convert).collect())
         .flatten()
 }

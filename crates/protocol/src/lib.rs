@@ -4,6 +4,7 @@ pub mod document;
 pub mod message;
 pub mod problem;
 pub mod rest;
+pub mod skew;
 pub mod stored;
 pub mod time;
 pub mod topic;

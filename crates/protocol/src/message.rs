@@ -2,11 +2,11 @@
 //!
 //! # Flow
 //! Between worker and cluster: [`register`] over Socket.IO, then over MQTT [`connection`], [`sync`], [`instances`],
-//! [`information`] and [`adopt`] upwards, [`control`] and [`question`] downwards. Between cluster and root everything
+//! [`information`], [`adopt`] and [`reply`] upwards, [`control`] and [`question`] downwards. Between cluster and root everything
 //! goes as events of one Socket.IO connection: [`uplink`].
 //!
 //! # Guarantees
-//! Every message carries `version`. Reading ignores fields that it does not know, and refuses what is of another
+//! Every message carries `version`. Reading ignores and counts fields that it does not know ([`crate::skew`]), and refuses what is of another
 //! version, too large, of the wrong shape, or with numbers that mean nothing; it never panics. A workload whose hash is
 //! not that of its content is refused, so a field that an older reader does not know is never silently dropped from
 //! what it runs. Marks are made again from the content, so a digest proves what was read.
@@ -24,6 +24,7 @@ pub mod instances;
 pub mod parts;
 pub mod question;
 pub mod register;
+pub mod reply;
 pub mod report;
 pub mod sync;
 pub mod uplink;
@@ -31,12 +32,13 @@ pub mod uplink;
 use model::desired::{Desired, InstanceReport, NodeItem, NodeKey, SlotReport};
 use model::id::InstanceId;
 use model::slot::Slot;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use held::Beat;
 
+use crate::skew::Look;
 use crate::workload::WorkloadError;
 
 /// The version of every message here.
@@ -133,18 +135,15 @@ pub(crate) trait Source {
     fn open(&self) -> Result<(), MessageError>;
 }
 
-#[derive(Deserialize)]
-struct Version {
-    version: u64,
-}
-
-fn known(version: &Version) -> Result<(), MessageError> {
-    if version.version == VERSION {
-        Ok(())
-    } else {
-        Err(MessageError::Version {
-            found: version.version,
-        })
+fn known(look: &Look) -> Result<(), MessageError> {
+    match look.version {
+        Some(VERSION) => {
+            look.count();
+            Ok(())
+        }
+        found => Err(MessageError::Version {
+            found: found.unwrap_or_default(),
+        }),
     }
 }
 
@@ -157,7 +156,9 @@ impl Source for [u8] {
         if self.len() > LARGEST {
             return Err(MessageError::TooLarge { bytes: self.len() });
         }
-        known(&self.fields()?)
+        let mut reader = serde_json::Deserializer::from_slice(self);
+        let look = Look::at(&mut reader).and_then(|look| reader.end().map(|()| look));
+        known(&look.map_err(MessageError::Shape)?)
     }
 }
 
@@ -167,7 +168,7 @@ impl Source for Value {
     }
 
     fn open(&self) -> Result<(), MessageError> {
-        known(&self.fields()?)
+        known(&Look::at(self).map_err(MessageError::Shape)?)
     }
 }
 

@@ -9,6 +9,7 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// `urn:edgeio:problem:<code>`: the same for every occurrence of its kind.
     #[serde(rename = "type", default)]
@@ -185,8 +186,8 @@ fn clip(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-/// The reason phrase of a status.
-const fn title(status: u16) -> &'static str {
+/// The reason phrase of a status that a problem has; `Error` for others.
+pub const fn title(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
         401 => "Unauthorized",

@@ -6,9 +6,13 @@
 mod cluster;
 mod event;
 mod explanation;
+mod health;
 mod job;
 mod node;
+mod plan;
 mod request;
+#[cfg(feature = "openapi")]
+pub mod schema;
 #[cfg(test)]
 mod tests;
 mod yaml;
@@ -20,14 +24,18 @@ use serde::{Deserialize, Serialize};
 
 pub use cluster::{ClusterBody, LocationBody};
 pub use event::EventBody;
-pub use explanation::{ExplanationBody, RejectionBody};
+pub use explanation::{ClusterPartBody, ExplainedBody, ExplanationBody, RejectionBody};
+pub use health::HealthBody;
 pub use job::{EndpointBody, ExitBody, InstanceBody, JobBody, ServiceBody};
 pub use node::NodeBody;
+pub use plan::{PlanBody, PlannedBody};
 pub use request::{MigrateRequest, NodePatch, RestartRequest, ScaleRequest, Strategy};
 pub use yaml::to_yaml;
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "openapi", schemars(rename = "{T}List"))]
 pub struct List<T> {
     /// The rows.
     pub items: Vec<T>,

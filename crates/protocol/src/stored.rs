@@ -1,15 +1,17 @@
 //! Disk shapes that both orchestrators store: jobs, desired instances, events, and the keys of records.
 //!
 //! Old records stay readable for ever: a field is never renamed or given another meaning, and a new one has a default.
-//! Values are JSON. Fields that this program does not know are skipped, so that a record of a newer one can be read,
-//! except inside workloads, whose hash covers all that they say. What only one program stores is its own business, and
-//! so is which tables there are.
+//! Values are JSON. A field that a program does not know would be lost when it writes the record again; therefore a new
+//! field, or a new word, raises the schema of every store that can hold it, and a program of a lower schema does not open
+//! that store (`store::embedded::Options`). Inside workloads the hash covers all that they say. What only one program
+//! stores is its own business, and so is which tables there are.
 
 mod batch;
 mod event;
 mod job;
 pub mod key;
 mod shared;
+mod submission;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ pub use batch::{Batch, Change, json};
 pub use event::{StoredEvent, UnknownWords};
 pub use job::{StoredDesired, StoredHead, StoredJob};
 pub use shared::Shared;
+pub use submission::StoredSubmission;
 
 /// Why a store's content cannot be used.
 #[derive(Debug, thiserror::Error)]

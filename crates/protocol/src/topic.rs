@@ -137,7 +137,7 @@ impl FromStr for Topic {
 }
 
 /// Whether a text may stand as the last level of a reply topic.
-fn is_request(text: &str) -> bool {
+pub(crate) fn is_request(text: &str) -> bool {
     (1..=REQUEST_LIMIT).contains(&text.len())
         && text
             .bytes()

@@ -40,6 +40,9 @@ pub struct WireWorkload {
     /// Variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
+    /// Contents of files, by path.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
     /// The hash of all the rest; left out while it is computed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<SpecHash>,
@@ -168,6 +171,7 @@ impl From<&Workload> for WireWorkload {
             cpu: workload.resources.cpu,
             disk: workload.resources.disk,
             environment: workload.environment.clone(),
+            files: workload.files.clone(),
             hash: Some(workload.hash),
             image: workload.image.clone(),
             memory: workload.resources.memory,
@@ -198,6 +202,7 @@ impl TryFrom<WireWorkload> for Workload {
             command: wire.command,
             args: wire.args,
             environment: wire.environment,
+            files: wire.files,
             ports: wire.ports.into_iter().map(Port::from).collect(),
             volumes: wire
                 .volumes

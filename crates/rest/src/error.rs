@@ -18,6 +18,11 @@ impl ApiError {
     /// Seconds in `Retry-After`, where nothing else is known.
     pub const RETRY_AFTER: u32 = 1;
 
+    /// Whether a refusal of this status carries `Retry-After`.
+    pub const fn waits(status: u16) -> bool {
+        matches!(status, 429 | 503)
+    }
+
     /// With another time to wait, in seconds.
     #[must_use]
     pub fn after(mut self, seconds: u32) -> Self {
@@ -28,7 +33,7 @@ impl ApiError {
 
 impl From<Problem> for ApiError {
     fn from(problem: Problem) -> Self {
-        let wait = matches!(problem.status, 429 | 503);
+        let wait = Self::waits(problem.status);
         Self {
             problem: Box::new(problem),
             retry_after: wait.then_some(Self::RETRY_AFTER),

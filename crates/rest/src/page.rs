@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use protocol::problem::Problem;
 use protocol::rest::List;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ApiError;
@@ -15,12 +16,13 @@ pub const DEFAULT_LIMIT: usize = 100;
 pub const MAX_LIMIT: usize = 1_000;
 
 /// The query of every list; a list with more parameters has its own type with these two fields.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PageQuery {
-    /// How many rows, 1 to [`MAX_LIMIT`].
+    /// How many rows, 1 to 1000; 100 where left out.
+    #[schemars(range(min = 1, max = MAX_LIMIT))]
     pub limit: Option<usize>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the page before; the first page where left out.
     pub cursor: Option<String>,
 }
 

@@ -13,6 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::patience::Patient;
+
 /// What a client may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -22,6 +24,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Open connections; more of them wait in the system's queue.
     pub connections: usize,
+    /// How long a client may take nothing of what is sent to it.
+    pub stuck: Duration,
     /// From the shutdown to the end of the last request.
     pub drain: Duration,
 }
@@ -32,6 +36,7 @@ impl Default for Limits {
             header: Duration::from_secs(10),
             header_bytes: 16 * 1024,
             connections: 20_000,
+            stuck: Duration::from_mins(1),
             drain: Duration::from_secs(3),
         }
     }
@@ -127,7 +132,7 @@ impl Connection {
             .header_read_timeout(self.limits.header)
             .max_buf_size(self.limits.header_bytes.max(8_192))
             .serve_connection(
-                TokioIo::new(stream),
+                TokioIo::new(Patient::new(stream, self.limits.stuck)),
                 TowerToHyperService::new(self.router.clone()),
             )
             .with_upgrades();

@@ -14,6 +14,7 @@ mod keys;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition};
@@ -31,8 +32,12 @@ const SCHEMA: &[u8] = b"\0schema";
 pub struct Options {
     /// Bytes of pages kept in memory, beside what a commit itself needs.
     pub cache_bytes: usize,
-    /// The version of what the caller writes into its tables; a file of another one is refused.
+    /// The version of what the caller writes into its tables. A file of a newer one is refused, so that what this
+    /// program does not know is never lost by being written again.
     pub schema: u32,
+    /// The oldest version that the caller reads. A file of an older one is refused; one in between has the caller's from
+    /// the first commit on, and an older program can open it until then.
+    pub reads_from: u32,
     /// What a commit pays for being told from damage.
     pub syncs: Syncs,
 }
@@ -43,6 +48,7 @@ impl Default for Options {
         Self {
             cache_bytes: 1_024 * 1_024,
             schema: 1,
+            reads_from: 1,
             syncs: Syncs::Two,
         }
     }
@@ -102,6 +108,8 @@ pub struct Embedded {
     options: Options,
     medium: Shared,
     tree: RwLock<Tree>,
+    /// The file says an older schema, and the next commit says ours.
+    raises: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -154,6 +162,7 @@ impl Embedded {
             options,
             medium,
             tree: RwLock::new(Tree::Closed),
+            raises: AtomicBool::new(false),
         };
         let tree = store.open_tree(origin)?;
         *store.tree.write().unwrap_or_else(PoisonError::into_inner) = Tree::Open(tree);
@@ -186,7 +195,9 @@ impl Embedded {
                 .and_then(|bytes| <[u8; 4]>::try_from(bytes).ok())
                 .map(u32::from_le_bytes)
                 .ok_or_else(|| self.corrupt("it has no schema version"))?;
-            if found == self.options.schema {
+            if (self.options.reads_from..=self.options.schema).contains(&found) {
+                self.raises
+                    .store(found < self.options.schema, Ordering::Relaxed);
                 return Ok(database);
             }
             Err(StoreError::Schema {
@@ -330,11 +341,15 @@ impl Store for Embedded {
         if ops.is_empty() {
             return Ok(());
         }
+        let raises = self.raises.load(Ordering::Relaxed);
         self.with("commit to", |database| {
             let mut transaction = database.begin_write()?;
             transaction.set_two_phase_commit(self.options.syncs == Syncs::Two);
             {
                 let mut records = transaction.open_table(RECORDS)?;
+                if raises {
+                    records.insert(SCHEMA, self.options.schema.to_le_bytes().as_slice())?;
+                }
                 for op in ops {
                     match op {
                         Op::Put { table, key, value } => {
@@ -348,7 +363,12 @@ impl Store for Embedded {
             }
             transaction.commit()?;
             Ok(())
-        })
+        })?;
+        if raises {
+            self.raises.store(false, Ordering::Relaxed);
+            tracing::info!(path = %self.path.display(), schema = self.options.schema, "the store is of this version now; older programs do not open it any more");
+        }
+        Ok(())
     }
 
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

@@ -127,6 +127,41 @@ impl<T: Item> Child<T> {
         }
     }
 
+    /// What [`Child::held`] will say once `update` is applied. Costs the size of the update, not of the set.
+    pub fn held_after(&self, update: &Update<T>) -> Held {
+        Held {
+            incarnation: update.mark.incarnation,
+            term: update.mark.term.number,
+            nonce: update.mark.term.nonce,
+            revision: update.mark.revision,
+            desired_digest: self.digest_after(update),
+            staged: None,
+            want_whole: false,
+            superseded: false,
+        }
+    }
+
+    /// What [`Child::held`] will say once `part` is staged.
+    pub fn held_staging(&self, part: &Change<T>) -> Held {
+        let continued = self
+            .staged
+            .first()
+            .filter(|first| same_change(first, part));
+        let first = continued.unwrap_or(part);
+        let before = continued.map_or(0, |_| self.staged.len() as u32);
+        Held {
+            staged: Some(StagedMark {
+                change: first.id(),
+                revision: first.revision,
+                parts: first.parts,
+                next: before + 1,
+            }),
+            want_whole: false,
+            superseded: false,
+            ..self.held()
+        }
+    }
+
     /// What `change` does: total and pure.
     pub fn decide(&self, change: &Change<T>) -> Verdict<T> {
         match self.sender(change) {

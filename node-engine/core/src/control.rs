@@ -36,11 +36,10 @@ impl State {
         match self.desired.decide(change) {
             Verdict::Apply(update) => self.take_over(update),
             Verdict::Stage(part) => {
-                let mut staged = self.desired.clone();
-                staged.stage(part.clone());
+                let staged = self.desired.held_staging(&part);
                 Decision::default()
                     .write(Write::Staged(part))
-                    .act(self.acknowledge(staged.held()))
+                    .act(self.acknowledge(staged))
             }
             Verdict::Refuse { want_whole } => self.refuse(want_whole, false),
             Verdict::Superseded => self.refuse(false, true),
@@ -66,12 +65,11 @@ impl State {
 
     /// The set and the journal of what leaves are one write; the acknowledgement goes first, then the rest follows.
     fn take_over(&self, update: Update<DesiredEntry>) -> Decision {
-        let mut after = self.desired.clone();
-        after.apply(&update);
-        let interval_changed = update
-            .put
-            .iter()
-            .any(|entry| entry.key == NodeKey::Settings);
+        let after = self.desired.held_after(&update);
+        let settings = update.put.iter().find_map(|entry| match &entry.value {
+            NodeItem::Settings(settings) => Some(*settings),
+            NodeItem::Instance(_) => None,
+        });
         let leaving: Vec<Write> = update
             .remove
             .iter()
@@ -105,13 +103,8 @@ impl State {
         let mut decision = Decision::default().write(Write::Desired(update));
         decision.writes.extend(leaving);
         decision.writes.extend(entering);
-        decision = decision.act(self.acknowledge(after.held()));
-        if interval_changed
-            && let Some(NodeItem::Settings(settings)) = after
-                .set()
-                .get(&NodeKey::Settings)
-                .map(|entry| &entry.value)
-        {
+        decision = decision.act(self.acknowledge(after));
+        if let Some(settings) = settings {
             decision = decision.act(Action::ReportInterval(settings.report_interval));
         }
         decision

@@ -104,6 +104,9 @@ pub enum Input {
     Connected,
     /// It is down.
     Disconnected,
+    /// Whether the link takes messages as fast as they come: no report is made for one that does not, and what
+    /// gathers meanwhile is the next one.
+    Room(bool),
     /// The cluster sent a part of a change.
     Control(Change<DesiredEntry>),
     /// The cluster wants a whole report.
@@ -200,6 +203,8 @@ pub enum Write {
     },
     /// Soft: the link.
     Link(bool),
+    /// Soft: whether the link has room for a report.
+    Room(bool),
     /// Soft: the next report is a whole one.
     WholeDue,
     /// Soft: a report went out.
@@ -380,11 +385,14 @@ pub struct State {
     desired: Child<DesiredEntry>,
     journal: BTreeMap<InstanceId, Journal>,
     runs: BTreeMap<InstanceId, Run>,
+    /// Those of `runs` that something is due for by time: few among many that run.
+    timed: BTreeSet<InstanceId>,
     restarts: BTreeMap<InstanceId, u32>,
     exits: BTreeMap<InstanceId, Exit>,
     observer: Observer<ReportEntry>,
     runtimes: BTreeMap<RuntimeKind, Option<Listing>>,
     connected: bool,
+    room: bool,
     dirty: BTreeSet<InstanceId>,
 }
 
@@ -398,11 +406,13 @@ impl State {
             desired: Child::default(),
             journal: BTreeMap::new(),
             runs: BTreeMap::new(),
+            timed: BTreeSet::new(),
             restarts: BTreeMap::new(),
             exits: BTreeMap::new(),
             observer: Observer::new(0),
             runtimes: runtimes.into_iter().map(|kind| (kind, None)).collect(),
             connected: false,
+            room: true,
             dirty: BTreeSet::new(),
         }
     }
@@ -520,6 +530,7 @@ impl State {
             Input::Registered(node) => self.registered(*node),
             Input::Connected => self.connected(),
             Input::Disconnected => Decision::default().write(Write::Link(false)),
+            Input::Room(room) => Decision::default().write(Write::Room(*room)),
             Input::Control(change) => self.control(change),
             Input::AskWhole => Decision::default().write(Write::WholeDue),
             Input::AskAdopt => self.adopt(),
@@ -548,8 +559,8 @@ impl State {
     /// When the next [`Input::Reconcile`] is due, if nothing else happens.
     pub fn next_deadline(&self) -> Option<Instant> {
         // What waits for its runtime is started when that answers, whatever the time.
-        let runs = self.runs.iter().filter_map(|(instance, run)| match run {
-            Run::Waiting { until, .. } => self.may_start(*instance).then_some(*until),
+        let runs = self.timed_runs().filter_map(|(instance, run)| match run {
+            Run::Waiting { until, .. } => self.may_start(instance).then_some(*until),
             Run::Stopping { retry_at } => Some(*retry_at),
             Run::Starting { .. } | Run::Running { .. } => None,
         });

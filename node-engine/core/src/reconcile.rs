@@ -34,18 +34,22 @@ impl State {
     }
 
     fn look_at_one(&self, now: Now) -> Option<Decision> {
-        let due = self.runs.iter().filter(|(instance, run)| match run {
-            Run::Waiting { until, .. } => *until <= now.steady && self.may_start(**instance),
+        let due = |(instance, run): &(InstanceId, &Run)| match run {
+            Run::Waiting { until, .. } => *until <= now.steady && self.may_start(*instance),
             Run::Stopping { retry_at } => *retry_at <= now.steady,
             Run::Starting { .. } | Run::Running { .. } => false,
-        });
-        let instance = *self
-            .dirty
-            .first()
-            .or_else(|| due.map(|(instance, _)| instance).next())?;
+        };
+        let next_due = || self.timed_runs().find(due).map(|(instance, _)| instance);
+        let instance = self.dirty.first().copied().or_else(next_due)?;
         let mut decision = Decision::default().write(Write::Clean(instance));
         decision = self.look_at(now, instance, decision);
         Some(decision)
+    }
+
+    /// Runs that something is due for by time.
+    pub(crate) fn timed_runs(&self) -> impl Iterator<Item = (InstanceId, &Run)> {
+        let timed = self.timed.iter();
+        timed.filter_map(|instance| Some((*instance, self.runs.get(instance)?)))
     }
 
     /// Nothing is started before its runtime said what it has: that would be a second copy.
@@ -121,7 +125,7 @@ impl State {
     }
 
     fn report(&self) -> Option<Decision> {
-        if !self.connected || !self.observer.is_due() {
+        if !self.connected || !self.room || !self.observer.is_due() {
             return None;
         }
         let action = Action::Report {
@@ -166,6 +170,7 @@ impl State {
                 superseded,
             } => self.desired.refused(*want_whole, *superseded),
             Write::Link(connected) => self.connected = *connected,
+            Write::Room(room) => self.room = *room,
             Write::WholeDue => self.observer.ask_whole(),
             Write::Reported => self.observer.reported(),
             Write::Runtime { runtime, listing } => {
@@ -184,6 +189,11 @@ impl State {
 
     fn run(&mut self, instance: InstanceId, run: Option<&Run>) {
         let again = matches!(self.runs.get(&instance), Some(Run::Waiting { .. }));
+        if matches!(run, Some(Run::Waiting { .. } | Run::Stopping { .. })) {
+            self.timed.insert(instance);
+        } else {
+            self.timed.remove(&instance);
+        }
         match run {
             Some(run) => {
                 if again && matches!(run, Run::Starting { .. }) {

@@ -80,6 +80,8 @@ impl Rig {
             writer: Writer::start(shared).unwrap(),
             outgoing,
             exits,
+            runtimes: tokio::sync::watch::Sender::default(),
+            standings: crate::logs::standing::Standings::new(inputs.clone()),
             shutdown: shutdown.clone(),
         });
         let task = tokio::spawn(controller.run(receiver, ended, |_ready| {}));
@@ -119,14 +121,38 @@ impl Rig {
 
     async fn report(&mut self) -> Reported<ReportEntry> {
         loop {
-            if let Outgoing::Instances(payload) = self.heard().await {
-                return instances::decode(&payload).unwrap().content;
+            if let Outgoing::Instances(parts) = self.heard().await {
+                return instances::decode(&parts[0]).unwrap().content;
             }
         }
     }
 }
 
+/// A whole set of one instance.
 fn change() -> Change<DesiredEntry> {
+    changes(1)
+}
+
+/// A whole set of instances 1, 2, ….
+fn changes(count: u32) -> Change<DesiredEntry> {
+    let items: Vec<DesiredEntry> = (0..count).map(item).collect();
+    Change {
+        incarnation: Incarnation(1),
+        term: Term::default().next(1),
+        base: None,
+        revision: 1,
+        digest: items
+            .iter()
+            .fold(Digest::default(), |sum, item| sum.plus(item.mark())),
+        part: 0,
+        parts: 1,
+        put: items,
+        remove: Vec::new(),
+        adopted: None,
+    }
+}
+
+fn item(index: u32) -> DesiredEntry {
     let name = Name::new("app").unwrap();
     let workload = protocol::workload::sealed(Workload {
         hash: SpecHash::default(),
@@ -138,17 +164,18 @@ fn change() -> Change<DesiredEntry> {
         environment: BTreeMap::new(),
         ports: Vec::new(),
         volumes: Vec::new(),
+        files: BTreeMap::new(),
         resources: Resources::default(),
         restart: Restart::Always,
         stop_grace: Duration::from_secs(5),
     });
     let job = JobId::from_bits(1);
-    let item = desired_entry(NodeItem::Instance(Desired {
-        instance: InstanceId::from_bits(1),
+    desired_entry(NodeItem::Instance(Desired {
+        instance: InstanceId::from_bits(u128::from(index) + 1),
         slot: Slot {
             job,
             service: name.clone(),
-            index: 0,
+            index,
         },
         generation: Generation::default(),
         job: Arc::new(JobHead {
@@ -166,19 +193,7 @@ fn change() -> Change<DesiredEntry> {
             placement: PlacementRules::default(),
             replicas: 1,
         }),
-    }));
-    Change {
-        incarnation: Incarnation(1),
-        term: Term::default().next(1),
-        base: None,
-        revision: 1,
-        digest: Digest::default().plus(item.mark()),
-        part: 0,
-        parts: 1,
-        put: vec![item],
-        remove: Vec::new(),
-        adopted: None,
-    }
+    }))
 }
 
 #[tokio::test]
@@ -231,4 +246,34 @@ fn an_engine_can_run_beside_others_in_one_process() {
         CancellationToken::new(),
         |_ready| {},
     ));
+}
+
+/// What a slow link holds up is told at once when it goes on, and not only with the next interval.
+#[tokio::test]
+async fn states_that_a_full_link_held_up_are_told_when_it_has_room() {
+    const COUNT: u32 = 5_000;
+    let mut rig = Rig::start();
+    rig.say(Input::Connected).await;
+    assert_eq!(rig.acknowledged().await, 0);
+    rig.say(Input::Control(changes(COUNT))).await;
+    // Nobody reads while thousands of starts finish: the queue fills.
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(2);
+    while rig.outgoing.len() < 64 - ROOM && tokio::time::Instant::now() < deadline {
+        tokio::task::yield_now().await;
+    }
+    let mut running = BTreeSet::new();
+    while running.len() < COUNT as usize {
+        let Outgoing::Instances(parts) = rig.heard().await else {
+            continue;
+        };
+        for part in parts {
+            for entry in instances::decode(&part).unwrap().content.report.states {
+                if matches!(entry.value.report.observed, Observed::Running { .. }) {
+                    running.insert(entry.key);
+                }
+            }
+        }
+    }
+    rig.shutdown.cancel();
+    rig.task.await.unwrap().unwrap();
 }

@@ -1,18 +1,28 @@
 //! One connection to the broker.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
+use futures_util::TryFutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use mqtt::client::{self, Client, ClientError, Closed, Event, Events, Options, Qos};
 use node_core::Input;
 use protocol::message::connection::{self, Connection};
-use protocol::message::question::{self, Ask};
-use protocol::message::{adopt, control};
+use protocol::message::question::{self, Ask, Question};
+use protocol::message::{adopt, control, reply};
 use protocol::topic::Topic;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::saved::Saved;
 use super::{FromLink, Outgoing};
+use crate::logs::{Outbound, Pace, Sources, Streams};
 use crate::runtime::chain;
+
+/// Chunks that the broker does not have yet, at most: a state waits behind so many.
+const CHUNKS: usize = 2;
+/// A connection that needs longer for a chunk gets smaller ones.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// A connection, before it is made.
 #[derive(Debug)]
@@ -22,6 +32,14 @@ pub(crate) struct Session<'a> {
     /// Greater than that of every connection of this worker before.
     pub(crate) connect: u64,
     pub(crate) inputs: &'a mpsc::Sender<FromLink>,
+    /// What answers in chunks are made from.
+    pub(crate) sources: &'a Sources,
+}
+
+/// Chunks of answers, on their way out.
+struct Replies {
+    chunks: mpsc::Receiver<Outbound>,
+    pace: Pace,
 }
 
 /// How a connection ended.
@@ -57,13 +75,19 @@ impl Session<'_> {
         }
         // What was written for an earlier connection says nothing here.
         while outgoing.try_recv().is_ok() {}
+        let (chunks, pace) = (mpsc::channel(1), Pace::default());
+        let mut streams = Streams::new(self.sources.clone(), chunks.0, pace.clone());
+        let replies = Replies {
+            chunks: chunks.1,
+            pace,
+        };
         let end = tokio::select! {
             () = shutdown.cancelled() => {
                 self.leave(&client, &mut events).await;
                 return End::Stopped;
             }
-            end = self.receive(&mut events) => end,
-            error = self.send(&client, outgoing) => {
+            end = self.receive(&mut events, &mut streams) => end,
+            error = self.send(&client, outgoing, replies) => {
                 tracing::info!(error = chain(&error), "the connection to the broker cannot be used");
                 End::Broken
             }
@@ -88,14 +112,16 @@ impl Session<'_> {
         }
     }
 
-    async fn receive(&self, events: &mut Events) -> End {
+    async fn receive(&self, events: &mut Events, streams: &mut Streams) -> End {
         let node = self.saved.node;
         let control = Topic::Control(node).to_string();
         let request = Topic::Request(node).to_string();
         while let Some(event) = events.next().await {
             let input = match event {
                 Event::Message { topic, payload } if topic == control => read_control(&payload),
-                Event::Message { topic, payload } if topic == request => read_question(&payload),
+                Event::Message { topic, payload } if topic == request => {
+                    read_question(&payload, streams)
+                }
                 Event::Message { .. } | Event::Connected => None,
                 Event::Closed { reason } => {
                     tracing::info!(%reason, "the connection to the cluster ended");
@@ -112,7 +138,14 @@ impl Session<'_> {
     }
 
     /// Subscribes, says that we are here, and sends what there is to send; returns when that fails.
-    async fn send(&self, client: &Client, outgoing: &mut mpsc::Receiver<Outgoing>) -> ClientError {
+    ///
+    /// Chunks of answers come last, and few are under way at a time: they must not delay states.
+    async fn send(
+        &self,
+        client: &Client,
+        outgoing: &mut mpsc::Receiver<Outgoing>,
+        mut replies: Replies,
+    ) -> ClientError {
         let begun = self.begin(client).await;
         if let Err(error) = begun {
             return error;
@@ -121,26 +154,59 @@ impl Session<'_> {
         // The controller's end is the engine's, and noticed there.
         let _gone = self.inputs.send(Input::Connected).await;
         let node = self.saved.node;
-        while let Some(message) = outgoing.recv().await {
-            let (topic, payload) = match message {
-                Outgoing::Sync(payload) => (Topic::Sync(node), payload),
-                Outgoing::Instances(payload) => (Topic::Instances(node), payload),
-                Outgoing::Information(payload) => (Topic::Information(node), payload),
-                Outgoing::Adopt(payload) => {
-                    let request = adopt::REQUEST.to_owned();
-                    (Topic::Reply { node, request }, payload)
+        let mut unanswered = FuturesUnordered::new();
+        loop {
+            // Safe to cancel: two queues, and messages that are under way in any case.
+            tokio::select! {
+                biased;
+                message = outgoing.recv() => {
+                    let Some(message) = message else {
+                        return ClientError::Ended;
+                    };
+                    if let Err(error) = self.forward(client, message).await {
+                        return error;
+                    }
                 }
-            };
+                Some(took) = unanswered.next() => match took {
+                    Ok(took) if took > SLOW => replies.pace.slower(),
+                    Ok(_) => replies.pace.faster(),
+                    Err(error) => return error,
+                },
+                Some(Outbound { request, chunk }) = replies.chunks.recv(), if unanswered.len() < CHUNKS => {
+                    let request = request.to_string();
+                    let topic = Topic::Reply { node, request }.to_string();
+                    let chunk = reply::encode(&chunk).into();
+                    let began = Instant::now();
+                    match client.publish_acknowledged(&topic, chunk).await {
+                        Ok(answer) => unanswered.push(answer.map_ok(move |()| began.elapsed())),
+                        Err(error) => return error,
+                    }
+                }
+            }
+        }
+    }
+
+    async fn forward(&self, client: &Client, message: Outgoing) -> Result<(), ClientError> {
+        let node = self.saved.node;
+        let (topic, parts) = match message {
+            Outgoing::Sync(payload) => (Topic::Sync(node), vec![payload]),
+            Outgoing::Instances(parts) => (Topic::Instances(node), parts),
+            Outgoing::Information(payload) => (Topic::Information(node), vec![payload]),
+            Outgoing::Adopt(parts) => {
+                let request = adopt::REQUEST.to_owned();
+                (Topic::Reply { node, request }, parts)
+            }
+        };
+        for payload in parts {
             match publish(client, &topic, payload).await {
                 // A message that no packet can hold must not end the link for ever.
                 Err(ClientError::Invalid) => {
                     tracing::error!(%topic, "a message is too large to be sent");
                 }
-                Err(error) => return error,
-                Ok(()) => {}
+                other => other?,
             }
         }
-        ClientError::Ended
+        Ok(())
     }
 
     async fn begin(&self, client: &Client) -> Result<(), ClientError> {
@@ -168,7 +234,7 @@ impl Session<'_> {
             while events.next().await.is_some() {}
             Ok::<(), ClientError>(())
         };
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), goodbye).await;
+        let _ = tokio::time::timeout(Duration::from_secs(2), goodbye).await;
     }
 }
 
@@ -191,10 +257,14 @@ fn read_control(payload: &[u8]) -> Option<FromLink> {
     }
 }
 
-fn read_question(payload: &[u8]) -> Option<FromLink> {
+fn read_question(payload: &[u8], streams: &mut Streams) -> Option<FromLink> {
     match question::decode(payload) {
-        Ok(Some(Ask::WholeReport)) => Some(Input::AskWhole),
-        Ok(Some(Ask::Adopt)) => Some(Input::AskAdopt),
+        Ok(Some(Question::Ask(Ask::WholeReport))) => Some(Input::AskWhole),
+        Ok(Some(Question::Ask(Ask::Adopt))) => Some(Input::AskAdopt),
+        Ok(Some(Question::Stream(stream))) => {
+            streams.take(stream);
+            None
+        }
         Ok(None) => None,
         Err(error) => {
             tracing::warn!(

@@ -30,6 +30,7 @@ fn desired(seed: u8, replicas: u32) -> Desired {
         environment: BTreeMap::new(),
         ports: Vec::new(),
         volumes: Vec::new(),
+        files: BTreeMap::new(),
         resources: Resources::default(),
         restart: Restart::Always,
         stop_grace: Duration::from_secs(1),

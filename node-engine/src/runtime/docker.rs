@@ -7,11 +7,15 @@ mod body;
 mod containers;
 mod events;
 mod fault;
+mod files;
+mod images;
+mod logs;
 mod place;
 mod pull;
 mod read;
 mod watched;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,9 +27,16 @@ use model::workload::{Pull, RuntimeKind, Workload};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
+use crate::logs::Wanted;
+use crate::logs::kept::Kept;
+use crate::logs::standing::Known;
 use fault::{gone_is_fine, start_failed};
+use images::Images;
 use place::{Placed, Placing};
 use watched::{Phase, Watched};
+
+pub use images::ImageLimit;
+pub use logs::LogReader;
 
 use super::keyed::Keyed;
 use super::{Exited, Found, Identity, ListError, StartError, Started, StopError};
@@ -42,6 +53,7 @@ pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 pub struct Docker {
     shared: Arc<Shared>,
     events: JoinHandle<()>,
+    images: Option<JoinHandle<()>>,
 }
 
 /// What calls and the event task share.
@@ -55,6 +67,9 @@ struct Shared {
     exits: mpsc::Sender<Exited>,
     watched: Watched,
     fault: Mutex<Option<String>>,
+    /// The output of containers that are gone.
+    kept: Kept,
+    images: Images,
 }
 
 impl std::fmt::Debug for Shared {
@@ -81,8 +96,15 @@ fn connect(host: &str) -> Result<bollard::Docker, Error> {
 
 impl Docker {
     /// The runtime of `node` with the engine at `host` (`unix://…`), which need not be there yet. At most `cores`
-    /// containers are started at once; ends are told to `exits`. Call it within a tokio runtime.
-    pub fn new(node: NodeId, host: &str, cores: usize, exits: mpsc::Sender<Exited>) -> Self {
+    /// containers are started at once; ends are told to `exits`; the output of what is gone is kept in `data_dir`. Call it
+    /// within a tokio runtime.
+    pub fn new(
+        node: NodeId,
+        host: &str,
+        cores: usize,
+        data_dir: &Path,
+        exits: mpsc::Sender<Exited>,
+    ) -> Self {
         let shared = Arc::new(Shared {
             host: host.to_owned(),
             node,
@@ -92,9 +114,37 @@ impl Docker {
             exits,
             watched: Watched::default(),
             fault: Mutex::default(),
+            kept: Kept::new(data_dir),
+            images: Images::new(data_dir),
         });
         let events = tokio::spawn(events::follow(Arc::clone(&shared)));
-        Self { shared, events }
+        Self {
+            shared,
+            events,
+            images: None,
+        }
+    }
+
+    /// Removes images that this worker fetched and nobody uses, from some minutes after the start on.
+    #[must_use]
+    pub fn with_image_limit(mut self, limit: ImageLimit) -> Self {
+        let looking = images::look_after(Arc::clone(&self.shared), limit);
+        self.images = Some(tokio::spawn(looking));
+        self
+    }
+
+    /// Removes them now; the ids of those that went.
+    ///
+    /// # Errors
+    /// When the engine does not answer; what is left is removed another time.
+    pub async fn collect_images(&self, limit: ImageLimit) -> Result<Vec<String>, ListError> {
+        let disk = self.shared.disk().await;
+        let percent = || disk.as_deref().and_then(images::percent_used);
+        let gone = self.shared.collect(limit, percent).await;
+        gone.map_err(|error| ListError {
+            runtime: RuntimeKind::Docker,
+            source: error.into(),
+        })
     }
 
     pub(super) fn fault(&self) -> Option<String> {
@@ -114,6 +164,7 @@ impl Docker {
         let image = workload.image.as_deref().unwrap_or_default();
         let failed = |error| start_failed(image, error);
         let turn = shared.locks.lock(identity.instance).await;
+        shared.images.desire(identity.instance, image);
         let docker = shared.client().await.map_err(failed)?;
         // A restart of an instance that was started before keeps the image that it had.
         if workload.pull == Pull::Always
@@ -123,7 +174,7 @@ impl Docker {
                 .map_err(failed)?
                 .is_empty()
         {
-            pull::pull(&docker, image).await?;
+            shared.fetch(&docker, image).await?;
         }
         let turn = Arc::new(turn);
         let place = || Placing {
@@ -136,7 +187,7 @@ impl Docker {
         if let Placed::Running(started) = place().detached().await? {
             return Ok(started);
         }
-        pull::pull(&docker, image).await?;
+        shared.fetch(&docker, image).await?;
         match place().detached().await? {
             Placed::Running(started) => Ok(started),
             Placed::ImageMissing(error) => Err(StartError::ImagePull {
@@ -153,6 +204,7 @@ impl Docker {
     ) -> Result<(), StopError> {
         let shared = &self.shared;
         let _turn = shared.locks.lock(instance).await;
+        shared.images.release(instance);
         let failed = |operation, error: Error| StopError {
             instance,
             operation,
@@ -177,6 +229,7 @@ impl Docker {
             let options = StopContainerOptionsBuilder::new().t(seconds).build();
             gone_is_fine(patient.stop_container(&container, Some(options)).await)
                 .map_err(|error| failed("stop", error))?;
+            shared.keep_output(&docker, &container, instance).await;
             shared
                 .remove(&docker, &container)
                 .await
@@ -205,6 +258,16 @@ impl Docker {
             .map_err(failed)
     }
 
+    /// Reads its output; `None` when there is none of it.
+    pub(super) async fn logs(
+        &self,
+        instance: InstanceId,
+        wanted: Wanted,
+        standing: Known,
+    ) -> Option<LogReader> {
+        LogReader::open(Arc::clone(&self.shared), instance, wanted, standing).await
+    }
+
     pub(super) async fn logs_tail(&self, instance: InstanceId, lines: usize) -> Vec<String> {
         let Ok(docker) = self.shared.client().await else {
             return Vec::new();
@@ -224,6 +287,9 @@ impl Docker {
 impl Drop for Docker {
     fn drop(&mut self) {
         self.events.abort();
+        if let Some(images) = &self.images {
+            images.abort();
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! All that this runtime knows stands in `<data_dir>/instances/<instance>/`, so a new engine knows it too.
 
+mod logs;
 mod remains;
 mod spec;
 mod watch;
@@ -25,11 +26,16 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+pub use logs::LogReader;
+
 use super::keyed::Keyed;
 use super::{
     Cause, Exited, Found, Identity, ListError, StartError, Started, Status, StopError, TAIL_BYTES,
     TAIL_LINES,
 };
+use crate::logs::Wanted;
+use crate::logs::kept::Kept;
+use crate::logs::standing::Known;
 use crate::shim::record::{ExitRecord, Folder, Running, Spec, State};
 use crate::shim::{output, process};
 
@@ -59,6 +65,8 @@ pub struct Native {
     locks: Keyed,
     watches: Mutex<HashMap<InstanceId, AbortHandle>>,
     said_unlimited: AtomicBool,
+    /// The output of instances that are gone.
+    kept: Kept,
 }
 
 /// What a folder says.
@@ -92,6 +100,7 @@ impl Native {
             locks,
             watches,
             said_unlimited: AtomicBool::new(false),
+            kept: Kept::new(data_dir),
         })
     }
 
@@ -111,13 +120,17 @@ impl Native {
                     return Ok(started(folder.spec().as_ref().unwrap_or(&spec), &running));
                 }
                 Look::Exited(_) | Look::Created => {
-                    remove(&folder)
+                    clear(&folder)
                         .await
-                        .map_err(|source| fault("remove the last run's folder", source))?;
+                        .map_err(|source| fault("remove what the last run left", source))?;
                 }
             }
         }
-        let launched = match folder.make(&spec) {
+        let made = folder
+            .make(&spec)
+            .and_then(|()| self.kept.give_back(identity.instance, &folder.output()));
+        let made = made.and_then(|()| spec::put_files(&folder.work(), &workload.files));
+        let launched = match made {
             Ok(()) => self.launch(&folder, &spec).await,
             Err(source) => Err(fault("make the instance's folder", source)),
         };
@@ -128,7 +141,7 @@ impl Native {
                 Ok(started(&spec, &running))
             }
             Err(error) => {
-                let _ = remove(&folder).await;
+                let _ = self.discard(identity.instance, &folder).await;
                 Err(error)
             }
         }
@@ -158,7 +171,7 @@ impl Native {
             }
         }
         self.unwatch(instance);
-        remove(&folder)
+        self.discard(instance, &folder)
             .await
             .map_err(|source| failed("remove the folder of", source))
     }
@@ -202,7 +215,35 @@ impl Native {
     }
 
     pub(super) fn logs_tail(&self, instance: InstanceId, lines: usize) -> Vec<String> {
-        output::tail(&self.folder(instance).output(), lines, LOG_BYTES)
+        output::tail(&self.folder(instance).output(), 0, lines, LOG_BYTES)
+    }
+
+    /// Reads its output, also after its end; `None` when there is none of it.
+    pub(super) async fn logs(
+        &self,
+        instance: InstanceId,
+        wanted: Wanted,
+        standing: Known,
+    ) -> Option<LogReader> {
+        let places = logs::Places {
+            live: self.folder(instance).output(),
+            kept: self.kept.folder(instance),
+        };
+        LogReader::open(places, wanted, standing).await
+    }
+
+    /// Removes all of an instance but the end of its output, which is kept for a while.
+    async fn discard(&self, instance: InstanceId, folder: &Folder) -> io::Result<()> {
+        remove_groups(folder).await;
+        let (kept, folder) = (self.kept.clone(), folder.clone());
+        // The application may have left any number of files in it.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = kept.take(instance, &folder.output()) {
+                tracing::warn!(instance.id = %instance, %error, "the last output of an instance cannot be kept");
+            }
+            folder.remove()
+        })
+        .await?
     }
 
     fn folder(&self, instance: InstanceId) -> Folder {
@@ -353,17 +394,27 @@ async fn end(
     Ok(())
 }
 
-async fn remove(folder: &Folder) -> io::Result<()> {
+/// Removes what the last run left but its output.
+async fn clear(folder: &Folder) -> io::Result<()> {
+    remove_groups(folder).await;
+    let folder = folder.clone();
+    // The application may have left any number of files in it.
+    tokio::task::spawn_blocking(move || folder.clear()).await?
+}
+
+async fn remove_groups(folder: &Folder) {
     if let Some(State::Running(running)) = folder.state() {
         remains::remove_groups(&running).await;
     }
-    let folder = folder.clone();
-    // The application may have left any number of files in it.
-    tokio::task::spawn_blocking(move || folder.remove()).await?
 }
 
+/// The last lines of the last run.
 fn exit_tail(folder: &Folder) -> Vec<String> {
-    output::tail(&folder.output(), TAIL_LINES, TAIL_BYTES)
+    let from = match folder.state() {
+        Some(State::Running(running)) => running.output_start,
+        Some(State::Failed { .. }) | None => 0,
+    };
+    output::tail(&folder.output(), from, TAIL_LINES, TAIL_BYTES)
 }
 
 fn started(spec: &Spec, running: &Running) -> Started {

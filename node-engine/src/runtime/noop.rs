@@ -67,6 +67,13 @@ impl Noop {
             .remove(&instance);
     }
 
+    pub(super) fn has(&self, instance: InstanceId) -> bool {
+        self.instances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(&instance)
+    }
+
     pub(super) fn list(&self) -> Vec<Found> {
         self.instances
             .lock()

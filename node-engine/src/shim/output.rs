@@ -1,10 +1,19 @@
-//! An application's output on disk: two files of at most 1 MiB, whatever it writes.
+//! An application's output on disk: two files of at most 1 MiB, whatever it writes, with the times of their bytes.
+//!
+//! All runs of an instance go into the same files, one after another, so nothing is lost by a restart.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+pub(crate) mod read;
+pub(crate) mod segment;
+pub(crate) mod times;
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use segment::Segment;
+use times::Times;
 
 /// Bytes of one file, at most.
 pub const FILE_BYTES: u64 = 1 << 20;
@@ -14,26 +23,53 @@ pub const SECOND_BYTES: usize = 4 << 20;
 const KEPT_BYTES: usize = 4096;
 /// Read at once: what a pipe holds by default.
 const CHUNK: usize = 64 << 10;
+/// Files kept, the one that is written included.
+const FILES: usize = 2;
 
-/// Copies `pipe` into `path` until everybody has closed it. A disk that is full loses output and stops nobody.
-pub fn copy(mut pipe: impl Read, path: PathBuf) {
-    let mut log = Rotating::new(path);
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match pipe.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(count) => log.take(chunk.get(..count).unwrap_or_default(), Instant::now()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => break,
-        }
-    }
-    log.tell_dropped();
+/// The output of one run, before anything of it is there.
+#[derive(Debug)]
+pub struct Output {
+    log: Rotating,
 }
 
+impl Output {
+    /// Goes on where the last run of the instance ended, in the files in `folder`, which is made if it is not there.
+    pub fn open(folder: PathBuf) -> Self {
+        Self {
+            log: Rotating::open(folder),
+        }
+    }
+
+    /// The position of the first byte of this run, counted from the first byte of the first run.
+    pub const fn start(&self) -> u64 {
+        self.log.position
+    }
+
+    /// Copies `pipe` until everybody has closed it. A disk that is full loses output and stops nobody.
+    pub fn copy(mut self, mut pipe: impl Read) {
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            match pipe.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(count) => {
+                    let bytes = chunk.get(..count).unwrap_or_default();
+                    self.log.take(bytes, Instant::now());
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        self.log.tell_dropped();
+    }
+}
+
+#[derive(Debug)]
 struct Rotating {
-    path: PathBuf,
-    file: Option<File>,
-    written: u64,
+    folder: PathBuf,
+    /// The file that is written, with its times.
+    current: Option<(Segment, File, Times)>,
+    /// Of the next byte.
+    position: u64,
     second: Instant,
     in_second: usize,
     dropped: u64,
@@ -41,15 +77,39 @@ struct Rotating {
 }
 
 impl Rotating {
-    fn new(path: PathBuf) -> Self {
-        Self {
-            path,
-            file: None,
-            written: 0,
+    fn open(folder: PathBuf) -> Self {
+        let _ = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder);
+        let mut log = Self {
+            folder,
+            current: None,
+            position: 0,
             second: Instant::now(),
             in_second: 0,
             dropped: 0,
             kept: Vec::new(),
+        };
+        log.take_up();
+        log
+    }
+
+    /// Goes on with the last file of an earlier run, if there is one.
+    fn take_up(&mut self) {
+        let segments = segment::list(&self.folder).unwrap_or_default();
+        self.position = segment::end(&segments);
+        let Some(last) = segments.last() else { return };
+        let file = OpenOptions::new().read(true).append(true).open(&last.path);
+        let Ok(file) = file else { return };
+        let mut end = [0];
+        let length = self.position - last.base;
+        let is_open_line =
+            length > 0 && file.read_exact_at(&mut end, length - 1).is_ok() && end != *b"\n";
+        let times = Times::open(last.times());
+        self.current = Some((last.clone(), file, times));
+        if is_open_line {
+            self.write(b"\n");
         }
     }
 
@@ -89,48 +149,49 @@ impl Rotating {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        if self.file.is_none() || self.written + bytes.len() as u64 > FILE_BYTES {
+        let fits = self.current.as_ref().is_some_and(|(segment, ..)| {
+            self.position - segment.base + bytes.len() as u64 <= FILE_BYTES
+        });
+        if !fits {
             self.rotate();
         }
-        let Some(file) = &mut self.file else { return };
+        let Some((segment, file, times)) = &mut self.current else {
+            return;
+        };
+        times.note(super::now(), self.position - segment.base);
         if file.write_all(bytes).is_ok() {
-            self.written += bytes.len() as u64;
+            self.position += bytes.len() as u64;
         } else {
             // A full disk: begin again with an empty file as soon as there is something to write.
-            self.file = None;
+            self.position = segment.base + segment.length();
+            self.current = None;
         }
     }
 
     fn rotate(&mut self) {
-        if self.file.take().is_some() {
-            // Without the rename the file is cut below, which bounds the disk as well.
-            let _ = fs::rename(&self.path, previous(&self.path));
-        }
-        self.written = 0;
-        self.file = OpenOptions::new()
+        self.current = None;
+        let segments = segment::list(&self.folder).unwrap_or_default();
+        let excess = (segments.len() + 1).saturating_sub(FILES);
+        segments.iter().take(excess).for_each(Segment::remove);
+        let segment = Segment::new(&self.folder, self.position);
+        let file = OpenOptions::new()
             .create(true)
             .write(true)
             .truncate(true)
             .mode(0o600)
-            .open(&self.path)
-            .ok();
+            .open(&segment.path);
+        if let Ok(file) = file {
+            let times = Times::open(segment.times());
+            self.current = Some((segment, file, times));
+        }
     }
 }
 
-fn previous(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".1");
-    PathBuf::from(name)
-}
-
-/// The last `lines` lines of the output at `path`, at most `bytes` bytes of it.
-pub fn tail(path: &Path, lines: usize, bytes: usize) -> Vec<String> {
-    let mut text = end_of(path, bytes);
-    if text.len() < bytes {
-        let mut before = end_of(&previous(path), bytes - text.len());
-        before.append(&mut text);
-        text = before;
-    }
+/// The last `lines` lines of the output in `folder`, at most `bytes` bytes of it, without what was written before the
+/// position `from`.
+pub fn tail(folder: &Path, from: u64, lines: usize, bytes: usize) -> Vec<String> {
+    let segments = segment::list(folder).unwrap_or_default();
+    let text = segment::last(&segments, from, bytes as u64);
     last_lines(&text, lines, bytes)
 }
 
@@ -152,73 +213,5 @@ pub fn last_lines(text: &[u8], lines: usize, bytes: usize) -> Vec<String> {
         .collect()
 }
 
-fn end_of(path: &Path, bytes: usize) -> Vec<u8> {
-    let read = || -> io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(bytes as u64)))?;
-        let mut end = Vec::new();
-        file.take(bytes as u64).read_to_end(&mut end)?;
-        Ok(end)
-    };
-    read().unwrap_or_default()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sizes(path: &Path) -> (u64, u64) {
-        let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
-        (size(path), size(&previous(path)))
-    }
-
-    #[test]
-    fn output_is_rotated_and_its_end_can_be_read_across_files() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("output.log");
-        let mut log = Rotating::new(path.clone());
-        let line = [b"x".repeat(1023), b"\n".to_vec()].concat();
-        for _ in 0..1024 {
-            log.write(&line);
-        }
-        log.write(b"last\n");
-        assert_eq!(sizes(&path), (5, FILE_BYTES));
-        let lines = tail(&path, 3, 8192);
-        assert_eq!(lines.len(), 3);
-        assert_eq!(lines[2], "last");
-        assert_eq!(lines[0].len(), 1023);
-    }
-
-    #[test]
-    fn a_flood_is_counted_and_dropped_but_for_its_end() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("output.log");
-        let mut log = Rotating::new(path.clone());
-        let now = Instant::now();
-        let chunk = vec![b'x'; CHUNK];
-        for _ in 0..1600 {
-            log.take(&chunk, now);
-        }
-        log.take(b"\npanic: the end\n", now);
-        log.tell_dropped();
-        let (new, old) = sizes(&path);
-        assert!(new <= FILE_BYTES && old <= FILE_BYTES, "{new} {old}");
-        let lines = tail(&path, 20, 8192);
-        assert_eq!(lines.last().unwrap(), "panic: the end");
-        assert!(
-            lines
-                .iter()
-                .any(|line| line.contains("bytes of output dropped")),
-            "{lines:?}"
-        );
-    }
-
-    #[test]
-    fn the_tail_is_bounded_and_never_breaks_a_character() {
-        assert_eq!(last_lines("a\nb\r\nc\n".as_bytes(), 2, 100), ["b", "c"]);
-        assert_eq!(last_lines("ää".as_bytes(), 2, 3).concat(), "\u{fffd}ä");
-        assert!(last_lines(b"", 2, 100).is_empty());
-        assert_eq!(last_lines(b"a\n\n", 5, 100), ["a", ""]);
-    }
-}
+mod tests;

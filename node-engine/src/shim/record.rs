@@ -19,6 +19,9 @@ use model::workload::{SpecHash, Transport};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+/// The name of the folder of the output.
+const OUTPUT: &str = "output";
+
 /// What the shim is to run, and what the engine needs to know it again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Spec {
@@ -99,6 +102,9 @@ pub struct Running {
     pub cgroups: Vec<PathBuf>,
     /// Why the limits are not set though the spec has some.
     pub unlimited: Option<String>,
+    /// Where the output of this run begins, counted in bytes from the beginning of the first run.
+    #[serde(default)]
+    pub output_start: u64,
 }
 
 /// Why a program could not be executed.
@@ -179,9 +185,9 @@ impl Folder {
         self.path.join("work")
     }
 
-    /// Where its output goes; `output.log.1` holds what came before.
+    /// The folder where the output of all its runs goes.
     pub fn output(&self) -> PathBuf {
-        self.path.join("output.log")
+        self.path.join(OUTPUT)
     }
 
     /// Makes the folder with its spec and its lock.
@@ -195,6 +201,22 @@ impl Folder {
             .mode(0o600)
             .open(self.path.join("lock"))?;
         self.write("spec.json", spec, Durability::Boot)
+    }
+
+    /// Removes what an ended run left, but not its output: the next run's goes after it.
+    pub fn clear(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_name() == OUTPUT {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes all of it; an absent one is fine.

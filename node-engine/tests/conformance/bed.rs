@@ -69,7 +69,13 @@ impl Bed {
             RuntimeKind::Native => {
                 Runtime::Native(Native::new(self.node, self.folder.path(), shim(), sender).unwrap())
             }
-            RuntimeKind::Docker => Runtime::Docker(Docker::new(self.node, DEFAULT_HOST, 2, sender)),
+            RuntimeKind::Docker => Runtime::Docker(Docker::new(
+                self.node,
+                DEFAULT_HOST,
+                2,
+                self.folder.path(),
+                sender,
+            )),
             RuntimeKind::Noop => Runtime::Noop(node_engine::runtime::noop::Noop::new(sender)),
         };
         Rig { runtime, exits }
@@ -116,6 +122,7 @@ impl Bed {
             environment: BTreeMap::new(),
             ports: Vec::new(),
             volumes: Vec::new(),
+            files: BTreeMap::new(),
             resources: Resources::default(),
             restart: Restart::Always,
             stop_grace: Duration::from_secs(5),

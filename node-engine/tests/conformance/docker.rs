@@ -268,7 +268,13 @@ async fn an_engine_is_probed_without_waiting_long() {
 async fn without_an_engine_every_call_says_so() {
     let bed = Bed::noop();
     let (sender, _exits) = mpsc::channel(1);
-    let runtime = Runtime::Docker(Docker::new(bed.node, "unix:///no/such/socket", 1, sender));
+    let runtime = Runtime::Docker(Docker::new(
+        bed.node,
+        "unix:///no/such/socket",
+        1,
+        bed.folder.path(),
+        sender,
+    ));
     let reason = runtime
         .start(&bed.identity(), &bed.workload())
         .await
@@ -292,7 +298,7 @@ async fn ends_during_a_loss_of_the_engine_are_told_when_it_is_back() {
     let (sender, exits) = mpsc::channel(8);
     let host = format!("unix://{}", proxy.path.display());
     let mut rig = Rig {
-        runtime: Runtime::Docker(Docker::new(bed.node, &host, 2, sender)),
+        runtime: Runtime::Docker(Docker::new(bed.node, &host, 2, bed.folder.path(), sender)),
         exits,
     };
     let (first, second) = (bed.identity(), bed.identity());
@@ -366,4 +372,28 @@ impl Proxy {
         fs::remove_file(&self.path).unwrap();
         self.task.take().unwrap().abort();
     }
+}
+
+#[tokio::test]
+async fn files_leave_the_image_s_folders_alone_and_never_replace_them() {
+    let Some(bed) = Bed::docker() else { return };
+    let (mut rig, identity) = (bed.rig(), bed.identity());
+    let list = |path: &str| format!("busybox ls -ld {path} | busybox cut -c1-10");
+    let mut workload = bed.script(&[list("/made"), list("/made/a.conf"), list("/bin")].join(";"));
+    workload.files = [("/made/a.conf", "1"), ("/bin/tool.conf", "2")]
+        .map(|(path, content)| (path.to_owned(), content.to_owned()))
+        .into();
+    rig.runtime.start(&identity, &workload).await.unwrap();
+    let tail = rig.exited().await.exit.log_tail;
+    assert_eq!(tail, ["drwxr-xr-x", "-rw-r--r--", "drwxr-xr-x"]);
+    rig.runtime
+        .stop(identity.instance, Duration::ZERO)
+        .await
+        .unwrap();
+    workload.files = [("/bin".to_owned(), "no folder".to_owned())].into();
+    let error = rig.runtime.start(&identity, &workload).await.unwrap_err();
+    let reason = error.reason();
+    assert_eq!(reason.code, ReasonCode::StartFailed, "{reason:?}");
+    assert!(reason.message.contains("files"), "{reason:?}");
+    assert_eq!(bed.remains(identity.instance), 0);
 }

@@ -11,6 +11,8 @@
 
 mod bed;
 mod docker;
+mod images;
+mod logs;
 mod measure;
 mod native;
 mod noop;
@@ -52,4 +54,9 @@ for_every_runtime!(
     an_absent_program_is_a_start_failure_that_leaves_nothing,
     published_ports_are_endpoints,
     stopping_what_is_not_there_is_fine,
+    files_are_there_at_every_start_as_the_document_has_them,
+    the_output_of_all_runs_is_one_and_is_kept_after_the_end,
+    following_goes_on_over_restarts_and_ends_with_the_last_word,
+    one_that_ended_for_good_is_read_to_its_end,
+    every_kind_of_end_carries_the_last_lines,
 );

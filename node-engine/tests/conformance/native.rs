@@ -211,10 +211,13 @@ async fn a_flood_of_output_is_bounded_on_disk_and_its_end_is_kept() {
     assert_eq!(exit.log_tail.last().unwrap(), "the end");
     assert!(exit.log_tail.iter().map(String::len).sum::<usize>() <= 4096);
     let folder = bed.instance_folder(identity.instance);
-    let files = ["output.log", "output.log.1"].map(|name| folder.path().join(name));
-    for file in files {
-        assert!(fs::metadata(file).map_or(0, |file| file.len()) <= 1 << 20);
-    }
+    let files = fs::read_dir(folder.output()).unwrap();
+    let sizes: Vec<u64> = files
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .collect();
+    // Two files, each with its times.
+    assert_eq!(sizes.len(), 4);
+    assert!(sizes.iter().all(|size| *size <= 1 << 20), "{sizes:?}");
 }
 
 #[tokio::test]
@@ -300,6 +303,24 @@ async fn a_shim_that_cannot_be_run_is_the_workers_fault() {
             .unwrap_err()
             .reason();
         assert_eq!(reason.code, ReasonCode::WorkerFault, "{reason:?}");
+        assert_eq!(bed.remains(identity.instance), 0);
+    }
+}
+
+#[tokio::test]
+async fn files_outside_of_the_working_folder_are_refused_whoever_wrote_the_set() {
+    let bed = Bed::native();
+    let (rig, identity) = (bed.rig(), bed.identity());
+    for path in ["/tmp/edgeio-absolute", "../up", "a/../../up", ""] {
+        let mut workload = bed.script("exit 0");
+        workload.files = [(path.to_owned(), String::new())].into();
+        let reason = rig
+            .runtime
+            .start(&identity, &workload)
+            .await
+            .unwrap_err()
+            .reason();
+        assert_eq!(reason.code, ReasonCode::StartFailed, "{reason:?}");
         assert_eq!(bed.remains(identity.instance), 0);
     }
 }

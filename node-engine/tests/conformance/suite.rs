@@ -8,6 +8,12 @@ use model::workload::{Port, RuntimeKind, Transport};
 use node_engine::runtime::Status;
 
 use crate::bed::{Bed, until};
+pub(crate) use crate::logs::{
+    every_kind_of_end_carries_the_last_lines,
+    following_goes_on_over_restarts_and_ends_with_the_last_word,
+    one_that_ended_for_good_is_read_to_its_end,
+    the_output_of_all_runs_is_one_and_is_kept_after_the_end,
+};
 
 const GRACE: Duration = Duration::from_secs(30);
 const FOREVER: &str = "while :; do sleep 0.2; done";
@@ -306,4 +312,36 @@ pub(crate) async fn stopping_what_is_not_there_is_fine(bed: Bed) {
         .await
         .unwrap();
     assert_eq!(rig.runtime.list().await.unwrap(), []);
+}
+
+pub(crate) async fn files_are_there_at_every_start_as_the_document_has_them(bed: Bed) {
+    let (mut rig, identity) = (bed.rig(), bed.identity());
+    let root = if bed.kind == RuntimeKind::Docker {
+        "/"
+    } else {
+        ""
+    };
+    let deep = format!("{root}etc/{}/deep.conf", ["long-folder"; 12].join("/"));
+    // What it changes of them is gone with the run: the next start begins with the document again.
+    let mut workload = bed.script(&format!(
+        "cat {root}etc/app.conf {root}new/empty {deep}; echo changed > {root}etc/app.conf"
+    ));
+    workload.files = [
+        (format!("{root}etc/app.conf"), "name = \"größe\"\n"),
+        (format!("{root}new/empty"), ""),
+        (deep, "deep\n"),
+    ]
+    .map(|(path, content)| (path, content.to_owned()))
+    .into();
+    for _ in 0..2 {
+        rig.runtime.start(&identity, &workload).await.unwrap();
+        let exit = rig.exited().await.exit;
+        assert_eq!(exit.code, Some(0), "{exit:?}");
+        assert_eq!(exit.log_tail, ["name = \"größe\"", "deep"]);
+    }
+    rig.runtime
+        .stop(identity.instance, Duration::ZERO)
+        .await
+        .unwrap();
+    assert_eq!(bed.remains(identity.instance), 0);
 }

@@ -286,6 +286,7 @@ pub(crate) fn application(seed: u128, command: &[&str]) -> Desired {
         environment: BTreeMap::new(),
         ports: Vec::new(),
         volumes: Vec::new(),
+        files: BTreeMap::new(),
         resources: Resources::default(),
         restart: Restart::Always,
         stop_grace: Duration::from_secs(5),

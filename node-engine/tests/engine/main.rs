@@ -264,3 +264,30 @@ async fn what_cannot_start_is_reported_with_its_reason_and_can_be_ended() {
         .until("it is gone", |cluster| cluster.report(instance).is_none())
         .await;
 }
+
+#[test]
+fn a_service_manager_hears_that_it_is_ready_lives_and_stops() {
+    let home = Home::new();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(cluster::DEADLINE)).unwrap();
+    let hear = || {
+        let mut buffer = [0; 64];
+        let length = manager.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let variables = [
+        ("NOTIFY_SOCKET", path.to_str().unwrap()),
+        ("WATCHDOG_USEC", "200000"),
+    ];
+    let engine = home.engine_with(NOBODY, &variables);
+    // It may have been alive before it was ready.
+    let heard: Vec<String> = std::iter::repeat_with(hear).take(20).collect();
+    assert!(heard.iter().any(|word| word == "READY=1\n"), "{heard:?}");
+    let alive = heard.iter().filter(|word| *word == "WATCHDOG=1\n").count();
+    assert_eq!(alive, 19, "{heard:?}");
+    assert!(engine.stop().0.success());
+    let mut rest = std::iter::repeat_with(hear).take(20);
+    assert!(rest.any(|word| word == "STOPPING=1\n"));
+}

@@ -53,7 +53,14 @@ impl Home {
 
     /// Starts an engine and waits until it is ready.
     pub(crate) fn engine(&self, cluster: &str) -> Engine {
-        let mut child = self.command(cluster).spawn().unwrap();
+        self.engine_with(cluster, &[])
+    }
+
+    /// The same, with more environment variables.
+    pub(crate) fn engine_with(&self, cluster: &str, variables: &[(&str, &str)]) -> Engine {
+        let mut command = self.command(cluster);
+        command.envs(variables.iter().copied());
+        let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap())
             .read_line(&mut line)

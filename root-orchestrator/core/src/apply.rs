@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use model::book::BookWrite;
 use model::event::Event;
 use model::id::ClusterId;
 use model::job::{Job, Owner};
@@ -23,18 +24,19 @@ impl State {
                 Write::ForgetJob(id) => {
                     self.book.forget(*id);
                     self.heads.remove(id);
-                    self.events.remove(id);
                     self.deleted.retain(|(_, job)| job != id);
+                }
+                Write::Submission(submission) => {
+                    self.book.take(BookWrite::Submission(submission.clone()));
+                }
+                Write::ForgetSubmission(key) => {
+                    self.book.take(BookWrite::ForgetSubmission(key.clone()));
                 }
                 Write::Slot { slot, record } => self.take_slot(slot, record.as_ref()),
                 Write::Cluster { cluster, record } => self.take_cluster(now, *cluster, record),
                 Write::Revision { cluster, revision } => self.take_revision(*cluster, *revision),
-                Write::Event(event) => self.take_event(event),
-                Write::ForgetEvent(job, id) => {
-                    if let Some(events) = self.events.get_mut(job) {
-                        events.retain(|event| event.id != *id);
-                    }
-                }
+                Write::Event(event) => self.history.take(event),
+                Write::ForgetEvent(job, id) => self.history.forget(*job, *id),
                 Write::Soft(soft) => self.take_soft(now, soft),
             }
         }
@@ -49,6 +51,8 @@ impl State {
             record: Box::new(cluster.record.clone()),
         }));
         writes.extend(self.book.iter().cloned().map(Write::Job));
+        let submissions = self.book.submissions().cloned();
+        writes.extend(submissions.map(Write::Submission));
         writes.extend(self.slots.iter().map(|(slot, record)| Write::Slot {
             slot: slot.clone(),
             record: Some(record.clone()),
@@ -58,7 +62,11 @@ impl State {
             cluster: *id,
             revision: cluster.stored_revision,
         }));
-        writes.extend(self.events.values().flatten().cloned().map(Write::Event));
+        writes.extend(
+            self.history
+                .after(None)
+                .map(|event| Write::Event(Event::clone(event))),
+        );
         writes
     }
 
@@ -86,15 +94,6 @@ impl State {
                 .insert((now.steady.plus(self.config.retention), job.id));
         }
         self.book.apply(job.clone());
-    }
-
-    fn take_event(&mut self, event: &Event) {
-        self.events_issued += 1;
-        let events = self.events.entry(event.job).or_default();
-        events.push_back(event.clone());
-        if events.len() > Self::EVENTS {
-            events.pop_front();
-        }
     }
 
     fn take_cluster(&mut self, now: Now, id: ClusterId, record: &ClusterRecord) {

@@ -276,11 +276,6 @@ impl State {
             let mut desired = holding.desired.clone();
             desired.instance = copy.instance;
             desired.generation = copy.generation;
-            let offset = decision
-                .writes
-                .iter()
-                .filter(|write| matches!(write, Write::Event(_)))
-                .count() as u64;
             let message = match &copy.state {
                 InstanceState::Failed(report) => {
                     crate::view::reason_of(report).map(|reason| reason.message)
@@ -298,9 +293,8 @@ impl State {
                 copy.node_name, cluster.record.name
             );
             let cause = "observed";
-            decision = decision.and(self.event(
+            decision = decision.and(Self::event(
                 now,
-                offset,
                 &desired,
                 Tier::Cluster,
                 (from, to),

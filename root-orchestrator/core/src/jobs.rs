@@ -1,6 +1,6 @@
 //! Requests of users.
 
-use model::book::{Applied, Draft};
+use model::book::{JobAnswer, JobRequest};
 use model::job::Job;
 use model::time::Now;
 
@@ -8,50 +8,14 @@ use crate::state::State;
 use crate::{Action, Answer, Decision, RequestId, Write};
 
 impl State {
-    pub(crate) fn submit(&self, now: Now, request: RequestId, drafts: &[Draft]) -> Decision {
+    pub(crate) fn job_request(&self, now: Now, request: RequestId, ask: &JobRequest) -> Decision {
         if self.fenced {
-            return answer(request, Answer::Fenced);
+            return answer(request, JobAnswer::Fenced);
         }
-        match self.book.submit(&self.default_tenant, drafts, now.wall) {
-            Ok(jobs) => {
-                let ids = jobs.iter().map(|job| job.id).collect();
-                let mut decision = Decision::default();
-                decision.writes.extend(jobs.into_iter().map(Write::Job));
-                decision.and(answer(request, Answer::Accepted(ids)))
-            }
-            Err(refusal) => answer(request, Answer::Refused(refusal)),
-        }
-    }
-
-    pub(crate) fn put(&self, now: Now, request: RequestId, path: &str, draft: &Draft) -> Decision {
-        if self.fenced {
-            return answer(request, Answer::Fenced);
-        }
-        match self.book.put(&self.default_tenant, path, draft, now.wall) {
-            Ok(Applied::Same(id)) => answer(request, Answer::Applied(id)),
-            Ok(Applied::Created(job) | Applied::Changed(job)) => {
-                let id = job.id;
-                Decision::default()
-                    .write(Write::Job(job))
-                    .and(answer(request, Answer::Applied(id)))
-            }
-            Err(refusal) => answer(request, Answer::Refused(refusal)),
-        }
-    }
-
-    pub(crate) fn delete(&self, now: Now, request: RequestId, key: &str) -> Decision {
-        if self.fenced {
-            return answer(request, Answer::Fenced);
-        }
-        match self.book.delete(&self.default_tenant, key, now.wall) {
-            Ok(job) => {
-                let id = job.id;
-                Decision::default()
-                    .write(Write::Job(job))
-                    .and(answer(request, Answer::Deleting(id)))
-            }
-            Err(refusal) => answer(request, Answer::Refused(refusal)),
-        }
+        let (writes, decided) = self.book.decide(&self.default_tenant, now.wall, ask);
+        let mut decision = answer(request, decided);
+        decision.writes.extend(writes.into_iter().map(Write::from));
+        decision
     }
 
     /// A deleted job that nobody has to see any more, with its history.
@@ -67,12 +31,35 @@ impl State {
         Some(decision.write(Write::ForgetJob(id)))
     }
 
+    /// A key that need not be remembered any more.
+    pub(crate) fn expired_submission(&self, now: Now) -> Option<Decision> {
+        let key = self.book.expired_submission(now.wall)?;
+        Some(Decision::default().write(Write::ForgetSubmission(key.to_owned())))
+    }
+
+    /// An event that is one too many.
+    pub(crate) fn excess_event(&self) -> Option<Decision> {
+        let oldest = self.history.excess()?;
+        Some(Decision::default().write(Write::ForgetEvent(oldest.job, oldest.id)))
+    }
+
+    /// Gives the events among `writes` the ids that follow those of all events before.
+    pub(crate) fn number_events(&self, now: Now, writes: &mut [Write]) {
+        let events = writes.iter_mut().filter_map(|write| match write {
+            Write::Event(event) => Some(event),
+            _ => None,
+        });
+        for (ahead, event) in (0..).zip(events) {
+            event.id = self.history.id(now, self.term.number, ahead);
+        }
+    }
+
     /// Whether nothing is left of a job.
     pub(crate) fn is_over(&self, job: &Job) -> bool {
         job.is_deleted() && self.slots_of(job.id).next().is_none()
     }
 }
 
-fn answer(request: RequestId, answer: Answer) -> Decision {
-    Decision::default().act(Action::Answer(request, answer))
+fn answer(request: RequestId, answer: JobAnswer) -> Decision {
+    Decision::default().act(Action::Answer(request, Answer::Job(answer)))
 }

@@ -4,7 +4,7 @@
 //! The shell drains its queue through [`turn`], commits the durable writes, and only then performs the actions.
 //!
 //! # Path of one job
-//! `Input::Submit` -> `Write::Job` marks its slots dirty -> `Input::Reconcile` assigns each (`slots`) -> `Write::Slot`
+//! `Input::Job` -> `Write::Job` marks its slots dirty -> `Input::Reconcile` assigns each (`slots`) -> `Write::Slot`
 //! puts it into the cluster's desired set -> commit -> `Action::Answer` and `Action::Assign` -> the cluster's
 //! `Input::Held` and `Input::Reported` -> what users see.
 
@@ -20,7 +20,7 @@ pub use state::{ClusterRecord, Config, Holding, SlotRecord, State, Waiting};
 pub use view::Page;
 
 use model::aggregate::Aggregate;
-use model::book::{Draft, Refusal};
+use model::book::{BookWrite, JobAnswer, JobRequest, Submission};
 use model::desired::{Desired, SlotReport};
 use model::event::Event;
 use model::id::{ClusterId, EventId, JobId};
@@ -108,28 +108,12 @@ pub enum Input {
         /// The store has a new incarnation.
         fresh: bool,
     },
-    /// New jobs, all or none.
-    Submit {
+    /// A user asks something of the jobs.
+    Job {
         /// To be answered.
         request: RequestId,
-        /// The documents.
-        drafts: Vec<Draft>,
-    },
-    /// One document for the job that the path names.
-    Put {
-        /// To be answered.
-        request: RequestId,
-        /// Name or id in the path.
-        path: String,
-        /// The document.
-        draft: Draft,
-    },
-    /// Ends a job.
-    Delete {
-        /// To be answered.
-        request: RequestId,
-        /// Name or id.
-        key: String,
+        /// What.
+        ask: JobRequest,
     },
     /// Cordons a cluster or opens it.
     Patch {
@@ -208,6 +192,10 @@ pub enum Write {
     Job(Job),
     /// Durable: a deleted job is forgotten.
     ForgetJob(JobId),
+    /// Durable: a submission under a key.
+    Submission(Submission),
+    /// Durable: the submission of that key is forgotten.
+    ForgetSubmission(String),
     /// Durable: a slot and where it is assigned; `None`: nothing of it is left.
     Slot {
         /// Which.
@@ -323,6 +311,16 @@ pub enum Soft {
     Wake(Slot),
 }
 
+impl From<BookWrite> for Write {
+    fn from(write: BookWrite) -> Self {
+        match write {
+            BookWrite::Job(job) => Self::Job(job),
+            BookWrite::Submission(submission) => Self::Submission(submission),
+            BookWrite::ForgetSubmission(key) => Self::ForgetSubmission(key),
+        }
+    }
+}
+
 impl Write {
     /// Whether it must survive a restart.
     pub const fn is_durable(&self) -> bool {
@@ -333,24 +331,16 @@ impl Write {
 /// The answer to a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// New jobs, in the order of their documents.
-    Accepted(Vec<JobId>),
-    /// The document created the job, changed it, or is the one it has.
-    Applied(JobId),
-    /// The job ends.
-    Deleting(JobId),
+    /// What became of a request about jobs.
+    Job(JobAnswer),
     /// The cluster was changed.
     Patched(ClusterId),
     /// The cluster has this id.
     Registered(ClusterId),
-    /// It is refused.
-    Refused(Refusal),
     /// There is no such cluster.
     NoSuchCluster(String),
     /// Another cluster, which is there, has the name.
     ClusterNameInUse(Name),
-    /// This orchestrator is superseded by a later run of its store and changes nothing.
-    Fenced,
 }
 
 /// What the shell does after the commit.
@@ -407,13 +397,7 @@ impl State {
     pub fn decide(&self, now: Now, input: &Input) -> Decision {
         match input {
             Input::Started { term, fresh } => self.started(now, term, *fresh),
-            Input::Submit { request, drafts } => self.submit(now, *request, drafts),
-            Input::Put {
-                request,
-                path,
-                draft,
-            } => self.put(now, *request, path, draft),
-            Input::Delete { request, key } => self.delete(now, *request, key),
+            Input::Job { request, ask } => self.job_request(now, *request, ask),
             Input::Patch {
                 request,
                 key,
@@ -456,6 +440,8 @@ impl State {
             })
             .or_else(|| self.wake_one(now))
             .or_else(|| self.expired_job(now))
+            .or_else(|| self.expired_submission(now))
+            .or_else(|| self.excess_event())
             .or_else(|| self.next_revision())
             .or_else(|| self.next_adoption(now))
             .or_else(|| self.next_assign(now))
@@ -469,8 +455,9 @@ impl State {
 /// rebuilds the state from its store.
 pub fn turn(state: &mut State, now: Now, inputs: impl IntoIterator<Item = Input>) -> Decision {
     let mut total = Decision::default();
-    let mut take = |state: &mut State, decision: Decision| {
+    let mut take = |state: &mut State, mut decision: Decision| {
         let idle = decision.is_empty();
+        state.number_events(now, &mut decision.writes);
         state.apply(now, &decision.writes);
         total.writes.extend(decision.writes);
         total.actions.extend(decision.actions);

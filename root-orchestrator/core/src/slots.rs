@@ -10,7 +10,7 @@ use model::node::Liveness;
 use model::reason::{Reason, ReasonCode, Rejections};
 use model::slot::{Generation, Role, Slot};
 use model::time::Now;
-use schedulers::{Candidate, ClusterCandidate, Request, Scheduler};
+use schedulers::{Candidate, ClusterCandidate, Request, Scheduler, Unplaceable};
 
 use crate::state::{Cluster, Holding, SlotRecord, State, Waiting};
 use crate::{Decision, Soft, Write};
@@ -216,12 +216,12 @@ impl State {
                 None,
                 decision.and(self.assign(now, slot, wanted, record, cluster)),
             ),
-            Err(rejections) => {
-                let reason = self.no_cluster(&rejections, &wanted.service);
+            Err(unplaceable) => {
+                let reason = self.no_cluster(&unplaceable, &wanted.service);
                 (
                     Some(Waiting {
                         reason,
-                        rejections,
+                        rejections: unplaceable.rejections,
                         class: class(&wanted.service),
                     }),
                     decision,
@@ -259,9 +259,8 @@ impl State {
             .get(&cluster)
             .map_or("", |cluster| cluster.record.name.as_str());
         let message = format!("assigned to cluster {name}");
-        self.event(
+        Self::event(
             now,
-            0,
             &desired,
             Tier::Root,
             ("REQUESTED", "SCHEDULED_CLUSTER"),
@@ -283,7 +282,7 @@ impl State {
         slot: &Slot,
         wanted: &Desired,
         except: Option<ClusterId>,
-    ) -> Result<ClusterId, Rejections> {
+    ) -> Result<ClusterId, Unplaceable> {
         let candidates: Vec<ClusterCandidate<'_>> = self
             .candidates(slot)
             .filter(|candidate| Some(candidate.id) != except)
@@ -292,14 +291,11 @@ impl State {
             workload: &wanted.service.workload,
             rules: &wanted.service.placement,
         };
-        let chosen = self
-            .algorithm
-            .place(&request, &candidates)
-            .map_err(|unplaceable| unplaceable.rejections)?;
+        let chosen = self.algorithm.place(&request, &candidates)?;
         candidates
             .get(chosen)
             .map(|candidate| candidate.id)
-            .ok_or_else(Rejections::default)
+            .ok_or_else(Unplaceable::default)
     }
 
     fn candidates<'a>(&'a self, slot: &'a Slot) -> impl Iterator<Item = ClusterCandidate<'a>> {
@@ -447,12 +443,12 @@ impl State {
     /// A class that still does not fit says so with its present reason. What a cluster has and offers back keeps that
     /// cluster's reason; the counts stay those of each slot's last try.
     fn renew_reasons(&self, name: &str, first: &Slot, wanted: &Desired) -> Decision {
-        let Err(rejections) = self.choose(first, wanted, None) else {
+        let Err(unplaceable) = self.choose(first, wanted, None) else {
             return Decision::default();
         };
         let waiting = Waiting {
-            reason: self.no_cluster(&rejections, &wanted.service),
-            rejections,
+            reason: self.no_cluster(&unplaceable, &wanted.service),
+            rejections: unplaceable.rejections,
             class: name.to_owned(),
         };
         let outdated = |slot: &&Slot| {
@@ -474,30 +470,18 @@ impl State {
             })
     }
 
-    /// An event of a job's history; `offset` counts those of the same decision before it.
+    /// An event of a job's history; [`crate::turn`] numbers it.
     #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
     pub(crate) fn event(
-        &self,
         now: Now,
-        offset: u64,
         desired: &Desired,
         tier: Tier,
         (from, to): (&'static str, &'static str),
         cause: &str,
         message: String,
     ) -> Decision {
-        let seed = (u128::from(self.term.number) << 48) | u128::from(self.events_issued + offset);
-        let mut decision = Decision::default();
-        let known = self.events.get(&desired.slot.job);
-        let full = known.is_some_and(|events| events.len() as u64 + offset >= Self::EVENTS as u64);
-        if let Some(oldest) = known
-            .filter(|_| full)
-            .and_then(|events| events.get(offset as usize))
-        {
-            decision = decision.write(Write::ForgetEvent(oldest.job, oldest.id));
-        }
-        decision.write(Write::Event(Event {
-            id: EventId::derived(now.wall, seed),
+        Decision::default().write(Write::Event(Event {
+            id: EventId::from_bits(0),
             at: now.wall,
             tier,
             job: desired.slot.job,
@@ -511,7 +495,8 @@ impl State {
     }
 
     /// The sentence for what no cluster can host.
-    fn no_cluster(&self, rejections: &Rejections, service: &ServiceSpec) -> Reason {
+    fn no_cluster(&self, unplaceable: &Unplaceable, service: &ServiceSpec) -> Reason {
+        let rejections = &unplaceable.rejections;
         if self.clusters.is_empty() {
             let message = "no cluster has joined yet; start a cluster-orchestrator with --root and this root's address";
             return Reason::new(ReasonCode::NoCluster, message);
@@ -528,13 +513,17 @@ impl State {
             );
         }
         let code = rejections.main().unwrap_or(ReasonCode::NoCluster);
-        Reason::new(
-            code,
-            format!(
-                "no cluster can host it now: {}",
-                rejections.sentence("cluster")
-            ),
-        )
+        let request = Request {
+            workload: &service.workload,
+            rules: &service.placement,
+        };
+        let counts = rejections.sentence("cluster");
+        // What a cluster has free is told by its emptiest workers.
+        let message = match unplaceable.shortage(&request, "worker") {
+            Some(shortage) => format!("no cluster can host it now: {counts}; {shortage}"),
+            None => format!("no cluster can host it now: {counts}"),
+        };
+        Reason::new(code, message)
     }
 }
 

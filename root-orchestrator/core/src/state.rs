@@ -1,13 +1,13 @@
 //! What a root-orchestrator knows.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::aggregate::Aggregate;
 use model::book::JobBook;
 use model::desired::{Desired, JobHead};
-use model::event::Event;
+use model::history::History;
 use model::id::{ClusterId, InstanceId, JobId};
 use model::location::Location;
 use model::name::Name;
@@ -237,14 +237,10 @@ pub struct State {
     pub(crate) hold: Option<Instant>,
     pub(crate) last_turn: Option<Instant>,
     pub(crate) deleted: BTreeSet<(Instant, JobId)>,
-    pub(crate) events: BTreeMap<JobId, VecDeque<Event>>,
-    pub(crate) events_issued: u64,
+    pub(crate) history: History,
 }
 
 impl State {
-    /// Events kept of one job.
-    pub const EVENTS: usize = 200;
-
     /// A root with nothing in its store but its incarnation.
     pub fn new(config: Config, incarnation: Incarnation) -> Self {
         Self {
@@ -272,8 +268,7 @@ impl State {
             hold: None,
             last_turn: None,
             deleted: BTreeSet::new(),
-            events: BTreeMap::new(),
-            events_issued: 0,
+            history: History::default(),
         }
     }
 

@@ -24,6 +24,11 @@ pub struct Page<K> {
 }
 
 impl State {
+    /// What happened to the jobs.
+    pub const fn history(&self) -> &model::history::History {
+        &self.history
+    }
+
     /// The store's incarnation.
     pub const fn incarnation(&self) -> sync::Incarnation {
         self.incarnation
@@ -341,12 +346,12 @@ impl State {
 
     /// The history of a job that is kept, oldest first.
     pub fn events(&self, job: JobId) -> impl Iterator<Item = &Event> {
-        self.events.get(&job).into_iter().flatten()
+        self.history.of(job).map(std::sync::Arc::as_ref)
     }
 
     /// The history of all jobs that is kept, unordered.
     pub fn all_events(&self) -> impl Iterator<Item = &Event> {
-        self.events.values().flatten()
+        self.history.after(None).map(std::sync::Arc::as_ref)
     }
 
     /// Why each slot of a job is where it is, or is nowhere: this root's part; the clusters explain theirs.

@@ -34,6 +34,7 @@ mod tests {
             environment: std::collections::BTreeMap::new(),
             ports: Vec::new(),
             volumes: Vec::new(),
+            files: std::collections::BTreeMap::new(),
             resources: Resources::default(),
             restart: Restart::Always,
             stop_grace: Duration::from_secs(5),

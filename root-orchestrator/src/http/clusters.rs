@@ -5,6 +5,7 @@ use axum::response::Response;
 use model::id::ClusterId;
 use model::node::Scheduling;
 use model::view::ClusterView;
+use orchestrator::http::refusal::unavailable;
 use protocol::message::uplink::Question;
 use protocol::problem::Problem;
 use protocol::rest::{ClusterBody, List, NodePatch};
@@ -12,8 +13,8 @@ use rest::{Accept, ApiError, Body, Cursor, PageQuery, Path, Query};
 use root_core::{Answer, Input, Page};
 use serde_json::{Map, Value, json};
 
-use super::refusal::{refused, unanswered, unavailable};
-use super::{Nothing, Service};
+use super::Service;
+use super::refusal::{refused, unanswered};
 
 /// `GET /api/v1/clusters`.
 pub(super) async fn list(
@@ -40,7 +41,6 @@ pub(super) async fn one(
     State(service): State<Service>,
     accept: Accept,
     Path(key): Path<String>,
-    Query(Nothing {}): Query<Nothing>,
 ) -> Result<Response, ApiError> {
     let view = find(&service, key).await?;
     Ok(accept.ok(&ClusterBody::from(&view)))
@@ -84,7 +84,6 @@ pub(super) async fn node(
     State(service): State<Service>,
     accept: Accept,
     Path((key, node)): Path<(String, String)>,
-    Query(Nothing {}): Query<Nothing>,
 ) -> Result<Response, ApiError> {
     ask(&service, accept, key, Question::Node { node }).await
 }
@@ -147,7 +146,7 @@ async fn patch(
             let view = find(&service, id.to_string()).await?;
             Ok(accept.ok(&ClusterBody::from(&view)))
         }
-        other => Err(refused(other)),
+        other => Err(refused(&other)),
     }
 }
 

@@ -5,46 +5,22 @@ use std::collections::BTreeSet;
 use axum::extract::State;
 use axum::response::Response;
 use model::id::{ClusterId, JobId};
+use orchestrator::http::refusal::unavailable;
 use protocol::message::uplink::Question;
 use protocol::problem::Problem;
-use protocol::rest::ExplanationBody;
-use rest::{Accept, ApiError, Path, Query};
-use serde::Serialize;
+use protocol::rest::{ClusterPartBody, ExplainedBody, ExplanationBody};
+use rest::{Accept, ApiError, Path};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::refusal::unavailable;
-use super::{Nothing, Service};
+use super::Service;
 use crate::uplink::Links;
-
-/// Both levels.
-#[derive(Debug, Serialize)]
-struct Explained {
-    job_id: JobId,
-    job_name: String,
-    /// What this root decided.
-    items: Vec<ExplanationBody>,
-    /// What each involved cluster decided.
-    clusters: Vec<ClusterPart>,
-    next_cursor: Option<String>,
-}
-
-/// A cluster's part.
-#[derive(Debug, Serialize)]
-struct ClusterPart {
-    cluster: String,
-    /// Null where it did not answer.
-    items: Option<Value>,
-    /// Why it did not answer.
-    problem: Option<String>,
-}
 
 /// `GET /api/v1/jobs/{job}/explain`.
 pub(super) async fn job(
     State(service): State<Service>,
     accept: Accept,
     Path(key): Path<String>,
-    Query(Nothing {}): Query<Nothing>,
 ) -> Result<Response, ApiError> {
     let wanted = key.clone();
     let read = move |core: &root_core::State, _now| own_part(core, &wanted);
@@ -57,14 +33,14 @@ pub(super) async fn job(
 fn own_part(
     core: &root_core::State,
     key: &str,
-) -> Option<(Explained, BTreeSet<(String, ClusterId)>)> {
+) -> Option<(ExplainedBody, BTreeSet<(String, ClusterId)>)> {
     let view = core.job(key)?;
     let rows = view.instances.iter();
     let involved = rows
         .filter_map(|row| Some((row.cluster.as_ref()?.to_string(), row.cluster_id?)))
         .collect();
     let slots = core.explain(view.job.id);
-    let explained = Explained {
+    let explained = ExplainedBody {
         job_id: view.job.id,
         job_name: view.job.spec.name.to_string(),
         items: slots.iter().map(ExplanationBody::from).collect(),
@@ -79,7 +55,7 @@ async fn parts(
     links: &Links,
     job: JobId,
     involved: BTreeSet<(String, ClusterId)>,
-) -> Vec<ClusterPart> {
+) -> Vec<ClusterPartBody> {
     let mut asking = JoinSet::new();
     for (cluster, id) in involved {
         let links = links.clone();
@@ -91,7 +67,7 @@ async fn parts(
                 Ok(items) => (items, None),
                 Err(reason) => (None, Some(reason.to_string())),
             };
-            ClusterPart {
+            ClusterPartBody {
                 cluster,
                 items,
                 problem,

@@ -10,13 +10,14 @@ use model::name::Name;
 use model::node::Scheduling;
 use model::slot::{Generation, Slot};
 use model::time::{Now, Wall};
+use orchestrator::record::{JOB, META, incarnation, load, ops};
 use proptest::prelude::*;
 use protocol::document::{Format, Options, parse};
 use root_core::{ClusterRecord, Config, Holding, SlotRecord, State, Write};
 use store::{Memory, Op, Store as _};
 use sync::{Incarnation, Term};
 
-use super::{JOB, META, incarnation, load, ops};
+use crate::tier::Root;
 
 const DOCUMENT: &str = "api_version: v1
 job_name: NAME
@@ -179,8 +180,8 @@ proptest! {
         let before = state(&writes).snapshot();
         let store = Memory::new();
         store.commit(&[incarnation(Incarnation(5)).unwrap()]).unwrap();
-        store.commit(&ops(&before).unwrap()).unwrap();
-        let loaded = load(&store.load().unwrap()).unwrap();
+        store.commit(&ops::<Root>(&before).unwrap()).unwrap();
+        let loaded = load::<Root>(&store.load().unwrap()).unwrap();
         prop_assert_eq!(loaded.incarnation, Some(Incarnation(5)));
         let after = state(&loaded.writes).snapshot();
         prop_assert_eq!(before, after);
@@ -197,11 +198,11 @@ fn of_several_writes_of_one_record_the_last_counts() {
         Write::Job(gone.clone()),
         Write::ForgetJob(gone.id),
     ];
-    let ops = ops(&batch).unwrap();
-    assert_eq!(ops.len(), 2, "{ops:?}");
+    let changes = ops::<Root>(&batch).unwrap();
+    assert_eq!(changes.len(), 2, "{changes:?}");
     let store = Memory::new();
-    store.commit(&ops).unwrap();
-    let loaded = load(&store.load().unwrap()).unwrap();
+    store.commit(&changes).unwrap();
+    let loaded = load::<Root>(&store.load().unwrap()).unwrap();
     assert_eq!(loaded.writes, [Write::Job(kept)]);
 }
 
@@ -212,8 +213,8 @@ fn equal_specs_are_kept_once() {
         .chain((0..3).map(|index| slot(&job, 0, index, &[1], false)))
         .collect();
     let store = Memory::new();
-    store.commit(&ops(&batch).unwrap()).unwrap();
-    let loaded = load(&store.load().unwrap()).unwrap();
+    store.commit(&ops::<Root>(&batch).unwrap()).unwrap();
+    let loaded = load::<Root>(&store.load().unwrap()).unwrap();
     let kept: Vec<Desired> = loaded
         .writes
         .iter()
@@ -234,7 +235,9 @@ fn equal_specs_are_kept_once() {
 #[test]
 fn what_a_newer_program_adds_is_skipped_and_what_is_damaged_is_refused() {
     let store = Memory::new();
-    store.commit(&ops(&[cluster(1, false)]).unwrap()).unwrap();
+    store
+        .commit(&ops::<Root>(&[cluster(1, false)]).unwrap())
+        .unwrap();
     let records = store.load().unwrap();
     let mut value: serde_json::Value = serde_json::from_slice(&records[0].value).unwrap();
     value["colour"] = "blue".into();
@@ -243,13 +246,13 @@ fn what_a_newer_program_adds_is_skipped_and_what_is_damaged_is_refused() {
     let single = Op::put(META, b"later".to_vec(), b"y".to_vec());
     store.commit(&[put, unknown, single]).unwrap();
     assert_eq!(
-        load(&store.load().unwrap()).unwrap().writes,
+        load::<Root>(&store.load().unwrap()).unwrap().writes,
         [cluster(1, false)]
     );
 
     store
         .commit(&[Op::put(JOB, b"short".to_vec(), b"{}".to_vec())])
         .unwrap();
-    let fault = load(&store.load().unwrap()).unwrap_err();
+    let fault = load::<Root>(&store.load().unwrap()).unwrap_err();
     assert!(fault.to_string().contains("table job"), "{fault}");
 }

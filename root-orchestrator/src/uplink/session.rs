@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model::id::ClusterId;
 use model::location::Location;
+use orchestrator::{Unavailable, clock};
 use protocol::message::adopt::Adoption;
 use protocol::message::instances::Reported;
 use protocol::message::parts::Assembler;
@@ -18,8 +19,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{CONNECT, Desk, Down};
-use crate::clock;
-use crate::controller::Unavailable;
 
 /// How long a cluster may take nothing before it is disconnected.
 const STUCK: Duration = Duration::from_secs(10);
@@ -153,19 +152,13 @@ impl Session {
                 "name_in_use",
                 format!("another cluster named {name} is connected; give this one another --name"),
             )),
-            Ok(Answer::Fenced) => Err(refused(
+            Ok(Answer::Job(_)) => Err(refused(
                 "superseded",
                 "this root is superseded by a later run of its store",
             )),
-            Ok(
-                Answer::Accepted(_)
-                | Answer::Applied(_)
-                | Answer::Deleting(_)
-                | Answer::Patched(_)
-                | Answer::Refused(_)
-                | Answer::NoSuchCluster(_),
-            )
-            | Err(Unavailable) => Err(refused("unavailable", Unavailable.to_string())),
+            Ok(Answer::Patched(_) | Answer::NoSuchCluster(_)) | Err(Unavailable) => {
+                Err(refused("unavailable", Unavailable.to_string()))
+            }
         }
     }
 

@@ -108,9 +108,14 @@ fn lack_of_room_is_named_before_an_old_refusal() {
 }
 
 #[test]
-fn the_room_of_a_cluster_is_what_its_aggregate_leaves_after_pending_work() {
-    let cluster = Cluster::new(1).with(|cluster| cluster.pending = amount(1000, 5000, 0));
-    assert_eq!(cluster.candidate().room(), amount(3000, 0, 4000));
+fn the_room_of_a_cluster_is_the_most_that_one_of_its_workers_has() {
+    let arm = class("aarch64", RuntimeKind::Docker);
+    let cluster = Cluster::new(1).with(|cluster| {
+        cluster.aggregate.add_room(&arm, amount(1, 5000, 1));
+    });
+    let room = cluster.candidate().room();
+    assert_eq!(room.memory, amount(0, 5000, 0).memory);
+    assert!(room.cpu > amount(1, 0, 0).cpu);
     let empty = Cluster::of(1, &[]);
     assert_eq!(empty.candidate().room(), Resources::default());
 }

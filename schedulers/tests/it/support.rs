@@ -45,6 +45,7 @@ impl Wish {
             environment: BTreeMap::new(),
             ports: Vec::new(),
             volumes: Vec::new(),
+            files: BTreeMap::new(),
             resources,
             restart: Restart::Always,
             stop_grace: Duration::from_secs(5),

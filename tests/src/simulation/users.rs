@@ -30,6 +30,7 @@ pub(crate) fn document(rng: &mut Rng, name: &str, replicas: u32, version: u64) -
         environment: BTreeMap::new(),
         ports: Vec::new(),
         volumes: Vec::new(),
+        files: BTreeMap::new(),
         resources: Resources {
             cpu: Millicores(rng.between(0, 4) * 100),
             memory: Bytes::from_mb(memory),

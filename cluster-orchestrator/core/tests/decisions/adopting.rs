@@ -1,6 +1,7 @@
 //! Another incarnation of the store, and a run that is superseded.
 
-use cluster_core::{Answer, Input};
+use cluster_core::Input;
+use model::book::JobAnswer;
 use model::node::Liveness;
 
 use crate::support::{Document, Site};
@@ -89,9 +90,12 @@ fn a_superseded_run_changes_nothing_any_more() {
         usage: None,
     }]);
     assert!(site.state.is_fenced());
-    assert_eq!(site.submit(&[Document::new("new", 1, 1)]), Answer::Fenced);
-    assert_eq!(site.delete("web"), Answer::Fenced);
-    assert_eq!(site.put(&Document::new("web", 10, 2)), Answer::Fenced);
+    assert_eq!(
+        site.submit(&[Document::new("new", 1, 1)]),
+        JobAnswer::Fenced
+    );
+    assert_eq!(site.delete("web"), JobAnswer::Fenced);
+    assert_eq!(site.put(&Document::new("web", 10, 2)), JobAnswer::Fenced);
     site.cut(1);
     site.jump(4);
     site.turn([]);

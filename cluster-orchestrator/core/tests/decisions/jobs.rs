@@ -1,7 +1,7 @@
 //! Jobs of the cluster's own: placed, waiting, changed, deleted.
 
-use cluster_core::{Action, Answer};
-use model::book::Refusal;
+use cluster_core::Action;
+use model::book::{JobAnswer, Refusal};
 use model::id::JobId;
 use model::job::JobState;
 use model::reason::ReasonCode;
@@ -12,7 +12,7 @@ use crate::support::{Document, Site, name};
 fn a_job_is_placed_and_its_worker_is_told_in_the_same_turn() {
     let mut site = Site::of(&[100]);
     let answer = site.submit(&[Document::new("web", 10, 1)]);
-    assert_eq!(answer, Answer::Accepted(vec![JobId::from_bits(1)]));
+    assert_eq!(answer, JobAnswer::Accepted(vec![JobId::from_bits(1)]));
     let told = |action: &Action| matches!(action, Action::Control(..));
     assert!(site.last.iter().any(told));
     assert_eq!(site.rows("web"), ["0 Holder SCHEDULED_NODE w1 1.1"]);
@@ -75,7 +75,7 @@ fn a_waiting_job_says_why_and_counts_its_workers() {
     assert_eq!(view.rejections.unwrap().total(), 2);
     assert_eq!(
         view.reason.unwrap().message,
-        "no worker can host it now: 2 workers: 2 short of memory"
+        "no worker can host it now: 2 workers: 2 short of memory; it asks for 10 MB of memory, and one worker has 5 MB free at most"
     );
     site.join(3, 50);
     assert_eq!(site.rows("big"), ["0 Holder RUNNING w3 1.1"]);
@@ -137,7 +137,7 @@ fn a_changed_workload_is_started_only_after_the_old_one_has_ended() {
     };
     site.run(&web(1));
     site.workers.get_mut(&1).unwrap().never_stops = true;
-    assert_eq!(site.put(&web(2)), Answer::Applied(JobId::from_bits(1)));
+    assert_eq!(site.put(&web(2)), JobAnswer::Applied(JobId::from_bits(1)));
     site.deliver();
     site.pass(60);
     assert_eq!(site.rows("web"), ["0 Leaving RUNNING w1 1.1"]);
@@ -153,7 +153,7 @@ fn the_same_document_again_changes_nothing() {
     let web = Document::new("web", 10, 1);
     site.run(&web);
     let before = site.state.snapshot();
-    assert_eq!(site.put(&web), Answer::Applied(JobId::from_bits(1)));
+    assert_eq!(site.put(&web), JobAnswer::Applied(JobId::from_bits(1)));
     assert_eq!(site.state.snapshot(), before);
 }
 
@@ -162,7 +162,7 @@ fn a_deleted_job_is_over_when_its_worker_has_confirmed_it() {
     let mut site = Site::of(&[100]);
     site.run(&Document::new("web", 10, 1));
     let id = JobId::from_bits(1);
-    assert_eq!(site.delete("web"), Answer::Deleting(id));
+    assert_eq!(site.delete("web"), JobAnswer::Deleting(id));
     assert_eq!(site.memory_left(1), 90, "reserved until it has ended");
     assert_eq!(site.job(&id.to_string()).unconfirmed, 1);
     site.deliver();
@@ -197,7 +197,7 @@ fn of_two_jobs_of_one_name_in_one_batch_none_is_accepted() {
         name: name("web"),
         by: JobId::from_bits(1),
     };
-    assert_eq!(answer, Answer::Refused(refusal));
+    assert_eq!(answer, JobAnswer::Refused(refusal));
     assert!(site.state.job(site.now, "web").is_none());
 }
 

@@ -1,6 +1,7 @@
 //! Workers that cannot be heard, and that come back.
 
-use cluster_core::{Answer, Input};
+use cluster_core::Input;
+use model::book::JobAnswer;
 use model::id::JobId;
 use model::job::JobState;
 use model::node::Liveness;
@@ -167,7 +168,7 @@ fn a_job_deleted_while_its_worker_is_lost_is_confirmed_when_it_returns() {
     site.cut(1);
     site.pass(20);
     let key = JobId::from_bits(1).to_string();
-    assert_eq!(site.delete("web"), Answer::Deleting(JobId::from_bits(1)));
+    assert_eq!(site.delete("web"), JobAnswer::Deleting(JobId::from_bits(1)));
     site.pass(60);
     let view = site.job(&key);
     assert_eq!(view.unconfirmed, 1);

@@ -1,7 +1,7 @@
 //! The root: what it assigns, what it is told, and what is offered back to it.
 
-use cluster_core::{Action, Answer};
-use model::book::Refusal;
+use cluster_core::Action;
+use model::book::{JobAnswer, Refusal};
 use model::instance::InstanceState;
 use model::reason::ReasonCode;
 
@@ -94,7 +94,7 @@ fn a_newer_assignment_of_the_same_workload_stays_under_a_new_generation() {
 fn a_job_of_the_root_is_owned_elsewhere() {
     let web = Document::new("web", 10, 1);
     let mut site = assigned(&[100], &web);
-    let refusal = Answer::Refused(Refusal::OwnedElsewhere {
+    let refusal = JobAnswer::Refused(Refusal::OwnedElsewhere {
         job: "web".to_owned(),
         owner: "root".to_owned(),
     });

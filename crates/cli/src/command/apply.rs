@@ -3,21 +3,60 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::client::Client;
-use crate::documents::{self, Document};
-use crate::failure::Failure;
-use crate::output::Format;
+use serde_json::Value;
 
-use super::{for_each, job_path, print_answers, print_done};
+use crate::client::Client;
+use crate::documents::{self, Document, Joined};
+use crate::failure::Failure;
+use crate::output::{self, Format};
+use crate::table::{self, Plan};
+use crate::values;
+
+use super::{JOBS, for_each, job_path, print_answers, print_done};
+
+/// How often what got no answer is sent.
+const TRIES: usize = 3;
+
+/// Creates the jobs that documents describe, or changes them to what is written.
+///
+/// Each document of each file is applied on its own, in the order given (PUT /api/v1/jobs/NAME); one that is refused
+/// does not keep the others back. With --create all of them become new jobs in one step, or none of them does (POST
+/// /api/v1/jobs). What got no answer is sent again: neither way makes a job twice.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  edgeio apply -f sla-examples/hello.yaml
+  edgeio apply -f sla-examples/hello.yaml --dry-run
+  edgeio apply -f web.yaml -f database.yaml --create
+  cat job.json | edgeio apply -f -")]
+pub(crate) struct Options {
+    /// A file of YAML documents, or of one JSON document; - is standard input. May be given several times.
+    #[arg(short, long = "file", value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Shows where the instances would go, and why some would go nowhere; nothing is changed.
+    #[arg(long)]
+    dry_run: bool,
+    /// Creates all jobs or none; one whose name is in use is refused instead of changed.
+    #[arg(long)]
+    create: bool,
+    /// The key by which the server knows the request of --create again, so that a script may send it twice; a random
+    /// one where it is not given.
+    #[arg(long, value_name = "KEY", requires = "create", value_parser = values::key)]
+    idempotency_key: Option<String>,
+}
 
 /// Applies all documents of all files. Nothing is sent before all files were read.
-pub(super) fn run(client: &Client, files: &[PathBuf], format: Format) -> Result<(), Failure> {
+pub(super) fn run(client: &Client, options: &Options, format: Format) -> Result<(), Failure> {
     let mut documents = Vec::new();
-    for path in files {
+    for path in &options.files {
         let (origin, bytes) = read(path)?;
         documents.extend(documents::read(&origin, &bytes)?);
     }
-    let (answers, result) = for_each(&documents, |document| apply(client, document, format));
+    if options.create {
+        return create(client, options, &documents, format);
+    }
+    let (answers, result) = for_each(&documents, |document| {
+        apply(client, document, options.dry_run, format)
+    });
     print_answers(&answers, format)?;
     result
 }
@@ -25,13 +64,90 @@ pub(super) fn run(client: &Client, files: &[PathBuf], format: Format) -> Result<
 fn apply(
     client: &Client,
     document: &Document,
+    dry_run: bool,
     format: Format,
-) -> Result<serde_json::Value, Failure> {
-    let answer = client
-        .put(&job_path(&document.job), document.body())
+) -> Result<Value, Failure> {
+    let path = with_dry_run(job_path(&document.job), dry_run);
+    let answer = retried(|| client.put(&path, document.body()))
         .map_err(|failure| document.locate(failure))?;
-    print_done(&document.job, "applied", format)?;
+    told(client, &document.job, &answer, dry_run, format)?;
     Ok(answer)
+}
+
+fn create(
+    client: &Client,
+    options: &Options,
+    documents: &[Document],
+    format: Format,
+) -> Result<(), Failure> {
+    let joined = Joined::new(documents);
+    let path = with_dry_run(JOBS.to_owned(), options.dry_run);
+    let sent = if options.dry_run {
+        retried(|| client.post(&path, joined.body()))
+    } else {
+        let key = match &options.idempotency_key {
+            Some(key) => key.clone(),
+            None => random_key()?,
+        };
+        retried(|| client.post_once(&path, joined.body(), &key))
+    };
+    let answer = sent.map_err(|failure| joined.locate(failure))?;
+    if format.is_raw() {
+        return output::value(&answer, format);
+    }
+    let answers = match answer.get("items").and_then(Value::as_array) {
+        // One document is answered with one, which may have items of other kinds.
+        Some(items) if documents.len() > 1 => items.clone(),
+        Some(_) | None => vec![answer],
+    };
+    for (document, answer) in documents.iter().zip(&answers) {
+        told(client, &document.job, answer, options.dry_run, format)?;
+    }
+    Ok(())
+}
+
+/// Says that it was done, or what would be.
+fn told(
+    client: &Client,
+    job: &str,
+    answer: &Value,
+    dry_run: bool,
+    format: Format,
+) -> Result<(), Failure> {
+    if !dry_run || !matches!(format, Format::Table | Format::Wide) {
+        return print_done(&format!("job/{job}"), "applied", format);
+    }
+    let plan: Plan = client.read(answer.clone(), JOBS)?;
+    output::print(table::plan(job, &plan, format == Format::Wide))
+}
+
+fn with_dry_run(path: String, dry_run: bool) -> String {
+    if dry_run {
+        path + "?dry_run=true"
+    } else {
+        path
+    }
+}
+
+/// Sends it again when the connection broke before the answer was there; the request must count once all the same.
+fn retried(mut send: impl FnMut() -> Result<Value, Failure>) -> Result<Value, Failure> {
+    let mut tries = 1;
+    loop {
+        match send() {
+            Err(Failure::Broken { source, .. }) if tries < TRIES => {
+                output::notice(&format!("no answer ({source}); sending it again"));
+                tries += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn random_key() -> Result<String, Failure> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::Wait(format!("cannot make a random key: {error}")))?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 /// The file and what it is called in messages.

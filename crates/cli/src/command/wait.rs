@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::client::{Client, REQUEST};
 use crate::failure::Failure;
-use crate::output::{self, Format};
+use crate::output::{Format, Progress};
+use crate::values;
 
 use super::{job_path, print_answers, print_done};
 
@@ -14,6 +15,26 @@ use super::{job_path, print_answers, print_done};
 const FIRST: Duration = Duration::from_millis(200);
 /// Between two looks, at most.
 const LAST: Duration = Duration::from_secs(1);
+
+/// Waits until a job is in a state.
+///
+/// It fails at once when the job is FAILED or TERMINATED instead. A job that is not there counts as TERMINATED.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  edgeio wait hello
+  edgeio wait job/hello --for RUNNING --timeout 30s
+  edgeio wait hello --for TERMINATED --timeout 1m30s")]
+pub(crate) struct Options {
+    /// The name or id of a job, with or without job/ before it.
+    #[arg(value_name = "JOB", value_parser = values::job)]
+    job: String,
+    /// The state to wait for.
+    #[arg(long = "for", value_name = "STATE", default_value = "RUNNING", value_parser = values::state)]
+    state: String,
+    /// How long to wait.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = daemon::value::duration)]
+    timeout: Duration,
+}
 
 /// What is waited for.
 #[derive(Debug)]
@@ -42,9 +63,16 @@ struct Look {
     job: Option<Value>,
 }
 
-pub(super) fn run(client: &Client, wish: &Wish, format: Format) -> Result<(), Failure> {
-    let job = until(client, wish)?;
-    print_done(&wish.job, &wish.state, format)?;
+/// Waits for it.
+pub(super) fn run(client: &Client, options: &Options, format: Format) -> Result<(), Failure> {
+    let Options {
+        job,
+        state,
+        timeout,
+    } = options.clone();
+    let wish = Wish::new(job, state, timeout);
+    let job = until(client, &wish)?;
+    print_done(&format!("job/{}", wish.job), &wish.state, format)?;
     match job {
         Some(job) => print_answers(&[job], format),
         None => Ok(()),
@@ -59,6 +87,7 @@ pub(crate) fn until(client: &Client, wish: &Wish) -> Result<Option<Value>, Failu
     let deadline = Instant::now() + wish.timeout;
     let mut pause = FIRST;
     let mut last: Option<Look> = None;
+    let mut progress = Progress::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         match look(client, &wish.job, left.clamp(FIRST, REQUEST)) {
@@ -70,11 +99,11 @@ pub(crate) fn until(client: &Client, wish: &Wish) -> Result<Option<Value>, Failu
                     return Err(Failure::Wait(told(wish, &look, "it is")));
                 }
                 if last.as_ref().is_none_or(|last| last.state != look.state) {
-                    output::progress(&format!("job/{} is {}", wish.job, look.state));
+                    progress.say(&format!("job/{} is {}", wish.job, look.state));
                 }
                 last = Some(look);
             }
-            Err(failure) if last.is_none() || !passes(&failure) => return Err(failure),
+            Err(failure) if last.is_none() || !failure.passes() => return Err(failure),
             Err(failure) => {
                 if Instant::now() >= deadline {
                     return Err(failure);
@@ -89,8 +118,7 @@ pub(crate) fn until(client: &Client, wish: &Wish) -> Result<Option<Value>, Failu
                 "after the time given it is",
             )));
         }
-        // Nobody unparks this thread; waking early would cost a request.
-        std::thread::park_timeout(pause.min(left));
+        progress.wait(pause.min(left));
         pause = (pause * 3 / 2).min(LAST);
     }
 }
@@ -118,14 +146,6 @@ fn look(client: &Client, job: &str, limit: Duration) -> Result<Look, Failure> {
         }),
         Err(failure) => Err(failure),
     }
-}
-
-/// Whether asking again may help.
-fn passes(failure: &Failure) -> bool {
-    matches!(
-        failure,
-        Failure::Unreachable { .. } | Failure::Broken { .. }
-    ) || matches!(failure.status(), Some(429 | 502 | 503 | 504))
 }
 
 fn told(wish: &Wish, look: &Look, how: &str) -> String {

@@ -183,7 +183,7 @@ const fn transport(transport: Transport) -> &'static str {
 }
 
 /// Why an instance does not run, and how it last ended.
-fn why(instance: &InstanceBody) -> String {
+pub(super) fn why(instance: &InstanceBody) -> String {
     let role = match instance.role {
         Role::Holder => None,
         Role::Dangling => Some("its worker or cluster cannot be reached".to_owned()),

@@ -1,8 +1,7 @@
-//! Clusters, workers, and what happened.
+//! Clusters and workers.
 
 use model::time::Wall;
-use protocol::rest::{ClusterBody, EventBody, NodeBody};
-use protocol::time::format_wall;
+use protocol::rest::{ClusterBody, NodeBody};
 
 use super::Seen::{self, Always, Wide};
 use super::{Column, age, free_cores, free_memory, now, render};
@@ -72,33 +71,12 @@ pub(crate) fn nodes(nodes: &[Node], wide: bool) -> Vec<String> {
     render(&columns, nodes, wide)
 }
 
-/// One row an event.
-pub(crate) fn events(events: &[EventBody], wide: bool) -> Vec<String> {
-    let columns: [Column<'_, EventBody>; 8] = [
-        Column(Always, "AT", &|event| format_wall(event.at)),
-        Column(Always, "TIER", &|event| event.tier.clone()),
-        Column(Always, "JOB", &|event| event.job_id.to_string()),
-        Column(Always, "INSTANCE", &|event| {
-            let id = event.instance_id.map(|id| id.to_string());
-            id.unwrap_or_default()
-        }),
-        Column(Always, "CHANGE", &|event| match &event.from {
-            Some(from) => format!("{from} -> {}", event.to),
-            None => event.to.clone(),
-        }),
-        Column(Always, "CAUSE", &|event| event.cause.clone()),
-        Column(Always, "MESSAGE", &|event| event.message.clone()),
-        Column(Wide, "ID", &|event| event.id.to_string()),
-    ];
-    render(&columns, events, wide)
-}
-
 fn seen(at: Option<Wall>, now: i64) -> String {
     at.map(|at| age(at.0, now)).unwrap_or_default()
 }
 
 /// The state, and whether it takes work where it does not.
-fn with_scheduling(state: &str, scheduling: &str) -> String {
+pub(super) fn with_scheduling(state: &str, scheduling: &str) -> String {
     if scheduling == "OPEN" {
         state.to_owned()
     } else {

@@ -45,7 +45,7 @@ impl Meeting {
             let names = cluster.workers.iter().flat_map(|worker| &worker.name);
             Ok(Member {
                 name: cluster.name.to_string(),
-                client: Client::new(&site.http, None, false)?,
+                client: super::client_of(&site.http, None)?,
                 workers: names.map(ToString::to_string).collect(),
             })
         });

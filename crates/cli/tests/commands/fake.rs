@@ -8,21 +8,57 @@ use std::sync::{Arc, Mutex};
 /// What is answered.
 #[derive(Clone)]
 pub(crate) enum Answer {
-    /// A status and a body of JSON.
-    Json(u16, String),
+    /// A status, header lines, and a body of JSON.
+    Json(u16, String, String),
+    /// A body that is sent in parts.
+    Stream {
+        /// Its `Content-Type`.
+        media_type: &'static str,
+        parts: Vec<String>,
+        end: End,
+    },
     /// The connection is closed without an answer.
     Hangup,
 }
 
+/// How a body in parts ends.
+#[derive(Clone, Copy)]
+pub(crate) enum End {
+    /// As it should.
+    Complete,
+    /// The connection is closed in the middle.
+    Cut,
+    /// Not before the client leaves.
+    Never,
+}
+
 impl Answer {
     pub(crate) fn new(status: u16, body: &str) -> Self {
-        Self::Json(status, body.to_owned())
+        Self::Json(status, String::new(), body.to_owned())
+    }
+
+    pub(crate) fn events(parts: &[&str], end: End) -> Self {
+        Self::stream("text/event-stream", parts, end)
+    }
+
+    pub(crate) fn text(parts: &[&str], end: End) -> Self {
+        Self::stream("text/plain; charset=utf-8", parts, end)
+    }
+
+    fn stream(media_type: &'static str, parts: &[&str], end: End) -> Self {
+        Self::Stream {
+            media_type,
+            parts: parts.iter().map(|part| (*part).to_owned()).collect(),
+            end,
+        }
     }
 }
 
 /// What was asked.
 #[derive(Clone)]
 pub(crate) struct Request {
+    /// `GET /path?query`
+    pub(crate) first: String,
     /// All header lines in lower case.
     pub(crate) head: String,
     pub(crate) body: String,
@@ -73,39 +109,79 @@ pub(crate) fn unused_url() -> String {
 
 fn serve(stream: &TcpStream, script: &Mutex<Script>, requests: &Mutex<Vec<Request>>) {
     let mut reader = BufReader::new(stream);
-    loop {
-        let mut first = String::new();
-        if reader.read_line(&mut first).unwrap_or(0) == 0 {
-            return;
-        }
-        let (mut head, mut length) = (String::new(), 0);
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).unwrap();
-            if line.trim().is_empty() {
-                break;
+    while let Some(request) = read(&mut reader) {
+        let first = request.first.clone();
+        requests.lock().unwrap().push(request);
+        let answer = next(&mut script.lock().unwrap(), &first);
+        let goes_on = match answer {
+            Answer::Hangup => false,
+            Answer::Json(status, headers, body) => {
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{headers}content-length: {length}\r\n\r\n{body}"
+                );
+                (&*stream).write_all(answer.as_bytes()).is_ok()
             }
-            let line = line.to_ascii_lowercase();
-            if let Some(value) = line.strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
-            }
-            head.push_str(&line);
-        }
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).unwrap();
-        let body = String::from_utf8(body).unwrap();
-        requests.lock().unwrap().push(Request { head, body });
-        let request = first.trim().trim_end_matches(" HTTP/1.1").to_owned();
-        let answer = next(&mut script.lock().unwrap(), &request);
-        let Answer::Json(status, body) = answer else {
-            return;
+            Answer::Stream {
+                media_type,
+                parts,
+                end,
+            } => in_parts(stream, media_type, &parts, end),
         };
-        let length = body.len();
-        let answer = format!(
-            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-        );
-        if (&*stream).write_all(answer.as_bytes()).is_err() {
+        if !goes_on {
             return;
+        }
+    }
+}
+
+/// The next request of a connection.
+fn read(reader: &mut impl BufRead) -> Option<Request> {
+    let mut first = String::new();
+    if reader.read_line(&mut first).unwrap_or(0) == 0 {
+        return None;
+    }
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        if line.trim().is_empty() {
+            break;
+        }
+        let line = line.to_ascii_lowercase();
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        head.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    Some(Request {
+        first: first.trim().trim_end_matches(" HTTP/1.1").to_owned(),
+        head,
+        body: String::from_utf8(body).unwrap(),
+    })
+}
+
+/// Sends a body in chunks (RFC 9112, section 7.1); whether the connection goes on.
+fn in_parts(mut stream: &TcpStream, media_type: &str, parts: &[String], end: End) -> bool {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: {media_type}\r\ntransfer-encoding: chunked\r\n\r\n"
+    );
+    let chunks = parts
+        .iter()
+        .map(|part| format!("{:x}\r\n{part}\r\n", part.len()));
+    for text in std::iter::once(head).chain(chunks) {
+        if stream.write_all(text.as_bytes()).is_err() {
+            return false;
+        }
+    }
+    match end {
+        End::Complete => stream.write_all(b"0\r\n\r\n").is_ok(),
+        End::Cut => false,
+        End::Never => {
+            // It reads until the client closes its side.
+            let _ = stream.read(&mut [0]);
+            false
         }
     }
 }

@@ -6,24 +6,38 @@
     reason = "a test that panics is a test that fails"
 )]
 
+mod change;
+mod context;
 mod fake;
+mod show;
+mod stream;
+mod terminal;
 
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use fake::{Answer, Server};
 
-/// Runs `edgeio` with these arguments against `url`, with `input` on standard input.
-fn edgeio_with(url: &str, args: &[&str], env: &[(&str, &str)], input: &str) -> Output {
-    use std::io::Write;
+/// `edgeio` with these arguments, and with nothing of the environment that would change what it does.
+fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_edgeio"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("EDGEIO_") {
             command.env_remove(name);
         }
     }
-    let mut child = command
+    command
         .args(args)
+        .env_remove("NO_COLOR")
+        .env("TERM", "xterm")
+        .env("XDG_CONFIG_HOME", "/nonexistent");
+    command
+}
+
+/// Runs `edgeio` with these arguments against `url`, with `input` on standard input.
+fn edgeio_with(url: &str, args: &[&str], env: &[(&str, &str)], input: &str) -> Output {
+    use std::io::Write;
+    let mut child = command(args)
         .env("EDGEIO_URL", url)
         .envs(env.iter().copied())
         .stdin(Stdio::piped())

@@ -61,7 +61,7 @@ async fn tcp(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
 }
 
 /// Serves one connection on any stream.
-async fn serve<S>(stream: S, peer: SocketAddr, shared: Arc<Shared>)
+pub(super) async fn serve<S>(stream: S, peer: SocketAddr, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -7,10 +7,10 @@ use bytestring::ByteString;
 use model::id::NodeId;
 use protocol::topic::Topic;
 use rmqtt_codec::error::DecodeError;
-use rmqtt_codec::types::MQTT_LEVEL_311;
 use rmqtt_codec::v3::{Connect, ConnectAck, ConnectAckReason, LastWill, Packet};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::frame::Malformed;
 use super::registry::{Role, Seat};
 use super::wire::{Turn, Wire};
 use super::{Inbound, Login, Shared, Verdict};
@@ -132,10 +132,10 @@ where
         match wire.packet() {
             Ok(Some(Packet::Connect(connect))) => return Ok(connect),
             Ok(None) => {}
-            Err(DecodeError::InvalidProtocol | DecodeError::UnsupportedProtocolLevel) => {
+            Err(Malformed::Version) => {
                 return Err(Refusal::Code(ConnectAckReason::UnacceptableProtocolVersion));
             }
-            Err(DecodeError::InvalidClientId) => {
+            Err(Malformed::Codec(DecodeError::InvalidClientId)) => {
                 return Err(Refusal::Code(ConnectAckReason::IdentifierRejected));
             }
             Ok(Some(_)) | Err(_) => return Err(Refusal::Silent),
@@ -149,12 +149,6 @@ where
 
 /// Checks all that can be said without waiting.
 fn judge(connect: Connect, peer: SocketAddr, shared: &Shared) -> Result<Guest, Refusal> {
-    if connect.protocol.level() != MQTT_LEVEL_311 {
-        return Err(Refusal::Code(ConnectAckReason::UnacceptableProtocolVersion));
-    }
-    if connect.client_id.contains('\0') {
-        return Err(Refusal::Code(ConnectAckReason::IdentifierRejected));
-    }
     let login = Login {
         client_id: connect.client_id.to_string(),
         username: connect.username.map(|name| name.to_string()),

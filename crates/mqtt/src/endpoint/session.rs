@@ -20,8 +20,9 @@ use super::wire::{Turn, Wire};
 use super::{Inbound, Reason, Shared};
 use crate::filter::Filter;
 
-/// QoS 2 packets of one session that may wait for their PUBREL.
-pub const UNRELEASED_LIMIT: usize = 16;
+/// QoS 2 packets of one session that may wait for their PUBREL. MQTT 3.1.1 cannot tell a peer of such a limit, so it lies well
+/// above the windows of the usual clients, which are 20 to 100.
+pub const UNRELEASED_LIMIT: usize = 256;
 
 /// A timer that fires later than this shows that our own process stood still.
 const LATE: Duration = Duration::from_millis(500);

@@ -1,6 +1,8 @@
 //! The endpoint against peers that speak hand-written packets.
 
+mod conformance;
 mod handshake;
 mod liveness;
 mod load;
+mod mosquitto;
 mod topics;

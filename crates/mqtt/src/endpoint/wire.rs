@@ -7,11 +7,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use rmqtt_codec::error::DecodeError;
 use rmqtt_codec::v3::{Codec, Packet};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 use tokio_util::codec::{Decoder, Encoder};
+
+use super::frame::{self, Malformed};
 
 /// Bytes taken from the stream at once. They land on the stack first, so that an idle connection owns no read buffer.
 const READ_SIZE: usize = 4096;
@@ -23,9 +24,10 @@ const CONGESTED: usize = 64 * 1024;
 const FULL_ENOUGH: usize = 8 * 1024;
 
 /// One connection: the stream, the bytes read but not yet decoded, and those encoded but not yet written.
-pub(crate) struct Wire<S> {
+pub(super) struct Wire<S> {
     stream: S,
     codec: Codec,
+    max_packet: u32,
     input: BytesMut,
     output: BytesMut,
     /// When the last byte was written, or when the waiting bytes began to wait.
@@ -36,7 +38,7 @@ pub(crate) struct Wire<S> {
 
 /// What one turn of the wire brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(super) enum Turn {
     /// Bytes came in.
     Read,
     /// Bytes went out.
@@ -47,10 +49,11 @@ pub(crate) enum Turn {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// A wire that takes packets of up to `max_packet` bytes.
-    pub(crate) fn new(stream: S, max_packet: u32) -> Self {
+    pub(super) fn new(stream: S, max_packet: u32) -> Self {
         Self {
             stream,
-            codec: Codec::new(max_packet),
+            codec: Codec::default(),
+            max_packet,
             input: BytesMut::new(),
             output: BytesMut::new(),
             progress: Instant::now(),
@@ -59,29 +62,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// The first byte that was read and not yet decoded.
-    pub(crate) fn peek(&self) -> Option<u8> {
+    pub(super) fn peek(&self) -> Option<u8> {
         self.input.first().copied()
     }
 
     /// Changes the largest packet that is taken.
-    pub(crate) fn limit(&mut self, max_packet: u32) {
-        self.codec.set_max_size(max_packet);
+    pub(super) fn limit(&mut self, max_packet: u32) {
+        self.max_packet = max_packet;
     }
 
     /// The next whole packet, if one was read and the output is not congested.
-    pub(crate) fn packet(&mut self) -> Result<Option<Packet>, DecodeError> {
+    pub(super) fn packet(&mut self) -> Result<Option<Packet>, Malformed> {
         if self.output.len() > CONGESTED {
             return Ok(None);
         }
-        let decoded = self.codec.decode(&mut self.input)?;
-        if decoded.is_none() && self.input.is_empty() {
-            self.input = BytesMut::new();
+        let Some(packet) = frame::whole(&self.input, self.max_packet)? else {
+            if self.input.is_empty() {
+                self.input = BytesMut::new();
+            }
+            return Ok(None);
+        };
+        frame::check(packet)?;
+        let length = packet.len();
+        let mut packet = self.input.split_to(length);
+        match self.codec.decode(&mut packet) {
+            Ok(Some((packet, _))) => Ok(Some(packet)),
+            Ok(None) => Err(Malformed::Length),
+            Err(error) => Err(Malformed::Codec(error)),
         }
-        Ok(decoded.map(|(packet, _)| packet))
     }
 
     /// Adds a packet to the bytes to be written. Packets that cannot be encoded are a fault of this crate and are left out.
-    pub(crate) fn put(&mut self, packet: Packet) {
+    pub(super) fn put(&mut self, packet: Packet) {
         if self.output.is_empty() {
             self.progress = Instant::now();
         }
@@ -91,17 +103,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Whether there is room for another queued message.
-    pub(crate) fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.output.len() <= FULL_ENOUGH
     }
 
     /// Since when bytes wait to be written without progress.
-    pub(crate) fn stalled_since(&self) -> Option<Instant> {
+    pub(super) fn stalled_since(&self) -> Option<Instant> {
         (!self.output.is_empty()).then_some(self.progress)
     }
 
     /// Waits until bytes were read or written. Safe to cancel: nothing is held outside the wire.
-    pub(crate) async fn turn(&mut self) -> io::Result<Turn> {
+    pub(super) async fn turn(&mut self) -> io::Result<Turn> {
         poll_fn(|cx| self.poll_turn(cx)).await
     }
 
@@ -157,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Writes what waits, says that no more follows, and reads until the peer closes too.
     ///
     /// Closing at once with unread bytes would reset the connection, and the peer might never see a CONNACK.
-    pub(crate) async fn say_goodbye(&mut self) -> io::Result<()> {
+    pub(super) async fn say_goodbye(&mut self) -> io::Result<()> {
         while !self.output.is_empty() {
             if self.turn().await? == Turn::Ended {
                 return Ok(());

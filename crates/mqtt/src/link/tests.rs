@@ -5,17 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::*;
-use crate::rig::{DEADLINE, Rig, node, publish};
-
-/// Whether a test that needs Mosquitto runs: the harness asks for it by `EDGEIO_REQUIRE`.
-#[expect(clippy::print_stderr, reason = "says why a test did nothing")]
-fn mosquitto_is_required() -> bool {
-    let required = std::env::var("EDGEIO_REQUIRE").is_ok_and(|list| list.contains("mosquitto"));
-    if !required {
-        eprintln!("left out: set EDGEIO_REQUIRE=mosquitto to test against Mosquitto");
-    }
-    required
-}
+use crate::rig::{DEADLINE, Rig, mosquitto_is_required, node, publish};
 
 /// A child process that is killed by its pid when the test ends, and the file it reads.
 struct Process(

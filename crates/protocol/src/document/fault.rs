@@ -8,6 +8,7 @@ use super::MAX_FAULTS;
 
 /// One fault of a body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Fault {
     /// Which field: `services[0].requirements.cpu`; begins with `documents[1].` where the body has several, empty for the body as a whole.
     pub path: String,

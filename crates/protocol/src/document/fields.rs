@@ -5,7 +5,7 @@ use super::read::Spot;
 use super::tree::{Entry, Kind};
 
 /// Fields of later issues: known by name, so that nobody takes them for typing errors.
-const LATER: [&str; 22] = [
+const LATER: [&str; 21] = [
     "accelerator",
     "accelerators",
     "affinity",
@@ -14,7 +14,6 @@ const LATER: [&str; 22] = [
     "configs",
     "constraints",
     "devices",
-    "files",
     "gpu",
     "health",
     "links",

@@ -32,7 +32,7 @@ const MAX_LABEL: usize = 253;
 /// Longest `cluster_location`.
 const MAX_LOCATION: usize = 255;
 
-const KNOWN_V0: Known<'static> = Known {
+pub(super) const KNOWN_V0: Known<'static> = Known {
     fields: &[JOB, service::FIELDS, &["cluster_location", "worker_node"]],
     hints: &[
         ("services", "`services` needs api_version: v1"),
@@ -48,7 +48,7 @@ const KNOWN_V0: Known<'static> = Known {
     ],
 };
 
-const KNOWN_V1: Known<'static> = Known {
+pub(super) const KNOWN_V1: Known<'static> = Known {
     fields: &[JOB, &["services"]],
     hints: &[
         ("cluster_location", "in v1 write placement: {cluster: …}"),
@@ -77,7 +77,7 @@ const KNOWN_V1: Known<'static> = Known {
     ],
 };
 
-const KNOWN_SERVICE: Known<'static> = Known {
+pub(super) const KNOWN_SERVICE: Known<'static> = Known {
     fields: &[&["name", "placement"], service::FIELDS],
     hints: &[
         (
@@ -97,7 +97,7 @@ const KNOWN_SERVICE: Known<'static> = Known {
     ],
 };
 
-const KNOWN_PLACEMENT: Known<'static> = Known {
+pub(super) const KNOWN_PLACEMENT: Known<'static> = Known {
     fields: &[&["cluster", "worker_node", "labels"]],
     hints: &[
         (

@@ -19,7 +19,7 @@ const FORBIDDEN: [&str; 8] = [
     "/var/lib/containerd",
 ];
 /// Longest path or volume name.
-const MAX_PATH: usize = 4_096;
+pub(super) const MAX_PATH: usize = 4_096;
 
 /// Reads `ports`.
 pub(super) fn ports(fields: &Fields<'_>, runtime: RuntimeKind, faults: &mut Faults) -> Vec<Port> {
@@ -200,7 +200,7 @@ fn host_path(path: &str) -> Result<String, String> {
 }
 
 /// An absolute path that no two readers understand differently.
-fn is_clean_path(path: &str) -> bool {
+pub(super) fn is_clean_path(path: &str) -> bool {
     path.len() <= MAX_PATH
         && path.starts_with('/')
         && !path.chars().any(char::is_control)

@@ -13,9 +13,11 @@ use model::workload::{Pull, Restart, RuntimeKind, SpecHash, Volume, Workload};
 use super::Options;
 use super::fault::{Faults, clip};
 use super::fields::{Fields, Known};
+use super::files;
 use super::image::{check_program, check_reference};
 use super::mount;
-use crate::workload::sealed;
+use crate::message::size;
+use crate::workload::{WireWorkload, sealed};
 
 /// The fields of a service but for its name and placement.
 pub(super) const FIELDS: &[&str] = &[
@@ -27,6 +29,7 @@ pub(super) const FIELDS: &[&str] = &[
     "environment",
     "ports",
     "volumes",
+    "files",
     "requirements",
     "replicas",
     "restart",
@@ -44,7 +47,10 @@ const STOP_GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hou
 /// Where nothing else is said.
 const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
 
-const KNOWN_REQUIREMENTS: Known<'static> = Known {
+/// Most bytes that a service takes in a message to its worker, which has room for a little more ([`crate::message::LARGEST`]).
+const MAX_WORKLOAD: usize = 224 * 1024;
+
+pub(super) const KNOWN_REQUIREMENTS: Known<'static> = Known {
     fields: &[&["cpu", "memory", "disk", "architecture", "runtime"]],
     hints: &[
         ("cpus", "unknown field; did you mean `cpu`?"),
@@ -85,6 +91,7 @@ pub(super) fn read(
         environment: environment(fields, runtime, faults),
         ports: mount::ports(fields, runtime, faults),
         volumes: volumes(fields, runtime, faults),
+        files: BTreeMap::new(),
         resources,
         restart: choice(
             fields,
@@ -106,9 +113,12 @@ pub(super) fn read(
         RuntimeKind::Native => check_native(fields, &mut workload, faults),
         RuntimeKind::Noop => {}
     }
+    workload.files = files::files(fields, runtime, &workload.volumes, faults);
+    let workload = sealed(workload);
+    check_size(fields, &workload, faults);
     Some(ServiceSpec {
         name: name?,
-        workload: Arc::new(sealed(workload)),
+        workload: Arc::new(workload),
         placement,
         replicas: replicas? as u32,
     })
@@ -285,6 +295,17 @@ fn volumes(fields: &Fields<'_>, runtime: RuntimeKind, faults: &mut Faults) -> Ve
         );
     }
     volumes
+}
+
+/// What escaping makes too large for a message would never arrive at a worker.
+fn check_size(fields: &Fields<'_>, workload: &Workload, faults: &mut Faults) {
+    let bytes = size(&WireWorkload::from(workload));
+    if bytes > MAX_WORKLOAD {
+        let message = format!(
+            "the service takes {bytes} bytes as JSON, at most {MAX_WORKLOAD} are sent to a worker; move files into its image or a volume"
+        );
+        faults.add(&fields.path, fields.at, message);
+    }
 }
 
 fn check_container(

@@ -9,9 +9,15 @@ use super::*;
 
 mod bad;
 mod bad_services;
+mod files;
+mod schema;
 
 fn yaml(text: &str) -> Result<Vec<JobSpec>, Vec<Fault>> {
-    parse(text.as_bytes(), Format::Yaml, Options::default())
+    let jobs = parse(text.as_bytes(), Format::Yaml, Options::default());
+    if jobs.is_ok() {
+        schema::accepts(text);
+    }
+    jobs
 }
 
 fn faults(body: &[u8], format: Format) -> Vec<Fault> {
@@ -49,6 +55,7 @@ fn check(body: &str, path: &str, line: u64, fragment: &str) {
             .iter()
             .all(|fault| fault.column >= 1 && !fault.message.is_empty())
     );
+    schema::refuses(body, fragment);
 }
 
 /// A v0.1 container with these lines from line 4 on.
@@ -118,7 +125,7 @@ fn the_listing_of_the_first_version_is_accepted_to_the_letter() {
 #[test]
 fn the_first_version_takes_every_field_of_the_second_but_services() {
     let body = container(
-        "placement: {cluster: c, labels: {a: b}}\nlost_after: 2s\non_partition: move\npull: always\ncommand: [a]\nargs: [b]\nenvironment: {K: v}\nports: ['8080:80']\nvolumes: ['data:/d']\nreplicas: 0\nrestart: never\nstop_grace: 200ms",
+        "placement: {cluster: c, labels: {a: b}}\nlost_after: 2s\non_partition: move\npull: always\ncommand: [a]\nargs: [b]\nenvironment: {K: v}\nports: ['8080:80']\nvolumes: ['data:/d']\nfiles: {/etc/a: b}\nreplicas: 0\nrestart: never\nstop_grace: 200ms",
     );
     let job = yaml(&body).unwrap().remove(0);
     let service = &job.services[0];
@@ -160,6 +167,7 @@ services:
     environment: {KEY: value}
     ports: ["8080:80/tcp", "53/udp"]
     volumes: ["data:/var/lib/x", "/srv/models:/models:ro"]
+    files: {/etc/app.conf: "text"}
     requirements: {cpu: 0.5, memory: 256, disk: 0, architecture: [amd64], runtime: null}
     replicas: 1
     restart: on_failure

@@ -14,6 +14,7 @@ use model::workload::{SpecHash, Workload};
 use serde::{Deserialize, Serialize};
 
 use super::{MessageError, is_default};
+use crate::skew::Spoken;
 use crate::time::rfc3339;
 use crate::workload::{WireOnPartition, WirePlacement, WireWorkload};
 
@@ -46,9 +47,9 @@ pub struct WireHead {
     /// Milliseconds; left out for the cluster's own setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_after_ms: Option<u64>,
-    /// `stay` where left out.
+    /// `stay` where left out, and for a word of a newer program: what stays is not lost.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub on_partition: WireOnPartition,
+    pub on_partition: Spoken<WireOnPartition>,
     /// When it was accepted.
     #[serde(with = "rfc3339")]
     pub created_at: Wall,
@@ -173,8 +174,8 @@ impl From<&JobHead> for WireHead {
             },
             lost_after_ms: head.lost_after.map(|after| after.as_millis() as u64),
             on_partition: match head.on_partition {
-                OnPartition::Stay => WireOnPartition::Stay,
-                OnPartition::Move => WireOnPartition::Move,
+                OnPartition::Stay => WireOnPartition::Stay.into(),
+                OnPartition::Move => WireOnPartition::Move.into(),
             },
             created_at: head.created_at,
         }
@@ -190,8 +191,8 @@ impl From<WireHead> for JobHead {
             owner: wire.owner.map_or(Owner::Root, Owner::Cluster),
             lost_after: wire.lost_after_ms.map(Duration::from_millis),
             on_partition: match wire.on_partition {
-                WireOnPartition::Stay => OnPartition::Stay,
-                WireOnPartition::Move => OnPartition::Move,
+                Spoken::Known(WireOnPartition::Stay) | Spoken::Newer(_) => OnPartition::Stay,
+                Spoken::Known(WireOnPartition::Move) => OnPartition::Move,
             },
             created_at: wire.created_at,
         }

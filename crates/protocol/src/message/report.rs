@@ -21,6 +21,7 @@ pub use slot::{
 };
 
 use super::{MessageError, at_most, clipped, is_default};
+use crate::skew::{Spoken, count_word};
 use crate::time::{rfc3339, rfc3339_option};
 
 /// Bytes of a sentence that are kept.
@@ -61,7 +62,7 @@ pub struct WireEndpoint {
     pub host_port: u16,
     /// `tcp` or `udp`.
     #[serde(default)]
-    pub protocol: Transport,
+    pub protocol: Spoken<Transport>,
 }
 
 /// A reason with its sentence.
@@ -90,8 +91,8 @@ pub enum Word {
 /// An observation with what goes along.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WireReport {
-    /// What.
-    pub state: Word,
+    /// What; of a newer program's word, the fields that go along say the nearest meaning.
+    pub state: Spoken<Word>,
     /// Of `running`: since when.
     #[serde(
         default,
@@ -136,7 +137,10 @@ pub struct WireInstance {
 
 /// The reason that a word names; one that this program does not know is the worker's or cluster's own affair.
 fn code(word: &str) -> ReasonCode {
-    known_code(word).unwrap_or(ReasonCode::WorkerFault)
+    known_code(word).unwrap_or_else(|| {
+        count_word(word);
+        ReasonCode::WorkerFault
+    })
 }
 
 fn known_code(word: &str) -> Option<ReasonCode> {
@@ -179,17 +183,33 @@ impl From<&Endpoint> for WireEndpoint {
         Self {
             container_port: endpoint.container_port,
             host_port: endpoint.host_port,
-            protocol: endpoint.transport,
+            protocol: endpoint.transport.into(),
         }
     }
 }
 
-impl From<WireEndpoint> for Endpoint {
-    fn from(wire: WireEndpoint) -> Self {
-        Self {
-            container_port: wire.container_port,
-            host_port: wire.host_port,
-            transport: wire.protocol,
+impl WireEndpoint {
+    /// The endpoint; one of a transport that this program does not know is of no use to it.
+    fn endpoint(self) -> Option<Endpoint> {
+        match self.protocol {
+            Spoken::Known(transport) => Some(Endpoint {
+                container_port: self.container_port,
+                host_port: self.host_port,
+                transport,
+            }),
+            Spoken::Newer(_) => None,
+        }
+    }
+}
+
+impl WireReport {
+    /// What is observed: what runs has a time, what failed has a reason, and all else is on its way.
+    fn word(&self) -> Word {
+        match &self.state {
+            Spoken::Known(word) => *word,
+            Spoken::Newer(_) if self.reason.is_some() => Word::Failed,
+            Spoken::Newer(_) if self.since.is_some() => Word::Running,
+            Spoken::Newer(_) => Word::Starting,
         }
     }
 }
@@ -212,7 +232,7 @@ impl From<WireReason> for Reason {
 impl From<&Report> for WireReport {
     fn from(report: &Report) -> Self {
         let mut wire = Self {
-            state: Word::Starting,
+            state: Word::Starting.into(),
             since: None,
             endpoints: Vec::new(),
             reason: None,
@@ -224,7 +244,7 @@ impl From<&Report> for WireReport {
         match &report.observed {
             Observed::Starting => {}
             Observed::Running { since, endpoints } => {
-                wire.state = Word::Running;
+                wire.state = Word::Running.into();
                 wire.since = Some(*since);
                 wire.endpoints = endpoints.iter().map(WireEndpoint::from).collect();
             }
@@ -232,11 +252,11 @@ impl From<&Report> for WireReport {
                 reason,
                 next_attempt,
             } => {
-                wire.state = Word::Failed;
+                wire.state = Word::Failed.into();
                 wire.reason = Some(reason.into());
                 wire.next_attempt_at = *next_attempt;
             }
-            Observed::Ended => wire.state = Word::Ended,
+            Observed::Ended => wire.state = Word::Ended.into(),
         }
         wire
     }
@@ -247,13 +267,17 @@ impl TryFrom<WireReport> for Report {
 
     fn try_from(wire: WireReport) -> Result<Self, MessageError> {
         at_most(wire.endpoints.len(), ENDPOINTS, "endpoints")?;
-        let observed = match wire.state {
+        let observed = match wire.word() {
             Word::Starting => Observed::Starting,
             Word::Running => Observed::Running {
                 since: wire
                     .since
                     .ok_or(MessageError::field("since", "is missing"))?,
-                endpoints: wire.endpoints.into_iter().map(Endpoint::from).collect(),
+                endpoints: wire
+                    .endpoints
+                    .into_iter()
+                    .filter_map(WireEndpoint::endpoint)
+                    .collect(),
             },
             Word::Failed => Observed::Failed {
                 reason: wire

@@ -26,9 +26,11 @@ use serde_json::Value;
 use super::parts::Assembler;
 use super::*;
 
+mod asyncapi;
 mod golden;
 mod hostile;
 mod round_trip;
+mod skew;
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -45,6 +47,7 @@ fn workload(text: &str) -> Workload {
         environment: BTreeMap::new(),
         ports: Vec::new(),
         volumes: Vec::new(),
+        files: BTreeMap::new(),
         resources: Resources::default(),
         restart: Restart::Always,
         stop_grace: Duration::from_secs(5),
@@ -398,6 +401,52 @@ fn questions() -> Vec<uplink::Question> {
         },
         uplink::Question::Explain {
             job: JobId::from_bits(1).to_string(),
+        },
+    ]
+}
+
+fn request_id(text: &str) -> question::RequestId {
+    question::RequestId::new(text).unwrap()
+}
+
+fn streams() -> Vec<question::Stream> {
+    let logs = question::Logs {
+        request: request_id("l-1"),
+        instance: InstanceId::from_bits(1),
+        follow: true,
+        tail: Some(100),
+        since: Some(Wall(1_795_440_418_014)),
+        credit: 65_536,
+    };
+    vec![
+        question::Stream::Logs(logs.clone()),
+        question::Stream::Logs(question::Logs {
+            follow: false,
+            tail: None,
+            since: None,
+            ..logs
+        }),
+        question::Stream::Credit {
+            request: request_id("l-1"),
+            bytes: 4_096,
+        },
+        question::Stream::Cancel {
+            request: request_id("l-1"),
+        },
+    ]
+}
+
+fn chunks() -> Vec<reply::Chunk> {
+    vec![
+        reply::Chunk {
+            sequence: 0,
+            text: "caf\u{e9}\n\u{1b}[31mred\n".to_owned(),
+            end: None,
+        },
+        reply::Chunk {
+            sequence: 1,
+            text: String::new(),
+            end: Some(reply::End::NoSuchInstance),
         },
     ]
 }

@@ -3,7 +3,7 @@
 //! # Flow
 //! The cluster connects and emits [`REGISTER`], whose acknowledgement names it. Then upwards [`SYNC`], [`REPORT`],
 //! [`ADOPT`] and [`AGGREGATE`]; downwards [`ASSIGN`] (a part of a change of the cluster's desired set), [`ASK`] and, with
-//! an acknowledgement, [`QUESTION`].
+//! an acknowledgement, [`QUESTION`]. What is longer than one answer is asked for by [`REQUEST`] and comes as [`REPLY`].
 
 use std::time::Duration;
 
@@ -19,12 +19,13 @@ use super::desired::WireSet;
 use super::held::WireHeld;
 use super::instances::Reported;
 use super::parts::Piece;
-use super::question::Ask;
+use super::question::{Ask, RequestId, Stream};
 use super::register::{Refused, problem, refusal};
+use super::reply::Chunk;
 use super::report::{WireSlot, WireSlotReport, slot_in};
 use super::{
     AssignmentEntry, Beat, MessageError, SlotEntry, Source, Text, adopt, assignment_entry, at_most,
-    control, hex64, instances, question, sync,
+    control, hex64, instances, question, reply as chunks, sync,
 };
 use crate::problem::Problem;
 
@@ -50,6 +51,10 @@ pub const ASSIGN: &str = "assign";
 pub const ASK: &str = "ask";
 /// Down, with an acknowledgement: a question for a user.
 pub const QUESTION: &str = "question";
+/// Down: a question whose answer comes in chunks, or what is said about one.
+pub const REQUEST: &str = "request";
+/// Up: a chunk of such an answer.
+pub const REPLY: &str = "reply";
 
 /// A cluster asks to join.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,6 +227,32 @@ pub fn ask(ask: Ask) -> Value {
 /// [`MessageError`], where it is no such message.
 pub fn read_ask(value: &Value) -> Result<Ask, MessageError> {
     question::read(value)
+}
+
+/// Writes a [`REQUEST`].
+pub fn stream(stream: &Stream) -> Value {
+    question::stream_text(stream).value()
+}
+
+/// Reads a [`REQUEST`].
+///
+/// # Errors
+/// [`MessageError`], where it is no such message.
+pub fn read_stream(value: &Value) -> Result<Stream, MessageError> {
+    question::read_stream(value)
+}
+
+/// Writes a [`REPLY`].
+pub fn chunk(request: &RequestId, chunk: &Chunk) -> Value {
+    chunks::text(request, chunk).value()
+}
+
+/// Reads a [`REPLY`].
+///
+/// # Errors
+/// [`MessageError`], where it is no such message.
+pub fn read_chunk(value: &Value) -> Result<(RequestId, Chunk), MessageError> {
+    chunks::read(value)
 }
 
 /// What a root asks a cluster for a user.

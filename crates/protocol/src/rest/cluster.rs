@@ -10,8 +10,13 @@ use crate::time::rfc3339_option;
 
 /// A cluster with its aggregate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ClusterBody {
     /// Its id.
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "crate::rest::schema::ClusterIdText")
+    )]
     pub cluster_id: ClusterId,
     /// Its name.
     pub cluster_name: String,
@@ -47,11 +52,16 @@ pub struct ClusterBody {
     pub scheduler: String,
     /// When it was last heard.
     #[serde(default, with = "rfc3339_option")]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::rest::schema::Time>")
+    )]
     pub last_seen: Option<Wall>,
 }
 
 /// Where a cluster is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct LocationBody {
     /// As its operator gave it.
     pub text: String,

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use model::id::JobId;
 use model::reason::Rejections;
 use model::view::Explanation;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// One slot's explanation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ExplanationBody {
     /// The service.
     pub service: String,
@@ -30,12 +33,47 @@ pub struct ExplanationBody {
 
 /// The candidates that were rejected for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct RejectionBody {
     /// How many.
     pub count: u32,
     /// Up to five of their names.
     #[serde(default)]
     pub examples: Vec<String>,
+}
+
+/// A root's explanation of a job: both levels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct ExplainedBody {
+    /// The job.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::rest::schema::JobIdText"))]
+    pub job_id: JobId,
+    /// Its name.
+    pub job_name: String,
+    /// What the root decided.
+    pub items: Vec<ExplanationBody>,
+    /// What each cluster decided that has a part of it.
+    #[serde(default)]
+    pub clusters: Vec<ClusterPartBody>,
+    /// Always null: it is complete.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
+}
+
+/// A cluster's part of an explanation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct ClusterPartBody {
+    /// The cluster's name.
+    pub cluster: String,
+    /// As the cluster told it; null where it did not answer.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<Vec<ExplanationBody>>"))]
+    pub items: Option<Value>,
+    /// Why it did not answer.
+    #[serde(default)]
+    pub problem: Option<String>,
 }
 
 impl From<&Explanation> for ExplanationBody {

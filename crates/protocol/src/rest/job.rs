@@ -16,8 +16,10 @@ use crate::time::{rfc3339, rfc3339_option};
 
 /// A job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct JobBody {
     /// Its id.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::rest::schema::JobIdText"))]
     pub job_id: JobId,
     /// Its name.
     pub job_name: String,
@@ -45,6 +47,7 @@ pub struct JobBody {
     pub generation: u64,
     /// When it was accepted.
     #[serde(with = "rfc3339")]
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::rest::schema::Time"))]
     pub created_at: Wall,
     /// What it consists of.
     #[serde(default)]
@@ -56,6 +59,7 @@ pub struct JobBody {
 
 /// A service of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ServiceBody {
     /// Its name.
     pub name: String,
@@ -70,17 +74,24 @@ pub struct ServiceBody {
 
 /// One copy of a slot, or the slot itself while it has none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct InstanceBody {
     /// Null before it was placed.
     #[serde(default)]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::rest::schema::InstanceIdText>")
+    )]
     pub instance_id: Option<InstanceId>,
     /// The service.
     pub service: String,
     /// Which replica, from 0.
     pub index: u32,
     /// `holder`, `dangling` or `leaving`.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::rest::schema::RoleWord"))]
     pub role: Role,
     /// (assignment, placement).
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::rest::schema::Pair"))]
     pub generation: Generation,
     /// One of the eight words of an instance.
     pub state: String,
@@ -89,12 +100,20 @@ pub struct InstanceBody {
     pub cluster: Option<String>,
     /// The cluster's id.
     #[serde(default)]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::rest::schema::ClusterIdText>")
+    )]
     pub cluster_id: Option<ClusterId>,
     /// The worker's name.
     #[serde(default)]
     pub worker_node: Option<String>,
     /// The worker's id.
     #[serde(default)]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::rest::schema::NodeIdText>")
+    )]
     pub worker_id: Option<NodeId>,
     /// Where its published ports are reached.
     #[serde(default)]
@@ -110,15 +129,24 @@ pub struct InstanceBody {
     pub restarts: u32,
     /// When its worker tries again.
     #[serde(default, with = "rfc3339_option")]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::rest::schema::Time>")
+    )]
     pub next_attempt_at: Option<Wall>,
     /// How it last ended.
     #[serde(default)]
     pub last_exit: Option<ExitBody>,
     /// Since when it is in this state.
     #[serde(with = "rfc3339")]
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::rest::schema::Time"))]
     pub since: Wall,
     /// When its worker saw it.
     #[serde(default, with = "rfc3339_option")]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::rest::schema::Time>")
+    )]
     pub observed_at: Option<Wall>,
     /// Not heard for longer than it should be.
     #[serde(default)]
@@ -127,6 +155,7 @@ pub struct InstanceBody {
 
 /// Where a published port is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct EndpointBody {
     /// Inside the container.
     pub container_port: u16,
@@ -137,11 +166,16 @@ pub struct EndpointBody {
     pub address: Option<String>,
     /// `tcp` or `udp`.
     #[serde(default)]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "crate::rest::schema::TransportWord")
+    )]
     pub protocol: Transport,
 }
 
 /// How an application ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ExitBody {
     /// Exit code, when it ended by itself.
     #[serde(default)]
@@ -154,6 +188,7 @@ pub struct ExitBody {
     pub oom: bool,
     /// When.
     #[serde(with = "rfc3339")]
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::rest::schema::Time"))]
     pub at: Wall,
     /// Its last lines of output.
     #[serde(default)]

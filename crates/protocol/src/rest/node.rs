@@ -11,8 +11,13 @@ use crate::time::rfc3339_option;
 
 /// A worker. Free amounts are allocatable minus reserved; percentages are measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct NodeBody {
     /// Its id.
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "crate::rest::schema::NodeIdText")
+    )]
     pub node_id: NodeId,
     /// Its name.
     pub name: String,
@@ -49,6 +54,10 @@ pub struct NodeBody {
     pub instances: u32,
     /// When it was last heard.
     #[serde(default, with = "rfc3339_option")]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::rest::schema::Time>")
+    )]
     pub last_seen: Option<Wall>,
 }
 

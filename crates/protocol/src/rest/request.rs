@@ -15,24 +15,38 @@ const REPORT_INTERVAL: RangeInclusive<Duration> =
 
 /// `POST /jobs/{job}/scale`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "openapi", schemars(deny_unknown_fields))]
 pub struct ScaleRequest {
     /// How many slots; 0 stops without deleting.
+    #[cfg_attr(feature = "openapi", schemars(range(max = 100_000)))]
     pub replicas: u32,
     /// Which service; may be left out where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::rest::schema::Name>")
+    )]
     pub service: Option<String>,
 }
 
 /// `POST /jobs/{job}/restart`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "openapi", schemars(deny_unknown_fields))]
 pub struct RestartRequest {
     /// Which service; all where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::rest::schema::Name>")
+    )]
     pub service: Option<String>,
 }
 
 /// Which copy begins first when an instance moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
     /// The new one runs before the old one stops.
@@ -43,15 +57,25 @@ pub enum Strategy {
 
 /// `POST /jobs/{job}/migrate`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "openapi", schemars(deny_unknown_fields))]
 pub struct MigrateRequest {
     /// Which instance: an id, or `service/index`; all where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
     /// To which cluster, by name or id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::rest::schema::Name>")
+    )]
     pub cluster: Option<String>,
     /// To which worker, by name or id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::rest::schema::Name>")
+    )]
     pub worker_node: Option<String>,
     /// Which copy begins first.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -17,6 +17,7 @@ fn small() -> Workload {
         environment: BTreeMap::new(),
         ports: Vec::new(),
         volumes: Vec::new(),
+        files: BTreeMap::new(),
         resources: Resources::default(),
         restart: Restart::Always,
         stop_grace: Duration::from_secs(5),
@@ -51,6 +52,21 @@ fn full() -> Workload {
         stop_grace: Duration::from_millis(200),
         ..small()
     })
+}
+
+/// The hash is over the fields in the order of the alphabet, so a file's content changes it and an empty list does not.
+#[test]
+fn files_are_part_of_the_hash_and_none_are_not() {
+    let with = |content: &str| {
+        let files = BTreeMap::from([("/etc/app.conf".to_owned(), content.to_owned())]);
+        sealed(Workload { files, ..small() })
+    };
+    expect![[
+        r#"{"files":{"/etc/app.conf":"a = 1\n"},"hash":"e889cf802dca757c63ba1fccb29ae40e","image":"nginx","runtime":"docker"}"#
+    ]]
+    .assert_eq(&serde_json::to_string(&WireWorkload::from(&with("a = 1\n"))).unwrap());
+    assert_ne!(with("1").hash, with("2").hash);
+    assert_ne!(with("").hash, small().hash);
 }
 
 /// These texts are on disks and in flight: they and their hashes stay for ever.
@@ -149,6 +165,7 @@ prop_compose! {
         image in prop::option::of(text()),
         (command, args) in (prop::collection::vec(text(), 0..3), prop::collection::vec(text(), 0..3)),
         environment in prop::collection::btree_map(text(), text(), 0..3),
+        files in prop::collection::btree_map(text(), text(), 0..3),
         ports in prop::collection::vec(port(), 0..3),
         volumes in prop::collection::vec(volume(), 0..3),
         (cpu, memory, disk) in any::<(u64, u64, u64)>(),
@@ -158,7 +175,7 @@ prop_compose! {
     ) -> Workload {
         let resources = Resources { cpu: Millicores(cpu), memory: Bytes(memory), disk: Bytes(disk) };
         let stop_grace = Duration::from_millis(grace);
-        sealed(Workload { hash: SpecHash::default(), runtime, image, pull, command, args, environment, ports, volumes, resources, restart, stop_grace })
+        sealed(Workload { hash: SpecHash::default(), runtime, image, pull, command, args, environment, files, ports, volumes, resources, restart, stop_grace })
     }
 }
 

@@ -135,6 +135,7 @@ fn another_schema_is_refused_with_both_numbers_and_left_as_it_was() {
     let (_directory, path) = place();
     let schema = |schema| Options {
         schema,
+        reads_from: schema,
         ..Options::default()
     };
     Embedded::open(&path, schema(7))
@@ -153,6 +154,32 @@ fn another_schema_is_refused_with_both_numbers_and_left_as_it_was() {
         Embedded::open(&path, schema(7)).unwrap().load().unwrap(),
         after(1)
     );
+}
+
+#[test]
+fn a_newer_program_takes_an_older_store_over_with_its_first_commit() {
+    let (_directory, path) = place();
+    let schema = |schema| Options {
+        schema,
+        ..Options::default()
+    };
+    Embedded::open(&path, schema(7))
+        .unwrap()
+        .commit(&script(0))
+        .unwrap();
+    let newer = Embedded::open(&path, schema(8)).unwrap();
+    assert_eq!(newer.load().unwrap(), after(1));
+    drop(newer);
+    // It only looked, so the older program may go on.
+    drop(Embedded::open(&path, schema(7)).unwrap());
+    let newer = Embedded::open(&path, schema(8)).unwrap();
+    newer.commit(&script(1)).unwrap();
+    newer.commit(&script(2)).unwrap();
+    drop(newer);
+    let error = Embedded::open(&path, schema(7)).unwrap_err().to_string();
+    assert!(error.contains("run the newer version"), "{error}");
+    let newer = Embedded::open(&path, schema(8)).unwrap();
+    assert_eq!(newer.load().unwrap(), after(3));
 }
 
 #[test]

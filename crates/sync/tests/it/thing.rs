@@ -52,8 +52,16 @@ pub(crate) fn first_term() -> Term {
 pub(crate) fn receive(child: &mut Child<Thing>, change: &Change<Thing>) -> (Verdict<Thing>, Held) {
     let verdict = child.decide(change);
     match &verdict {
-        Verdict::Apply(update) => child.apply(update),
-        Verdict::Stage(part) => child.stage(part.clone()),
+        Verdict::Apply(update) => {
+            let told = child.held_after(update);
+            child.apply(update);
+            assert_eq!(told, child.held());
+        }
+        Verdict::Stage(part) => {
+            let told = child.held_staging(part);
+            child.stage(part.clone());
+            assert_eq!(told, child.held());
+        }
         Verdict::Refuse { want_whole } => child.refused(*want_whole, false),
         Verdict::Superseded => child.refused(false, true),
         Verdict::Known | Verdict::Foreign(_) => {}

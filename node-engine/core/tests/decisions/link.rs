@@ -8,7 +8,7 @@ use model::workload::Restart;
 use node_core::Input;
 use sync::Term;
 
-use crate::support::{Cluster, Worker};
+use crate::support::{Cluster, Worker, exited, started};
 
 #[test]
 fn the_clusters_interval_is_taken_over_and_kept_over_a_restart() {
@@ -141,4 +141,17 @@ fn a_question_for_everything_is_answered_once() {
         report all at 1: 1 running
     "#]]
     .assert_eq(&worker.turn([Input::AskWhole, Input::AskWhole]));
+}
+
+#[test]
+fn a_link_without_room_gets_one_report_of_all_that_gathered() {
+    let mut worker = Worker::running(Restart::Always);
+    assert_eq!(worker.turn([Input::Room(false)]), "");
+    assert_eq!(worker.turn([exited(1, 1)]), "");
+    assert_eq!(worker.pass(Duration::from_secs(1)), "start 1 1.1\n");
+    assert_eq!(worker.turn([started(1)]), "");
+    assert_eq!(
+        worker.turn([Input::Room(true)]),
+        "report news at 1: 1 running\n"
+    );
 }

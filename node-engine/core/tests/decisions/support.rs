@@ -81,6 +81,7 @@ pub(crate) fn workload(runtime: RuntimeKind, restart: Restart) -> Workload {
         environment: BTreeMap::new(),
         ports: Vec::new(),
         volumes: Vec::new(),
+        files: BTreeMap::new(),
         resources: Resources::default(),
         restart,
         stop_grace: Duration::from_secs(5),

@@ -13,7 +13,7 @@ use model::workload::Workload;
 
 use super::fault::{gone_is_fine, start_failed, status};
 use super::watched::Phase;
-use super::{Shared, body, read};
+use super::{Shared, body, files, read};
 use crate::runtime::{Found, Identity, StartError, Started, Status, chain, wall};
 
 /// What had the name of an instance's container.
@@ -51,6 +51,12 @@ impl Shared {
         container: String,
     ) -> Result<Started, StartError> {
         let image = workload.image.as_deref().unwrap_or_default();
+        if !workload.files.is_empty()
+            && let Err(error) = files::put(docker, &container, &workload.files).await
+        {
+            self.discard(docker, identity, &container).await;
+            return Err(error);
+        }
         // Before the start, since its end may be heard before the start has returned.
         self.watched
             .remember(identity.instance, &container, Phase::Running);
@@ -59,9 +65,7 @@ impl Shared {
             .await
         {
             self.watched.forget(identity.instance);
-            if let Err(error) = self.remove(docker, &container).await {
-                tracing::warn!(instance.id = %identity.instance, error = chain(&error), "cannot remove a container that did not start");
-            }
+            self.discard(docker, identity, &container).await;
             return Err(start_failed(image, error));
         }
         if workload.ports.is_empty() {
@@ -76,6 +80,12 @@ impl Shared {
         Ok(read::started(
             &inspected.map_err(|error| start_failed(image, error))?,
         ))
+    }
+
+    async fn discard(&self, docker: &bollard::Docker, identity: &Identity, container: &str) {
+        if let Err(error) = self.remove(docker, container).await {
+            tracing::warn!(instance.id = %identity.instance, error = chain(&error), "cannot remove a container that did not start");
+        }
     }
 
     /// Answers with what runs already under the instance's name; removes what does not run first.
@@ -107,6 +117,8 @@ impl Shared {
             self.watched.remember_new(identity.instance, &container);
             return Ok(Adopted::Running(read::started(&inspected)));
         }
+        self.keep_output(docker, &container, identity.instance)
+            .await;
         self.remove(docker, &container).await.map_err(failed)?;
         Ok(Adopted::Removed)
     }

@@ -41,7 +41,7 @@ pub(super) async fn pull(docker: &bollard::Docker, image: &str) -> Result<(), St
 }
 
 /// The reference with `:latest` where it names no tag and no digest: without one the engine fetches every tag there is.
-fn with_tag(image: &str) -> String {
+pub(super) fn with_tag(image: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or(image);
     if last.contains(':') || last.contains('@') {
         image.to_owned()

@@ -1,6 +1,10 @@
 //! From a workload to what the shim runs.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Component, Path};
 
 use model::workload::{Port, Volume, VolumeSource, Workload};
 
@@ -42,6 +46,13 @@ pub(super) fn spec(identity: &Identity, workload: &Workload) -> Result<Spec, Sta
             "leave volumes out and use absolute paths",
         ));
     }
+    // Documents are read so; a set that another program wrote may say anything.
+    if !workload.files.keys().all(|path| is_inside(Path::new(path))) {
+        return Err(refused(
+            "a native application's files lie in its working folder",
+            "write relative paths without .. in files",
+        ));
+    }
     let mut environment = workload.environment.clone();
     environment.extend(
         identity
@@ -68,6 +79,32 @@ pub(super) fn spec(identity: &Identity, workload: &Workload) -> Result<Spec, Sta
         cpu: workload.resources.cpu,
         ports: workload.ports.iter().map(port).collect(),
     })
+}
+
+/// Whether a path leads from a folder to something in it.
+fn is_inside(path: &Path) -> bool {
+    let mut parts = path.components().peekable();
+    parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// Writes the document's files into a working folder that nobody has seen yet.
+pub(super) fn put_files(work: &Path, files: &BTreeMap<String, String>) -> io::Result<()> {
+    for (path, content) in files {
+        let path = work.join(path);
+        if let Some(folder) = path.parent() {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)?;
+        }
+        let mut file = fs::File::options()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(path)?;
+        file.write_all(content.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Why the shim could not run it.

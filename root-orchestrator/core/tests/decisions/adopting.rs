@@ -1,7 +1,8 @@
 //! Another incarnation of the store, and a run that is superseded.
 
+use model::book::JobAnswer;
 use model::job::JobState;
-use root_core::{Answer, Input};
+use root_core::Input;
 
 use crate::support::{Document, World};
 
@@ -75,9 +76,12 @@ fn a_superseded_run_changes_nothing_any_more() {
         beat,
     }]);
     assert!(world.state.is_fenced());
-    assert_eq!(world.submit(&[Document::new("new", 1, 1)]), Answer::Fenced);
-    assert_eq!(world.delete("web"), Answer::Fenced);
-    assert_eq!(world.put(&Document::new("web", 10, 2)), Answer::Fenced);
+    assert_eq!(
+        world.submit(&[Document::new("new", 1, 1)]),
+        JobAnswer::Fenced
+    );
+    assert_eq!(world.delete("web"), JobAnswer::Fenced);
+    assert_eq!(world.put(&Document::new("web", 10, 2)), JobAnswer::Fenced);
     world.jump(3);
     world.turn([]);
     assert!(world.last.actions.is_empty(), "{:?}", world.last.actions);

@@ -1,10 +1,11 @@
 //! Jobs: assigned by aggregates, scaled, changed, deleted.
 
+use model::book::JobAnswer;
 use model::id::JobId;
 use model::job::JobState;
 use model::node::Scheduling;
 use model::reason::ReasonCode;
-use root_core::{Action, Answer};
+use root_core::Action;
 
 use crate::support::{Document, World};
 
@@ -12,7 +13,7 @@ use crate::support::{Document, World};
 fn a_job_is_assigned_to_the_cluster_whose_aggregate_fits() {
     let mut world = World::of(&[10, 100]);
     let answer = world.submit(&[Document::new("web", 50, 1)]);
-    assert_eq!(answer, Answer::Accepted(vec![JobId::from_bits(1)]));
+    assert_eq!(answer, JobAnswer::Accepted(vec![JobId::from_bits(1)]));
     assert_eq!(world.rows("web"), ["0 Holder SCHEDULED_CLUSTER c2 1.0"]);
     let told = |action: &Action| matches!(action, Action::Assign(..));
     assert!(world.last.actions.iter().any(told), "in the same turn");
@@ -52,7 +53,7 @@ fn what_fits_nowhere_waits_and_is_assigned_when_capacity_arrives() {
     assert_eq!(view.rejections.unwrap().total(), 2);
     assert_eq!(
         view.reason.unwrap().message,
-        "no cluster can host it now: 2 clusters: 2 short of memory"
+        "no cluster can host it now: 2 clusters: 2 short of memory; it asks for 50 MB of memory, and one worker has 20 MB free at most"
     );
     world.clusters.get_mut(&2).unwrap().grow(40);
     world.deliver();
@@ -124,7 +125,7 @@ fn the_same_document_again_writes_nothing() {
     let web = Document::new("web", 10, 2);
     world.run(&web);
     let before = world.state.snapshot();
-    assert_eq!(world.put(&web), Answer::Applied(JobId::from_bits(1)));
+    assert_eq!(world.put(&web), JobAnswer::Applied(JobId::from_bits(1)));
     assert_eq!(world.state.snapshot(), before);
 }
 
@@ -163,7 +164,7 @@ fn a_deleted_job_is_terminated_when_its_clusters_have_confirmed_it() {
     world.run(&Document::new("web", 10, 2));
     world.clusters.get_mut(&1).unwrap().never_stops = true;
     let id = JobId::from_bits(1);
-    assert_eq!(world.delete("web"), Answer::Deleting(id));
+    assert_eq!(world.delete("web"), JobAnswer::Deleting(id));
     world.deliver();
     world.pass(60);
     let view = world.job(&id.to_string());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::book::Draft;
+use model::book::{Draft, JobAnswer, JobRequest};
 use model::id::JobId;
 use root_core::Input as RootInput;
 
@@ -34,9 +34,12 @@ impl World {
                 let spec = users::document(&mut self.rng, &name, replicas, self.version);
                 self.waiting
                     .insert(request.0, Asked::Submit(id, Arc::clone(&spec)));
-                self.root(RootInput::Submit {
+                self.root(RootInput::Job {
                     request,
-                    drafts: vec![Draft { id, spec }],
+                    ask: JobRequest::Submit {
+                        drafts: vec![Draft { id, spec }],
+                        key: None,
+                    },
                 });
             }
             (5..=7, Some(id)) => {
@@ -46,17 +49,21 @@ impl World {
                 let spec = users::changed(&mut self.rng, &old, self.version);
                 self.waiting
                     .insert(request.0, Asked::Put(Arc::clone(&spec)));
-                self.root(RootInput::Put {
+                self.root(RootInput::Job {
                     request,
-                    path: id.to_string(),
-                    draft: Draft { id, spec },
+                    ask: JobRequest::Put {
+                        path: id.to_string(),
+                        draft: Draft { id, spec },
+                    },
                 });
             }
             (_, Some(id)) => {
                 self.waiting.insert(request.0, Asked::Delete);
-                self.root(RootInput::Delete {
+                self.root(RootInput::Job {
                     request,
-                    key: id.to_string(),
+                    ask: JobRequest::Delete {
+                        key: id.to_string(),
+                    },
                 });
             }
         }
@@ -65,14 +72,14 @@ impl World {
     pub(super) fn answered(&mut self, request: u64, answer: &root_core::Answer) {
         use root_core::Answer;
         match (self.waiting.remove(&request), answer) {
-            (Some(Asked::Submit(id, spec)), Answer::Accepted(_)) => {
+            (Some(Asked::Submit(id, spec)), Answer::Job(JobAnswer::Accepted(_))) => {
                 self.outcome.accepted += 1;
                 self.accepted.insert(id, spec);
             }
-            (Some(Asked::Put(spec)), Answer::Applied(id)) => {
+            (Some(Asked::Put(spec)), Answer::Job(JobAnswer::Applied(id))) => {
                 self.accepted.insert(*id, spec);
             }
-            (Some(Asked::Delete), Answer::Deleting(id)) => {
+            (Some(Asked::Delete), Answer::Job(JobAnswer::Deleting(id))) => {
                 self.deleted.insert(*id);
             }
             (_, _) => {}

@@ -51,7 +51,6 @@ fn fields_that_nobody_knows_or_not_yet() {
         "secrets",
         "areas",
         "affinity",
-        "files",
     ] {
         check(
             &container(&format!("{later}: {{}}")),

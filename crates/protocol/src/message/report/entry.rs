@@ -1,13 +1,16 @@
 //! Reports that were read, with the marks that their senders gave them.
 //!
-//! Digests cover the words of reasons. Under the word that replaces an unknown one, what is observed would never have the
-//! digest that its sender tells, and the whole report be asked for again and again.
+//! Digests cover the words of states, roles and reasons. Under the word that replaces an unknown one, what is observed
+//! would never have the digest that its sender tells, and the whole report be asked for again and again.
 
-use model::desired::{InstanceReport, SlotReport};
+use model::desired::{CopyReport, InstanceReport, SlotReport};
+use model::instance::Report;
 use model::reason::ReasonCode;
 
-use super::{WireInstance, WireReason, WireReport, WireSlotReport, Word, known_code};
+use super::slot::STATES;
+use super::{WireCopy, WireInstance, WireReason, WireReport, WireSlotReport, Word, known_code};
 use crate::message::{MessageError, ReportEntry, SlotEntry, report_entry_of, slot_entry_of};
+use crate::skew::Spoken;
 
 /// The entry of a worker's report of an instance.
 pub(crate) fn instance_in(wire: WireInstance) -> Result<ReportEntry, MessageError> {
@@ -16,7 +19,7 @@ pub(crate) fn instance_in(wire: WireInstance) -> Result<ReportEntry, MessageErro
     let mut identity = report.identity();
     if let Some(word) = word {
         let before = format!("{}|{}|", report.instance, report.generation);
-        restore(&mut identity, &before, &word);
+        restore(&mut identity, &before, report.report.word(), &word);
     }
     Ok(report_entry_of(report, &identity))
 }
@@ -24,25 +27,93 @@ pub(crate) fn instance_in(wire: WireInstance) -> Result<ReportEntry, MessageErro
 /// The entry of a cluster's report of a slot.
 pub(crate) fn slot_in(wire: WireSlotReport) -> Result<SlotEntry, MessageError> {
     let offered = wire.offer.as_ref().and_then(|offer| unknown(&offer.reason));
-    let mut words: Vec<(String, String)> = offered
-        .map(|word| ("|offer ".to_owned(), word))
-        .into_iter()
-        .collect();
-    words.extend(wire.copies.iter().filter_map(|copy| {
-        let word = unknown_word(copy.report.as_ref()?)?;
-        Some((format!("|{} ", copy.instance), word))
-    }));
+    let copies: Vec<CopyWords> = wire.copies.iter().map(CopyWords::of).collect();
     let report = SlotReport::try_from(wire)?;
     let mut identity = report.identity();
-    for (before, word) in words {
-        restore(&mut identity, &before, &word);
+    if let Some(word) = offered {
+        restore(
+            &mut identity,
+            "|offer ",
+            ReasonCode::WorkerFault.as_str(),
+            &word,
+        );
+    }
+    for (words, copy) in copies.iter().zip(&report.copies) {
+        words.restore(&mut identity, copy);
     }
     Ok(slot_entry_of(report, &identity))
 }
 
+/// The words of a copy that this program does not know.
+struct CopyWords {
+    role: Option<String>,
+    state: Option<String>,
+    observed: Option<String>,
+}
+
+impl CopyWords {
+    fn of(copy: &WireCopy) -> Self {
+        Self {
+            role: match &copy.role {
+                Spoken::Known(_) => None,
+                Spoken::Newer(word) => Some(word.clone()),
+            },
+            state: (!STATES.contains(&copy.state.as_str())).then(|| copy.state.clone()),
+            observed: copy.report.as_ref().and_then(unknown_word),
+        }
+    }
+
+    /// Puts them into the identity: `|<instance> <generation> <role> <state> <word> <restarts>`.
+    fn restore(&self, identity: &mut String, copy: &CopyReport) {
+        let mut before = format!("|{} {} ", copy.instance, copy.generation);
+        let role = format!("{:?}", copy.role);
+        let state = copy.state.as_str();
+        let observed = copy.state.report().map_or("", Report::word);
+        // Roles stand there by their names in Rust, which begin with a capital.
+        let said_role = self.role.as_deref().map(capitalised);
+        for (replaced, said) in [
+            (role.as_str(), said_role.as_deref()),
+            (state, self.state.as_deref()),
+            (observed, self.observed.as_deref()),
+        ] {
+            if let Some(said) = said {
+                restore(identity, &before, replaced, said);
+            }
+            before.push_str(said.unwrap_or(replaced));
+            before.push(' ');
+        }
+    }
+}
+
+/// `must_leave` as `MustLeave`.
+fn capitalised(word: &str) -> String {
+    let mut name = String::with_capacity(word.len());
+    let mut is_first = true;
+    for c in word.chars() {
+        if c == '_' {
+            is_first = true;
+        } else if std::mem::take(&mut is_first) {
+            name.push(c.to_ascii_uppercase());
+        } else {
+            name.push(c);
+        }
+    }
+    name
+}
+
+/// What the sender's identity has in the place of the word of our own.
 fn unknown_word(report: &WireReport) -> Option<String> {
-    let failed = report.state == Word::Failed;
-    report.reason.as_ref().filter(|_| failed).and_then(unknown)
+    match &report.state {
+        Spoken::Known(Word::Failed) => report.reason.as_ref().and_then(unknown),
+        Spoken::Known(Word::Starting | Word::Running | Word::Ended) => None,
+        // A state that carries a reason is told by the reason's word, as ours is.
+        Spoken::Newer(word) => Some(
+            report
+                .reason
+                .as_ref()
+                .map_or_else(|| word.clone(), |reason| reason.code.clone()),
+        ),
+    }
 }
 
 fn unknown(reason: &WireReason) -> Option<String> {
@@ -51,13 +122,14 @@ fn unknown(reason: &WireReason) -> Option<String> {
         .then(|| reason.code.clone())
 }
 
-/// Puts the word that was sent in the place of its replacement, in the field of the identity that begins after `before`.
-fn restore(identity: &mut String, before: &str, word: &str) {
-    let replaced = ReasonCode::WorkerFault.as_str();
+/// Puts the word that was sent in the place of its replacement, where the identity goes on after `before`.
+fn restore(identity: &mut String, before: &str, replaced: &str, word: &str) {
     let found = identity.find(before).and_then(|at| {
         let begin = at + before.len();
-        let field = identity.get(begin..)?.split('|').next()?;
-        Some(begin + field.find(replaced)?)
+        identity
+            .get(begin..)?
+            .starts_with(replaced)
+            .then_some(begin)
     });
     if let Some(at) = found {
         identity.replace_range(at..at + replaced.len(), word);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::desired::{CopyReport, Offer, SlotReport};
 use model::id::{InstanceId, JobId, NodeId};
-use model::instance::{InstanceState, Report};
+use model::instance::{InstanceState, Observed, Report};
 use model::name::Name;
 use model::reason::{ReasonCode, Rejections};
 use model::slot::{Generation, Role, Slot};
@@ -13,10 +13,23 @@ use serde::{Deserialize, Serialize};
 
 use super::{WireReason, WireReport, code};
 use crate::message::{MessageError, at_most, clipped};
+use crate::skew::{Spoken, count_word};
 use crate::time::rfc3339;
 
 /// Copies of one slot.
 const COPIES: usize = 64;
+
+/// The words of an instance's states.
+pub(super) const STATES: [&str; 8] = [
+    "REQUESTED",
+    "SCHEDULED_CLUSTER",
+    "SCHEDULED_NODE",
+    "RUNNING",
+    "FAILED",
+    "NOT_DEPLOYED",
+    "UNKNOWN",
+    "TERMINATED",
+];
 
 /// A slot: one replica of one service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +75,7 @@ pub struct WireCopy {
     /// (assignment, placement).
     pub generation: Generation,
     /// What it is to its slot.
-    pub role: Role,
+    pub role: Spoken<Role>,
     /// Its worker.
     pub node: NodeId,
     /// Its worker's name.
@@ -70,7 +83,7 @@ pub struct WireCopy {
     /// An address of its worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// Its state: one of the eight words.
+    /// Its state: one of the eight words; of a newer program's word, its report says the nearest meaning.
     pub state: String,
     /// What its worker last said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -168,7 +181,7 @@ impl From<&CopyReport> for WireCopy {
         Self {
             instance: copy.instance,
             generation: copy.generation,
-            role: copy.role,
+            role: copy.role.into(),
             node: copy.node,
             node_name: copy.node_name.clone(),
             address: copy.address.clone(),
@@ -188,6 +201,11 @@ impl TryFrom<WireCopy> for CopyReport {
         at_most(wire.address.as_ref().map_or(0, String::len), 255, "address")?;
         let report = wire.report.map(Report::try_from).transpose()?;
         let missing = MessageError::field("report", "is missing");
+        let role = match wire.role {
+            Spoken::Known(role) => role,
+            // What may have a right to run is not taken for what must end.
+            Spoken::Newer(_) => Role::Holder,
+        };
         let state = match wire.state.as_str() {
             "REQUESTED" => InstanceState::Requested,
             "SCHEDULED_CLUSTER" => InstanceState::ScheduledCluster,
@@ -203,18 +221,42 @@ impl TryFrom<WireCopy> for CopyReport {
             },
             "UNKNOWN" => InstanceState::Unknown { last: report },
             "TERMINATED" => InstanceState::Terminated { last: report },
-            _ => return Err(MessageError::field("state", "is no state of an instance")),
+            word if !is_word(word) => {
+                return Err(MessageError::field("state", "is no state of an instance"));
+            }
+            word => {
+                count_word(word);
+                nearest(report)
+            }
         };
         Ok(Self {
             instance: wire.instance,
             generation: wire.generation,
-            role: wire.role,
+            role,
             node: wire.node,
             node_name: wire.node_name,
             address: wire.address,
             state,
             since: wire.since,
         })
+    }
+}
+
+/// Whether a text can be the state of a newer program.
+fn is_word(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+}
+
+/// The state of this program that is nearest to one of a newer program: what the worker last said.
+fn nearest(report: Option<Report>) -> InstanceState {
+    match report {
+        Some(report) if matches!(report.observed, Observed::Running { .. }) => {
+            InstanceState::Running(report)
+        }
+        Some(report) if matches!(report.observed, Observed::Failed { .. }) => {
+            InstanceState::Failed(report)
+        }
+        last => InstanceState::Unknown { last },
     }
 }
 

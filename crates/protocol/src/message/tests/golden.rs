@@ -313,6 +313,16 @@ fn small_messages() {
         all.push_str(&uplink::reply(reply).to_string());
         all.push('\n');
     }
+    for stream in streams() {
+        all.push_str(&String::from_utf8(question::encode_stream(&stream)).unwrap());
+        all.push('\n');
+    }
+    for chunk in chunks() {
+        all.push_str(&String::from_utf8(reply::encode(&chunk)).unwrap());
+        all.push('\n');
+        all.push_str(&uplink::chunk(&request_id("r-1"), &chunk).to_string());
+        all.push('\n');
+    }
     expect![[r#"
         {"version":1,"ask":"whole_report"}
         {"version":1,"ask":"adopt"}
@@ -323,6 +333,14 @@ fn small_messages() {
         {"job":"job_00000000000000000000000001","method":"explain","version":1}
         {"answer":{"items":[]},"version":1}
         {"problem":{"code":"no_such_node","detail":"no node has the id or name \"x\"","status":404,"title":"Not Found","type":"urn:edgeio:problem:no_such_node"},"version":1}
+        {"version":1,"ask":"logs","request":"l-1","instance":"ins_00000000000000000000000001","follow":true,"tail":100,"since":1795440418014,"credit":65536}
+        {"version":1,"ask":"logs","request":"l-1","instance":"ins_00000000000000000000000001","follow":false,"credit":65536}
+        {"version":1,"ask":"credit","request":"l-1","bytes":4096}
+        {"version":1,"ask":"cancel","request":"l-1"}
+        {"version":1,"sequence":0,"text":"café\n\u001b[31mred\n","end":null}
+        {"end":null,"request":"r-1","sequence":0,"text":"café\n\u001b[31mred\n","version":1}
+        {"version":1,"sequence":1,"text":"","end":"no_such_instance"}
+        {"end":"no_such_instance","request":"r-1","sequence":1,"text":"","version":1}
     "#]].assert_eq(&all);
 }
 

@@ -10,6 +10,7 @@ fn read_all(payload: &[u8]) {
     let _ = information::decode(payload);
     let _ = adopt::decode(payload);
     let _ = question::decode(payload);
+    let _ = reply::decode(payload);
     let _ = connection::decode(payload);
     if let Ok(value) = serde_json::from_slice::<Value>(payload) {
         let _ = register::Request::decode(&value);
@@ -24,10 +25,12 @@ fn read_all(payload: &[u8]) {
         let _ = uplink::Standing::decode(&value);
         let _ = uplink::Question::decode(&value);
         let _ = uplink::read_reply(&value);
+        let _ = uplink::read_stream(&value);
+        let _ = uplink::read_chunk(&value);
     }
 }
 
-fn real_messages() -> Vec<Vec<u8>> {
+pub(super) fn real_messages() -> Vec<Vec<u8>> {
     let report = up(true, vec![instance_report(1, failed())], Vec::new());
     let slots = up(
         true,
@@ -42,6 +45,8 @@ fn real_messages() -> Vec<Vec<u8>> {
         standing().encode().to_string().into_bytes(),
         uplink_request().encode().to_string().into_bytes(),
     ];
+    all.extend(streams().iter().map(question::encode_stream));
+    all.extend(chunks().iter().map(reply::encode));
     all.extend(instances::encode(&report, &held()));
     all.extend(adopt::encode(&held(), &[desired(1)]));
     let slots = uplink::report(&slots, &held());
@@ -206,4 +211,33 @@ proptest! {
         fields.insert(key, serde_json::from_str(other).unwrap_or(Value::Null));
         read_all(message.to_string().as_bytes());
     }
+}
+
+#[test]
+fn a_stream_with_a_bad_id_too_much_credit_or_too_much_text_is_refused() {
+    let logs = streams().remove(0);
+    let text = String::from_utf8(question::encode_stream(&logs)).unwrap();
+    for (from, to) in [
+        ("\"l-1\"", "\"\""),
+        ("\"l-1\"", "\"../x\""),
+        ("\"l-1\"", "\"#\""),
+        ("65536", "1048577"),
+        ("65536", "-1"),
+        ("\"tail\":100", "\"tail\":-100"),
+        ("\"logs\"", "\"shell\""),
+    ] {
+        let bad = text.replace(from, to);
+        assert_ne!(bad, text);
+        assert!(question::decode(bad.as_bytes()).is_err(), "{bad}");
+    }
+    let mut chunk = chunks().remove(0);
+    chunk.text = "x".repeat(reply::TEXT_LIMIT);
+    assert!(reply::decode(&reply::encode(&chunk)).is_ok());
+    // What JSON makes longest fits the packet too.
+    chunk.text = "\u{1}".repeat(reply::TEXT_LIMIT);
+    assert!(reply::encode(&chunk).len() < LARGEST);
+    chunk.text.push('x');
+    assert!(reply::decode(&reply::encode(&chunk)).is_err());
+    let newer = br#"{"version":1,"sequence":3,"text":"","end":"bored"}"#;
+    assert_eq!(reply::decode(newer).unwrap().end, Some(reply::End::Unknown));
 }

@@ -81,10 +81,24 @@ fn handshakes_and_questions_survive() {
         assert_eq!(read, question);
     }
     for ask in [question::Ask::WholeReport, question::Ask::Adopt] {
-        assert_eq!(question::decode(&question::encode(ask)).unwrap(), Some(ask));
+        let read = question::decode(&question::encode(ask)).unwrap();
+        assert_eq!(read, Some(question::Question::Ask(ask)));
         assert_eq!(uplink::read_ask(&uplink::ask(ask)).unwrap(), ask);
     }
     assert_eq!(question::decode(b"").unwrap(), None);
+    for stream in streams() {
+        let read = question::decode(&question::encode_stream(&stream)).unwrap();
+        assert_eq!(read, Some(question::Question::Stream(stream.clone())));
+        let value = uplink::stream(&stream);
+        assert_eq!(uplink::read_stream(&value).unwrap(), stream);
+        assert!(uplink::read_ask(&value).is_err());
+    }
+    for chunk in chunks() {
+        assert_eq!(reply::decode(&reply::encode(&chunk)).unwrap(), chunk);
+        let value = uplink::chunk(&request_id("r-1"), &chunk);
+        let read = uplink::read_chunk(&value).unwrap();
+        assert_eq!(read, (request_id("r-1"), chunk));
+    }
     let body = serde_json::json!({"items": [1, 2]});
     assert_eq!(
         uplink::read_reply(&uplink::reply(Ok(body.clone()))).unwrap(),

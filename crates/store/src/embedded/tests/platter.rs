@@ -98,6 +98,7 @@ impl Platter {
         let options = Options {
             cache_bytes: 64 * 1_024,
             schema: 1,
+            reads_from: 1,
             syncs,
         };
         Embedded::on(

@@ -57,6 +57,7 @@ impl Document {
                 environment: BTreeMap::new(),
                 ports: Vec::new(),
                 volumes: Vec::new(),
+                files: BTreeMap::new(),
                 resources: megabytes(self.memory),
                 restart: Restart::Always,
                 stop_grace: Duration::from_secs(5),

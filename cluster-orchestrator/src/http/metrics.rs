@@ -1,0 +1,64 @@
+//! `GET /metrics`.
+
+use axum::extract::State;
+use axum::response::Response;
+use cluster_core::Page;
+use model::id::{JobId, NodeId};
+use model::view::NodeView;
+use orchestrator::http::refusal::unavailable;
+use orchestrator::{Counts, Unavailable};
+use rest::ApiError;
+
+use super::Service;
+use crate::tier::Handle;
+
+/// Rows copied at once.
+const ROWS: usize = 1_000;
+
+/// `GET /metrics`.
+pub(super) async fn show(State(service): State<Service>) -> Result<Response, ApiError> {
+    let jobs = count(&service.handle).await.map_err(unavailable)?;
+    let tally = service.handle.read(|core, _now| core.tally()).await;
+    let tally = tally.map_err(unavailable)?;
+    let nodes = nodes(&service.handle).await.map_err(unavailable)?;
+    service.metrics.show(&jobs, &tally, &nodes);
+    Ok(rest::render_metrics(&service.metrics.common.registry))
+}
+
+/// Jobs by state, in slices, so that a scrape holds nobody up for long.
+async fn count(handle: &Handle) -> Result<Counts, Unavailable> {
+    let mut counts = Counts::new();
+    let mut after: Option<JobId> = None;
+    loop {
+        let page = Page { after, limit: ROWS };
+        let rows = handle
+            .read(move |core, now| {
+                let views = core.jobs(now, &page, None);
+                let rows = views.iter().map(|view| (view.job.id, view.state));
+                rows.collect::<Vec<_>>()
+            })
+            .await?;
+        for (_, state) in &rows {
+            *counts.entry(state.as_str()).or_default() += 1;
+        }
+        match rows.last() {
+            Some((id, _)) if rows.len() == ROWS => after = Some(*id),
+            Some(_) | None => return Ok(counts),
+        }
+    }
+}
+
+async fn nodes(handle: &Handle) -> Result<Vec<NodeView>, Unavailable> {
+    let mut all = Vec::new();
+    let mut after: Option<NodeId> = None;
+    loop {
+        let page = Page { after, limit: ROWS };
+        let rows = handle.read(move |core, _now| core.nodes(&page)).await?;
+        after = rows.last().map(|row| row.id);
+        let full = rows.len() == ROWS;
+        all.extend(rows);
+        if !full {
+            return Ok(all);
+        }
+    }
+}

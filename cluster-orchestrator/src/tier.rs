@@ -1,0 +1,143 @@
+//! The core of a cluster, as the shell that both orchestrators share knows it.
+
+use cluster_core::{Action, Answer, Config, Input, Page, RequestId, State, Write};
+use model::book::{JobAnswer, JobRequest};
+use model::event::Event;
+use model::history::History;
+use model::id::JobId;
+use model::job::JobState;
+use model::time::{Instant, Now};
+use model::view::JobView;
+use orchestrator::record::{Changes, Records};
+use orchestrator::{Core, Decision, Effect, Jobs};
+use protocol::stored::RecordError;
+use schedulers::Algorithm;
+use sync::{Incarnation, Term};
+
+use crate::record;
+
+/// How everybody else reaches the state of a cluster.
+pub(crate) type Handle = orchestrator::Handle<Cluster>;
+
+/// The decisions of a cluster, with their settings.
+#[derive(Debug, Clone)]
+pub(crate) struct Cluster {
+    pub(crate) config: Config,
+    /// The scheduler that the options ask for.
+    pub(crate) algorithm: Algorithm,
+}
+
+impl Core for Cluster {
+    type State = State;
+    type Input = Input;
+    type Write = Write;
+    type Action = Action;
+    type RequestId = RequestId;
+    type Answer = Answer;
+
+    const TIER: &'static str = "cluster";
+    const PLACED: &'static str = "placed";
+
+    fn empty(&self, incarnation: Incarnation) -> State {
+        State::new(self.config.clone(), incarnation)
+    }
+
+    fn started(&self, state: &State, term: Term, fresh: bool) -> Vec<Input> {
+        let schedule =
+            (state.algorithm() != self.algorithm).then_some(Input::Schedule(self.algorithm));
+        std::iter::once(Input::Started { term, fresh })
+            .chain(schedule)
+            .collect()
+    }
+
+    fn apply(state: &mut State, now: Now, writes: &[Write]) {
+        state.apply(now, writes);
+    }
+
+    fn turn(state: &mut State, now: Now, inputs: Vec<Input>) -> Decision<Self> {
+        let cluster_core::Decision { writes, actions } = cluster_core::turn(state, now, inputs);
+        Decision { writes, actions }
+    }
+
+    fn next_deadline(state: &State) -> Option<Instant> {
+        state.next_deadline()
+    }
+
+    fn incarnation(state: &State) -> Incarnation {
+        state.incarnation()
+    }
+
+    fn term(state: &State) -> &Term {
+        state.term()
+    }
+
+    fn is_fenced(state: &State) -> bool {
+        state.is_fenced()
+    }
+
+    fn request(number: u64) -> RequestId {
+        RequestId(number)
+    }
+
+    fn effect(action: Action) -> Effect<Self> {
+        match action {
+            Action::Answer(request, answer) => Effect::Answer(request, answer),
+            Action::Control(..)
+            | Action::AskWhole(_)
+            | Action::AskAdopt(_)
+            | Action::Acknowledge { .. }
+            | Action::Report { .. }
+            | Action::Adopt { .. }
+            | Action::Aggregate(_) => Effect::Outward(action),
+        }
+    }
+
+    fn event(write: &Write) -> Option<&Event> {
+        match write {
+            Write::Event(event) => Some(event),
+            _ => None,
+        }
+    }
+
+    fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordError> {
+        record::put(changes, write)
+    }
+
+    fn read(records: &mut Records<'_>) -> Result<Vec<Write>, RecordError> {
+        record::read(records)
+    }
+}
+
+impl Jobs for Cluster {
+    fn ask(request: RequestId, ask: JobRequest) -> Input {
+        Input::Job { request, ask }
+    }
+
+    fn answered(answer: &Answer) -> Option<&JobAnswer> {
+        match answer {
+            Answer::Job(answer) => Some(answer),
+            Answer::Patched(_)
+            | Answer::Registered(_)
+            | Answer::NoSuchNode(_)
+            | Answer::NodeNameInUse(_) => None,
+        }
+    }
+
+    fn job(state: &State, now: Now, key: &str) -> Option<JobView> {
+        state.job(now, key)
+    }
+
+    fn jobs(
+        state: &State,
+        now: Now,
+        after: Option<JobId>,
+        limit: usize,
+        filter: Option<JobState>,
+    ) -> Vec<JobView> {
+        state.jobs(now, &Page { after, limit }, filter)
+    }
+
+    fn history(state: &State) -> &History {
+        state.history()
+    }
+}

@@ -1,0 +1,79 @@
+//! `edgeio cordon` and `edgeio uncordon`: whether new work may come.
+
+use clap::Subcommand;
+
+use crate::client::{Body, Client};
+use crate::failure::Failure;
+use crate::output::Format;
+use crate::values;
+
+use super::{near, place, print_answers, print_done};
+
+/// Says whether new work may come to a cluster or worker; what runs there stays.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  edgeio cordon cluster garching
+  edgeio cordon node e580
+  edgeio uncordon node e580 --cluster garching")]
+pub(crate) struct Options {
+    /// What it is about.
+    #[command(subcommand)]
+    pub(crate) what: What,
+}
+
+/// What can be closed for new work.
+#[derive(Debug, Subcommand)]
+pub(crate) enum What {
+    /// A cluster with all its workers.
+    Cluster {
+        /// Its name or id, with or without cluster/ before it.
+        #[arg(value_name = "CLUSTER", value_parser = values::cluster)]
+        name: String,
+    },
+    /// A worker.
+    Node {
+        /// Its name or id, with or without node/ before it.
+        #[arg(value_name = "NODE", value_parser = values::node)]
+        name: String,
+        /// Its cluster, by name or id; needed where workers of several clusters have that name.
+        #[arg(long, value_name = "CLUSTER", value_parser = values::cluster)]
+        cluster: Option<String>,
+    },
+}
+
+/// Which of both.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wish {
+    /// No new work.
+    Cordon,
+    /// New work again.
+    Uncordon,
+}
+
+/// Does it.
+pub(super) fn run(client: &Client, wish: Wish, what: &What, format: Format) -> Result<(), Failure> {
+    let (verb, done) = match wish {
+        Wish::Cordon => ("cordon", "cordoned"),
+        Wish::Uncordon => ("uncordon", "uncordoned"),
+    };
+    let post = |path: String| {
+        let body = Body {
+            media_type: "application/json",
+            bytes: b"",
+        };
+        client.post(&format!("{path}/{verb}"), body)
+    };
+    let (thing, answer) = match what {
+        What::Cluster { name } => {
+            let answer = post(place::cluster_path(name));
+            let answer = answer.map_err(|failure| near::cluster(client, name, failure))?;
+            (format!("cluster/{name}"), answer)
+        }
+        What::Node { name, cluster } => {
+            let place = place::node(client, name, cluster.as_deref())?;
+            (format!("node/{name}"), post(place.path)?)
+        }
+    };
+    print_done(&thing, done, format)?;
+    print_answers(&[answer], format)
+}

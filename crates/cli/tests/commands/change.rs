@@ -1,0 +1,257 @@
+//! Commands that change things.
+
+use crate::fake::{Answer, Server};
+use crate::{cluster, code, edgeio, edgeio_with, err, job, node, out, problem};
+
+#[test]
+fn replicas_and_openness_are_changed_with_one_request() {
+    let server = Server::start(vec![
+        (
+            "POST /api/v1/jobs/hello/scale",
+            vec![Answer::new(202, &job("SCALING", "null"))],
+        ),
+        (
+            "POST /api/v1/clusters/cluster-1/cordon",
+            vec![Answer::new(200, &cluster())],
+        ),
+        (
+            "POST /api/v1/clusters/cluster-1/uncordon",
+            vec![Answer::new(200, &cluster())],
+        ),
+        (
+            "GET /api/v1/nodes/worker-1",
+            vec![Answer::new(200, &node())],
+        ),
+        (
+            "POST /api/v1/nodes/worker-1/uncordon",
+            vec![Answer::new(200, &node())],
+        ),
+    ]);
+    let table: [(&[&str], &str); 6] = [
+        (
+            &["scale", "job/hello", "--replicas", "3"],
+            "job/hello scaled to 3\n",
+        ),
+        (
+            &[
+                "scale",
+                "hello",
+                "--replicas",
+                "0",
+                "--service",
+                "web",
+                "-o",
+                "name",
+            ],
+            "job/hello\n",
+        ),
+        (
+            &["cordon", "cluster", "cluster-1"],
+            "cluster/cluster-1 cordoned\n",
+        ),
+        (
+            &["uncordon", "cluster", "cluster/cluster-1"],
+            "cluster/cluster-1 uncordoned\n",
+        ),
+        (
+            &["uncordon", "node", "worker-1"],
+            "node/worker-1 uncordoned\n",
+        ),
+        (
+            &["uncordon", "node", "worker-1", "-o", "name"],
+            "node/worker-1\n",
+        ),
+    ];
+    for (args, told) in table {
+        let output = edgeio(&server, args);
+        assert_eq!(
+            (code(&output), out(&output).as_str()),
+            (0, told),
+            "{args:?}: {}",
+            err(&output)
+        );
+    }
+    let requests = server.requests();
+    assert_eq!(requests[0].body, r#"{"replicas":3}"#);
+    assert_eq!(requests[1].body, r#"{"replicas":0,"service":"web"}"#);
+    let output = edgeio(
+        &server,
+        &["scale", "hello", "--replicas", "3", "-o", "json"],
+    );
+    let body: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!(body["state"], "SCALING");
+    for wrong in [
+        ["scale", "hello"].as_slice(),
+        &["scale", "hello", "--replicas", "-1"],
+    ] {
+        assert_eq!(code(&edgeio(&server, wrong)), 2);
+    }
+}
+
+const TWO: &str = "job_name: a\nimage: x\n---\njob_name: b\nimage: x\n";
+
+#[test]
+fn a_dry_run_shows_where_instances_would_go() {
+    let plan = r#"{"dry_run":true,"job_name":"a","not_shown":7,"instances":[
+        {"service":"web","index":0,"cluster":"cluster-1","cluster_id":"x","worker_node":null,"worker_id":null,"reason":null,
+         "reason_code":null,"rejections":null},
+        {"service":"web","index":1,"cluster":null,"cluster_id":null,"worker_node":null,"worker_id":null,
+         "reason":"no cluster can host it\u001b now","reason_code":"insufficient_memory","rejections":{"insufficient_memory":1}}]}"#;
+    let server = Server::start(vec![(
+        "PUT /api/v1/jobs/a?dry_run=true",
+        vec![Answer::new(200, plan)],
+    )]);
+    let args = ["apply", "-f", "-", "--dry-run"];
+    let output = edgeio_with(&server.url, &args, &[], "job_name: a\nimage: x\n");
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    expect_test::expect![[r"
+        job/a would be applied: 1 of 2 instances find a place (dry run, nothing is changed)
+        INSTANCE   CLUSTER     WORKER   REASON
+        web/0      cluster-1   -        -
+        web/1      -           -        no cluster can host it� now
+        7 more instances are not listed.
+    "]]
+    .assert_eq(&out(&output));
+    let args = ["apply", "-f", "-", "--dry-run", "-o", "json"];
+    let output = edgeio_with(&server.url, &args, &[], "job_name: a\nimage: x\n");
+    assert!(out(&output).contains(r#""dry_run": true"#));
+}
+
+#[test]
+fn what_got_no_answer_is_sent_again_under_the_same_key() {
+    let both = format!(
+        r#"{{"items":[{0},{0}],"next_cursor":null}}"#,
+        job("REQUESTED", "null")
+    );
+    let server = Server::start(vec![(
+        "POST /api/v1/jobs",
+        vec![Answer::Hangup, Answer::new(202, &both)],
+    )]);
+    let output = edgeio_with(&server.url, &["apply", "-f", "-", "--create"], &[], TWO);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert_eq!(out(&output), "job/a applied\njob/b applied\n");
+    assert!(
+        err(&output).contains("sending it again"),
+        "{}",
+        err(&output)
+    );
+    let key = |head: &str| {
+        let line = head
+            .lines()
+            .find(|line| line.starts_with("idempotency-key: "));
+        line.unwrap().to_owned()
+    };
+    let requests = server.requests();
+    assert_eq!(requests.len(), 2);
+    assert_eq!(key(&requests[0].head), key(&requests[1].head));
+    assert_eq!(requests[0].body, TWO);
+    // Another command is another request, unless a script says that it is the same.
+    let args = [
+        "apply",
+        "-f",
+        "-",
+        "--create",
+        "--idempotency-key",
+        "mine-1",
+    ];
+    edgeio_with(&server.url, &args, &[], TWO);
+    edgeio_with(&server.url, &["apply", "-f", "-", "--create"], &[], TWO);
+    let requests = server.requests();
+    assert_eq!(key(&requests[2].head), "idempotency-key: mine-1");
+    assert_ne!(key(&requests[3].head), key(&requests[0].head));
+}
+
+#[test]
+fn an_application_is_put_again_when_no_answer_came() {
+    let server = Server::start(vec![(
+        "PUT /api/v1/jobs/a",
+        vec![Answer::Hangup, Answer::new(202, &job("REQUESTED", "null"))],
+    )]);
+    let output = edgeio_with(
+        &server.url,
+        &["apply", "-f", "-"],
+        &[],
+        "job_name: a\nimage: x\n",
+    );
+    assert_eq!(
+        (code(&output), out(&output).as_str()),
+        (0, "job/a applied\n")
+    );
+    // Nobody being there is told at once.
+    let server = Server::start(vec![("PUT /api/v1/jobs/a", vec![Answer::Hangup])]);
+    let output = edgeio_with(
+        &server.url,
+        &["apply", "-f", "-"],
+        &[],
+        "job_name: a\nimage: x\n",
+    );
+    assert_eq!((code(&output), server.requests().len()), (1, 3));
+    assert!(err(&output).contains("whether it was done is not known"));
+}
+
+#[test]
+fn faults_of_several_files_are_told_with_each_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let one = file("one.yaml", "# c\n---\njob_name: a\nimge: x\n");
+    let other = file(
+        "other.yaml",
+        "job_name: b\nimage: x\n---\n# d\njob_name: c\nimge: x",
+    );
+    // As the server counts: lines of the whole body.
+    let fault = |line: u64, path: &str| {
+        format!(r#"{{"path":"{path}","line":{line},"column":1,"message":"unknown field"}}"#)
+    };
+    let faults = format!(
+        "{},{}",
+        fault(4, "documents[0].imge"),
+        fault(11, "documents[2].imge")
+    );
+    let server = Server::start(vec![(
+        "POST /api/v1/jobs",
+        vec![problem(400, "bad_document", "2 faults", &faults)],
+    )]);
+    let output = edgeio(&server, &["apply", "--create", "-f", &one, "-f", &other]);
+    assert_eq!(code(&output), 1);
+    let body = &server.requests()[0].body;
+    let wrong: Vec<_> = (1..)
+        .zip(body.lines())
+        .filter(|(_, line)| line.starts_with("imge"))
+        .collect();
+    assert_eq!(wrong, [(4, "imge: x"), (11, "imge: x")], "{body}");
+    assert_eq!(
+        err(&output),
+        format!(
+            "error: {one} and {other} have 2 faults:\n{one}:4:1: documents[0].imge: unknown field\n\
+             {other}:6:1: documents[2].imge: unknown field\n"
+        )
+    );
+}
+
+#[test]
+fn refusals_say_what_to_do() {
+    let later = |headers: &str| {
+        let body = r#"{"status":503,"title":"T","code":"unavailable","detail":"starting"}"#;
+        Answer::Json(503, headers.to_owned(), body.to_owned())
+    };
+    let table = [
+        (later("retry-after: 7\r\n"), "try again in 7 s"),
+        (later(""), "try again in a few seconds"),
+        (problem(429, "too_many_requests", "slower", ""), "try again"),
+        (
+            problem(403, "forbidden", "no", ""),
+            "token that may do this",
+        ),
+        (problem(401, "unauthorized", "no", ""), "edgeio context set"),
+    ];
+    for (answer, told) in table {
+        let server = Server::start(vec![("DELETE /api/v1/jobs/x", vec![answer])]);
+        let output = edgeio(&server, &["delete", "x"]);
+        assert_eq!(code(&output), 1);
+        assert!(err(&output).contains(told), "{}", err(&output));
+    }
+}

@@ -1,0 +1,184 @@
+//! The owner of the state: everybody else holds a [`Handle`].
+//!
+//! # Flow
+//! The queue is drained in batches. Questions of a batch are answered first, from what is committed. Then its inputs are
+//! decided one after another on the state, their writes are committed together, and only then the actions are
+//! performed, answers to requests among them.
+//!
+//! # When a commit fails
+//! Nobody has seen the state that was decided. It is rebuilt from the store (`recovery`), every waiter gets
+//! [`Unavailable`], and a new term begins.
+
+mod handle;
+mod recovery;
+mod start;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use model::time::Now;
+use protocol::stored::RecordError;
+use store::Writer;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+pub use handle::{Handle, Unavailable};
+pub use start::{StartError, open};
+
+use crate::feed::Publisher;
+use crate::metrics::Metrics;
+use crate::{Core, Effect, Outlets, clock, record};
+
+/// Messages that wait before their senders do.
+const QUEUE: usize = 1_024;
+/// Messages that are decided together at most.
+const BATCH: usize = 1_000;
+/// Between two turns that nobody asked for, at least: a deadline that stays in the past must not cost a core.
+const PACE: Duration = Duration::from_millis(2);
+
+/// A question about the committed state; it sends its own answer.
+type Query<C> = Box<dyn FnOnce(&<C as Core>::State, Now) + Send>;
+
+/// What the queue holds.
+enum Message<C: Core> {
+    Input(C::Input),
+    Request(C::RequestId, C::Input, oneshot::Sender<C::Answer>),
+    Query(Query<C>),
+}
+
+/// The owner task.
+pub struct Controller<C: Core> {
+    core: C,
+    state: C::State,
+    writer: Writer,
+    queue: mpsc::Receiver<Message<C>>,
+    waiters: HashMap<C::RequestId, oneshot::Sender<C::Answer>>,
+    metrics: Metrics,
+    events: Publisher,
+}
+
+impl<C: Core> std::fmt::Debug for Controller<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A state may hold what users run.
+        f.debug_struct("Controller")
+            .field("core", &self.core)
+            .field("waiters", &self.waiters.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C: Core> Controller<C> {
+    /// The state, before the owner task begins.
+    pub const fn state(&self) -> &C::State {
+        &self.state
+    }
+
+    /// Decides until the token is cancelled, and then what still waits.
+    pub async fn run<O: Outlets<C>>(mut self, mut outlets: O, shutdown: CancellationToken) {
+        outlets.loaded(&self.state);
+        let mut batch = Vec::with_capacity(64);
+        loop {
+            let wait = self.until_deadline();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                // Cancel-safe: it takes messages only when it is ready.
+                taken = self.queue.recv_many(&mut batch, BATCH) => {
+                    if taken == 0 {
+                        break;
+                    }
+                }
+                () = tokio::time::sleep(wait) => {}
+            }
+            self.serve(&mut batch, &mut outlets, &shutdown).await;
+        }
+        self.queue.close();
+        while self.queue.recv_many(&mut batch, BATCH).await > 0 {
+            self.serve(&mut batch, &mut outlets, &shutdown).await;
+        }
+        self.writer.close().await;
+    }
+
+    fn until_deadline(&self) -> Duration {
+        let now = clock::now().steady;
+        C::next_deadline(&self.state)
+            .map_or(Duration::from_secs(1), |deadline| deadline.since(now))
+            .max(PACE)
+    }
+
+    async fn serve<O: Outlets<C>>(
+        &mut self,
+        batch: &mut Vec<Message<C>>,
+        outlets: &mut O,
+        shutdown: &CancellationToken,
+    ) {
+        let now = clock::now();
+        let mut inputs = Vec::with_capacity(batch.len());
+        for message in batch.drain(..) {
+            match message {
+                Message::Query(query) => query(&self.state, now),
+                Message::Input(input) => inputs.push(input),
+                Message::Request(id, input, waiter) => {
+                    self.waiters.insert(id, waiter);
+                    inputs.push(input);
+                }
+            }
+        }
+        for input in &inputs {
+            outlets.note(input);
+        }
+        if let Err(error) = self.turn(inputs, outlets).await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a turn was not stored; the state is rebuilt"
+            );
+            self.recover(outlets, shutdown).await;
+        }
+    }
+
+    /// Decides, commits, acts.
+    async fn turn<O: Outlets<C>>(
+        &mut self,
+        inputs: Vec<C::Input>,
+        outlets: &mut O,
+    ) -> Result<(), NotStored> {
+        let begun = Instant::now();
+        let decision = C::turn(&mut self.state, clock::now(), inputs);
+        self.metrics.placed::<C>(&decision.writes, begun.elapsed());
+        let ops = record::ops::<C>(&decision.writes)?;
+        if !ops.is_empty() {
+            let begun = Instant::now();
+            self.writer.commit(ops).await?;
+            self.metrics.committed(begun.elapsed());
+        }
+        self.events
+            .publish(decision.writes.iter().filter_map(C::event));
+        outlets.committed(&self.state, &decision.writes);
+        self.perform(decision.actions, outlets);
+        Ok(())
+    }
+
+    /// Performs actions in their order.
+    fn perform<O: Outlets<C>>(&mut self, actions: Vec<C::Action>, outlets: &mut O) {
+        for action in actions {
+            match C::effect(action) {
+                Effect::Answer(request, answer) => {
+                    if let Some(waiter) = self.waiters.remove(&request) {
+                        // Whoever asked may have gone away.
+                        let _ = waiter.send(answer);
+                    }
+                }
+                Effect::Outward(action) => outlets.perform(action),
+            }
+        }
+    }
+}
+
+/// Why a turn did not become durable.
+#[derive(Debug, thiserror::Error)]
+enum NotStored {
+    #[error("the store refused the commit")]
+    Store(#[from] store::StoreError),
+    #[error("the writes have no record")]
+    Record(#[from] RecordError),
+}

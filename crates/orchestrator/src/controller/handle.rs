@@ -1,0 +1,92 @@
+//! How everybody else reaches the state.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use model::time::Now;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Message;
+use crate::Core;
+use crate::feed::Feed;
+
+/// How long a request waits for a place in the queue: longer would only feed the overload.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The state cannot be reached now: overload, a store that fails, or the end of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the orchestrator cannot take the request now; try again")]
+pub struct Unavailable;
+
+/// The owner task's queue. Clones feed the same one.
+#[derive(Debug, Clone)]
+pub struct Handle<C: Core> {
+    queue: mpsc::Sender<Message<C>>,
+    requests: Arc<AtomicU64>,
+    feed: Feed,
+}
+
+impl<C: Core> Handle<C> {
+    pub(super) fn new(queue: mpsc::Sender<Message<C>>, feed: Feed) -> Self {
+        Self {
+            queue,
+            requests: Arc::default(),
+            feed,
+        }
+    }
+
+    /// What happens, as it is committed.
+    pub(crate) const fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Tells the state something; waits while the queue is full, which slows the senders of messages down.
+    ///
+    /// # Errors
+    /// When the owner task has ended.
+    pub async fn tell(&self, input: C::Input) -> Result<(), Unavailable> {
+        self.queue
+            .send(Message::Input(input))
+            .await
+            .map_err(|_gone| Unavailable)
+    }
+
+    /// Asks for a change; the answer comes after its commit.
+    ///
+    /// # Errors
+    /// When it cannot be taken within 5 s, or is not stored.
+    pub async fn ask(
+        &self,
+        input: impl FnOnce(C::RequestId) -> C::Input,
+    ) -> Result<C::Answer, Unavailable> {
+        let id = C::request(self.requests.fetch_add(1, Ordering::Relaxed));
+        let (waiter, answer) = oneshot::channel();
+        self.send(Message::Request(id, input(id), waiter)).await?;
+        answer.await.map_err(|_gone| Unavailable)
+    }
+
+    /// Reads what is committed. `question` runs on the owner task: it copies what is wanted and does nothing else.
+    ///
+    /// # Errors
+    /// When it cannot be taken within 5 s.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&C::State, Now) -> T + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let (sender, answer) = oneshot::channel();
+        let query = Box::new(move |state: &C::State, now: Now| {
+            // Whoever asked may have gone away.
+            let _ = sender.send(question(state, now));
+        });
+        self.send(Message::Query(query)).await?;
+        answer.await.map_err(|_gone| Unavailable)
+    }
+
+    async fn send(&self, message: Message<C>) -> Result<(), Unavailable> {
+        self.queue
+            .send_timeout(message, PATIENCE)
+            .await
+            .map_err(|_full_or_gone| Unavailable)
+    }
+}

@@ -1,0 +1,94 @@
+//! After a failed commit: back to what the store holds.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::start::{Begun, StartError, begin};
+use super::{BATCH, Controller, Message};
+use crate::{Core, Outlets, clock, record};
+
+/// Between two attempts, at least and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+impl<C: Core> Controller<C> {
+    /// Rebuilds the state and begins a new term; as long as that fails, everybody is told that nothing can be taken.
+    ///
+    /// Returns without a state that may act only at the end of the program.
+    pub(super) async fn recover<O: Outlets<C>>(
+        &mut self,
+        outlets: &mut O,
+        shutdown: &CancellationToken,
+    ) {
+        let mut pause = PAUSE.0;
+        loop {
+            // Dropping the senders is the answer.
+            self.waiters.clear();
+            match self.rebuild(outlets).await {
+                Ok(()) => {
+                    tracing::info!(term = C::term(&self.state).number, "the state is rebuilt");
+                    return;
+                }
+                Err(error) => tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    retry_in = ?pause,
+                    "the state cannot be rebuilt"
+                ),
+            }
+            if shutdown.is_cancelled() {
+                self.queue.close();
+                while self.queue.recv().await.is_some() {}
+                return;
+            }
+            self.refuse_for(pause, outlets, shutdown).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    /// Loads, begins a new term, and tells the new state which links are open.
+    async fn rebuild<O: Outlets<C>>(&mut self, outlets: &mut O) -> Result<(), StartError> {
+        let records = self.writer.load().await?;
+        let Begun {
+            mut state,
+            started: mut inputs,
+            mut ops,
+        } = begin(&self.core, &records)?;
+        inputs.extend(outlets.links());
+        let decision = C::turn(&mut state, clock::now(), inputs);
+        ops.extend(record::ops::<C>(&decision.writes)?);
+        self.writer.commit(ops).await?;
+        self.state = state;
+        // The commit that failed may be there, with events that nobody was told of.
+        self.events.reset();
+        outlets.loaded(&self.state);
+        self.perform(decision.actions, outlets);
+        outlets.ask_whole();
+        Ok(())
+    }
+
+    /// Refuses what comes in; only the links are kept up to date.
+    async fn refuse_for<O: Outlets<C>>(
+        &mut self,
+        pause: Duration,
+        outlets: &mut O,
+        shutdown: &CancellationToken,
+    ) {
+        let refusing = async {
+            let mut batch = Vec::new();
+            while self.queue.recv_many(&mut batch, BATCH).await > 0 {
+                for message in batch.drain(..) {
+                    match message {
+                        Message::Input(input) => outlets.note(&input),
+                        Message::Request(..) | Message::Query(_) => {}
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            // Cancel-safe: what was taken was dealt with before the next wait.
+            () = refusing => {}
+            () = tokio::time::sleep(pause) => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Why an orchestrator did not start, or ended.
+
+use std::io;
+use std::path::PathBuf;
+
+use daemon::dial::DialError;
+use daemon::listen::BindError;
+use daemon::{Outcome, exit};
+use store::StoreError;
+
+use crate::StartError;
+
+/// Why an orchestrator did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// An option means nothing.
+    #[error("{0}")]
+    Config(String),
+    /// An address cannot be used.
+    #[error("cannot serve")]
+    Bind(#[from] BindError),
+    /// The listener or a thread failed.
+    #[error("cannot {operation}")]
+    Io {
+        /// What.
+        operation: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory {}", path.display())]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The store cannot be opened.
+    #[error("cannot open the store")]
+    Store(#[from] StoreError),
+    /// The state cannot be loaded.
+    #[error("cannot begin")]
+    Start(#[from] StartError),
+    /// Two metrics of one name: a bug.
+    #[error("cannot set the metrics up")]
+    Metrics(#[from] prometheus::Error),
+    /// A part ended that should not have.
+    #[error("a part of the program ended")]
+    Ended(#[from] Outcome),
+}
+
+impl RunError {
+    /// The program's exit code for this error.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => exit::CONFIG,
+            Self::Bind(error) => error.exit_code(),
+            Self::DataDir { .. } | Self::Store(_) | Self::Start(_) => exit::STORE_UNUSABLE,
+            Self::Io { .. } | Self::Metrics(_) | Self::Ended(_) => exit::FAILURE,
+        }
+    }
+}
+
+impl From<DialError> for RunError {
+    fn from(error: DialError) -> Self {
+        Self::Config(error.to_string())
+    }
+}

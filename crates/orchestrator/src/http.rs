@@ -1,0 +1,160 @@
+//! The REST interface that both orchestrators serve (contract, REST): parse, one call on the handle, render.
+
+mod events;
+mod follow;
+mod health;
+mod jobs;
+mod plan;
+pub mod refusal;
+
+use std::sync::Arc;
+
+use protocol::document::Options;
+use protocol::document::schema::JobDocument;
+use protocol::rest::{EventBody, HealthBody, JobBody, List, PlanBody, ScaleRequest};
+use rest::{Api, op};
+use tokio::sync::Semaphore;
+
+use crate::{Handle, Jobs};
+
+/// What the shared handlers use.
+#[derive(Debug, Clone)]
+pub struct Service<C: Jobs> {
+    /// The state.
+    pub handle: Handle<C>,
+    /// What documents may say beyond the contract.
+    pub documents: Options,
+    /// One dry run at a time.
+    planning: Arc<Semaphore>,
+}
+
+impl<C: Jobs> Service<C> {
+    /// On that state.
+    pub fn new(handle: Handle<C>, documents: Options) -> Self {
+        Self {
+            handle,
+            documents,
+            planning: Arc::new(Semaphore::new(1)),
+        }
+    }
+}
+
+/// Jobs, their histories, and health. A program merges its own routes.
+pub fn api<C: Jobs>(service: Service<C>) -> Api<()> {
+    Api::new("", "")
+        .parameter("job", "A job's id or name.")
+        .merge(jobs::<C>())
+        .merge(histories::<C>())
+        .get(
+            "/healthz",
+            health::live,
+            op("Ask whether it serves").answers::<HealthBody>(200, "It serves"),
+        )
+        .get(
+            "/readyz",
+            health::ready::<C>,
+            op("Ask whether it takes requests")
+                .answers::<HealthBody>(200, "It does")
+                .answers::<HealthBody>(503, "It does not now"),
+        )
+        .with_state(service)
+}
+
+fn jobs<C: Jobs>() -> Api<Service<C>> {
+    let job = "/api/v1/jobs/{job}";
+    Api::new("", "")
+        .get(
+            "/api/v1/jobs",
+            jobs::list::<C>,
+            op("List jobs")
+                .about("By id. Deleted jobs are left out unless their state is asked for.")
+                .tag("jobs")
+                .answers::<List<JobBody>>(200, "A page")
+                .problems(&[503]),
+        )
+        .post(
+            "/api/v1/jobs",
+            jobs::submit::<C>,
+            op("Submit jobs")
+                .about("Up to 100 documents, all or none.")
+                .tag("jobs")
+                .takes::<JobDocument>()
+                .answers::<JobBody>(202, "The job")
+                .answers::<List<JobBody>>(202, "the jobs, where there were several documents")
+                .header(202, "Location", "Where the job, or the list of jobs, is")
+                .answers::<PlanBody>(200, "With `dry_run`: where its instances would go")
+                .answers::<List<PlanBody>>(200, "the same of several documents")
+                .problems(&[409, 422, 503]),
+        )
+        .get(
+            job,
+            jobs::one::<C>,
+            op("Get a job")
+                .tag("jobs")
+                .answers::<JobBody>(200, "The job")
+                .problems(&[404, 503]),
+        )
+        .put(
+            job,
+            jobs::put::<C>,
+            op("Apply a document")
+                .about(
+                    "Creates the job, or changes it to the document: only what differs is touched.",
+                )
+                .tag("jobs")
+                .takes::<JobDocument>()
+                .answers::<JobBody>(202, "The job")
+                .header(202, "Location", "Where it is")
+                .answers::<PlanBody>(200, "With `dry_run`: where its instances would be")
+                .problems(&[404, 409, 422, 503]),
+        )
+        .delete(
+            job,
+            jobs::delete::<C>,
+            op("Delete a job")
+                .about("Its name is free at once; by its id it can be seen for a while.")
+                .tag("jobs")
+                .answers::<JobBody>(202, "The job, which ends")
+                .header(202, "Location", "Where it is")
+                .problems(&[404, 409, 503]),
+        )
+        .post(
+            "/api/v1/jobs/{job}/scale",
+            jobs::scale::<C>,
+            op("Scale a job")
+                .about("0 stops a service without deleting it.")
+                .tag("jobs")
+                .takes::<ScaleRequest>()
+                .example("{\"replicas\": 3}")
+                .answers::<JobBody>(202, "The job")
+                .header(202, "Location", "Where it is")
+                .problems(&[404, 409, 503]),
+        )
+}
+
+fn histories<C: Jobs>() -> Api<Service<C>> {
+    let follow = "With `follow`, or where `Accept` names `text/event-stream`, the answer goes on with what comes. A \
+        client that missed something is told by an event `reset`, and then gets what there is.";
+    let stream = "`id:` is the event's id, `data:` the event on one line";
+    Api::new("", "")
+        .get(
+            "/api/v1/jobs/{job}/events",
+            events::of_job::<C>,
+            op("List events of a job")
+                .about(follow)
+                .tag("events")
+                .answers::<List<EventBody>>(200, "A page, oldest first")
+                .text("text/event-stream", stream)
+                .problems(&[404, 503]),
+        )
+        .get(
+            "/api/v1/events",
+            events::all::<C>,
+            op("List events")
+                .about(follow)
+                .tag("events")
+                .answers::<List<EventBody>>(200, "A page, oldest first")
+                .text("text/event-stream", stream)
+                .problems(&[503]),
+        )
+}

@@ -1,0 +1,278 @@
+//! Jobs.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use model::book::{Draft, JobAnswer, JobRequest, SubmitKey};
+use model::id::JobId;
+use model::job::{JobSpec, JobState};
+use model::name::Name;
+use protocol::document::Format;
+use protocol::problem::Problem;
+use protocol::rest::{JobBody, List, ScaleRequest};
+use rest::schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use rest::{
+    Accept, ApiError, Body, Cursor, IdempotencyKey, PageQuery, Path, Query, job_document,
+    job_documents,
+};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::Service;
+use super::plan::plan;
+use super::refusal::{of_job, unavailable, unexpected};
+use crate::{Handle, Jobs, clock};
+
+/// The query of the list of jobs.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(crate = "rest::schemars")]
+#[serde(deny_unknown_fields)]
+pub(super) struct JobsQuery {
+    /// Only jobs in this state.
+    #[schemars(with = "Option<StateWord>")]
+    state: Option<String>,
+    /// How many rows, 1 to 1000.
+    #[schemars(range(min = 1, max = 1000))]
+    limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// One of the words of [`JobState`].
+struct StateWord;
+
+impl JsonSchema for StateWord {
+    fn schema_name() -> Cow<'static, str> {
+        "JobState".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "enum": JobState::ALL.map(JobState::as_str)})
+    }
+}
+
+/// The query of what takes documents.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(crate = "rest::schemars")]
+#[serde(deny_unknown_fields)]
+pub(super) struct ApplyQuery {
+    /// Changes nothing, and answers where the instances would go.
+    dry_run: Option<bool>,
+}
+
+impl ApplyQuery {
+    fn is_dry(&self) -> bool {
+        self.dry_run.unwrap_or_default()
+    }
+}
+
+/// `POST /api/v1/jobs`.
+pub(super) async fn submit<C: Jobs>(
+    State(service): State<Service<C>>,
+    accept: Accept,
+    Query(query): Query<ApplyQuery>,
+    IdempotencyKey(key): IdempotencyKey,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let specs = job_documents(&body, service.documents)?;
+    let drafts = specs.into_iter().map(draft).collect::<Result<_, _>>()?;
+    let key = key.map(|key| submit_key(key, &body));
+    let submit = JobRequest::Submit { drafts, key };
+    if query.is_dry() {
+        let plans = plan(&service, submit).await?;
+        return Ok(match Answer::of(plans) {
+            Answer::One(plan) => accept.ok(&plan),
+            Answer::Several(plans) => accept.ok(&plans),
+        });
+    }
+    let ids = match ask(&service.handle, submit).await? {
+        JobAnswer::Accepted(ids) => ids,
+        other => return Err(of_job(&other)),
+    };
+    let jobs = bodies(&service.handle, ids).await?;
+    Ok(match Answer::of(jobs) {
+        Answer::One(job) => accept.accepted(&location(&job), &job),
+        Answer::Several(jobs) => accept.accepted("/api/v1/jobs", &jobs),
+    })
+}
+
+/// `PUT /api/v1/jobs/{job}`.
+pub(super) async fn put<C: Jobs>(
+    State(service): State<Service<C>>,
+    accept: Accept,
+    Path(path): Path<String>,
+    Query(query): Query<ApplyQuery>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let draft = draft(job_document(&body, service.documents)?)?;
+    let put = JobRequest::Put { path, draft };
+    if query.is_dry() {
+        let plans = plan(&service, put).await?;
+        let plan = plans.first().ok_or_else(Problem::internal)?;
+        return Ok(accept.ok(plan));
+    }
+    change(&service, accept, put).await
+}
+
+/// `POST /api/v1/jobs/{job}/scale`.
+pub(super) async fn scale<C: Jobs>(
+    State(service): State<Service<C>>,
+    accept: Accept,
+    Path(key): Path<String>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let wanted = ScaleRequest::parse(&body.bytes, body.format).map_err(Problem::bad_document)?;
+    let service_name = wanted.service.as_deref().map(Name::new).transpose();
+    let scale = JobRequest::Scale {
+        key,
+        service: service_name.map_err(|error| Problem::bad_request(error.to_string()))?,
+        replicas: wanted.replicas,
+    };
+    change(&service, accept, scale).await
+}
+
+/// `DELETE /api/v1/jobs/{job}`.
+pub(super) async fn delete<C: Jobs>(
+    State(service): State<Service<C>>,
+    accept: Accept,
+    Path(key): Path<String>,
+) -> Result<Response, ApiError> {
+    match ask(&service.handle, JobRequest::Delete { key }).await? {
+        JobAnswer::Deleting(id) => accepted(&service.handle, accept, id).await,
+        other => Err(of_job(&other)),
+    }
+}
+
+/// `GET /api/v1/jobs`.
+pub(super) async fn list<C: Jobs>(
+    State(service): State<Service<C>>,
+    accept: Accept,
+    Query(query): Query<JobsQuery>,
+) -> Result<Response, ApiError> {
+    let state = query.state.as_deref().map(state_of).transpose()?;
+    let page = PageQuery {
+        limit: query.limit,
+        cursor: query.cursor,
+    };
+    let (after, limit) = (page.after::<JobId>()?, page.limit()?);
+    let read = move |core: &C::State, now| C::jobs(core, now, after, limit + 1, state);
+    let views = service.handle.read(read).await.map_err(unavailable)?;
+    let page = Cursor::page(views.iter().collect(), limit, |view| view.job.id);
+    Ok(accept.ok(&List {
+        items: page.items.into_iter().map(JobBody::from).collect(),
+        next_cursor: page.next_cursor,
+    }))
+}
+
+/// `GET /api/v1/jobs/{job}`.
+pub(super) async fn one<C: Jobs>(
+    State(service): State<Service<C>>,
+    accept: Accept,
+    Path(key): Path<String>,
+) -> Result<Response, ApiError> {
+    let job = find(&service.handle, key).await?;
+    Ok(accept.ok(&job))
+}
+
+async fn ask<C: Jobs>(handle: &Handle<C>, ask: JobRequest) -> Result<JobAnswer, ApiError> {
+    let answer = handle.ask(|request| C::ask(request, ask)).await;
+    let answer = answer.map_err(unavailable)?;
+    C::answered(&answer)
+        .cloned()
+        .ok_or_else(|| unexpected(&answer))
+}
+
+/// The answer to one document is no list.
+enum Answer<T> {
+    One(T),
+    Several(List<T>),
+}
+
+impl<T> Answer<T> {
+    fn of(mut rows: Vec<T>) -> Self {
+        match (rows.pop(), rows.is_empty()) {
+            (Some(row), true) => Self::One(row),
+            (last, _) => {
+                rows.extend(last);
+                Self::Several(List::complete(rows))
+            }
+        }
+    }
+}
+
+fn draft(spec: JobSpec) -> Result<Draft, ApiError> {
+    let id = clock::mint().map_err(|error| {
+        tracing::error!(%error, "cannot make an id");
+        Problem::internal()
+    })?;
+    Ok(Draft {
+        id: JobId::from_bits(id),
+        spec: Arc::new(spec),
+    })
+}
+
+fn state_of(word: &str) -> Result<JobState, ApiError> {
+    JobState::parse(word).ok_or_else(|| {
+        let words: Vec<_> = JobState::ALL.into_iter().map(JobState::as_str).collect();
+        Problem::bad_request(format!("state must be one of {}", words.join(", "))).into()
+    })
+}
+
+fn location(job: &JobBody) -> String {
+    format!("/api/v1/jobs/{}", job.job_id)
+}
+
+async fn find<C: Jobs>(handle: &Handle<C>, key: String) -> Result<JobBody, ApiError> {
+    let wanted = key.clone();
+    let read = move |core: &C::State, now| C::job(core, now, &wanted);
+    let view = handle.read(read).await.map_err(unavailable)?;
+    let view = view.ok_or_else(|| Problem::not_found("job", &key))?;
+    Ok(JobBody::from(&view))
+}
+
+/// A change of a job that there is, or may be.
+async fn change<C: Jobs>(
+    service: &Service<C>,
+    accept: Accept,
+    request: JobRequest,
+) -> Result<Response, ApiError> {
+    match ask(&service.handle, request).await? {
+        JobAnswer::Applied(id) => accepted(&service.handle, accept, id).await,
+        other => Err(of_job(&other)),
+    }
+}
+
+/// A submission is known by its body; how that is written is a part of what it says.
+fn submit_key(key: String, body: &Body) -> SubmitKey {
+    let format: &[u8] = match body.format {
+        Format::Json => b"json",
+        Format::Yaml => b"yaml",
+    };
+    let digest = Sha256::new().chain_update(format).chain_update(&body.bytes);
+    SubmitKey {
+        key,
+        body: digest.finalize().into(),
+    }
+}
+
+async fn accepted<C: Jobs>(
+    handle: &Handle<C>,
+    accept: Accept,
+    id: JobId,
+) -> Result<Response, ApiError> {
+    let job = find(handle, id.to_string()).await?;
+    Ok(accept.accepted(&location(&job), &job))
+}
+
+async fn bodies<C: Jobs>(handle: &Handle<C>, ids: Vec<JobId>) -> Result<Vec<JobBody>, ApiError> {
+    let read = move |core: &C::State, now| {
+        let views = ids
+            .iter()
+            .filter_map(|id| C::job(core, now, &id.to_string()));
+        views.collect::<Vec<_>>()
+    };
+    let views = handle.read(read).await.map_err(unavailable)?;
+    Ok(views.iter().map(JobBody::from).collect())
+}

@@ -1,0 +1,57 @@
+//! Refusals of the core as problems.
+
+use std::fmt::Debug;
+
+use model::book::{JobAnswer, Refusal};
+use protocol::problem::Problem;
+use rest::ApiError;
+
+use crate::Unavailable;
+
+/// 503.
+pub fn unavailable(reason: Unavailable) -> ApiError {
+    Problem::unavailable(reason.to_string()).into()
+}
+
+/// 503: a later run of the store decides.
+pub fn superseded() -> ApiError {
+    Problem::unavailable(
+        "this orchestrator is superseded by a later run of its store and changes nothing; ask that one",
+    )
+    .into()
+}
+
+/// 500: the answer is not one to this request, which is a bug.
+pub fn unexpected(answer: &impl Debug) -> ApiError {
+    tracing::error!(?answer, "the answer is not one to this request");
+    Problem::internal().into()
+}
+
+/// What an answer to a request about jobs that is not the expected one means.
+pub fn of_job(answer: &JobAnswer) -> ApiError {
+    match answer {
+        JobAnswer::Refused(refusal) => refused(refusal).into(),
+        JobAnswer::Fenced => superseded(),
+        JobAnswer::Accepted(_) | JobAnswer::Applied(_) | JobAnswer::Deleting(_) => {
+            unexpected(answer)
+        }
+    }
+}
+
+fn refused(refusal: &Refusal) -> Problem {
+    match refusal {
+        Refusal::NameInUse { name, .. } => Problem::name_in_use(name.as_str()),
+        Refusal::NotFound(key) => Problem::not_found("job", key),
+        Refusal::OwnedElsewhere { job, owner } => Problem::owned_elsewhere(job, owner),
+        Refusal::PathMismatch { .. } => {
+            Problem::unprocessable("name_mismatch", refusal.to_string())
+        }
+        Refusal::Deleted(_) => Problem::conflict("terminating", refusal.to_string()),
+        Refusal::KeyReused(_) => {
+            Problem::unprocessable("idempotency_mismatch", refusal.to_string())
+        }
+        Refusal::ServiceNeeded { .. } | Refusal::NoSuchService { .. } => {
+            Problem::bad_request(refusal.to_string())
+        }
+    }
+}

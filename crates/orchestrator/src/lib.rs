@@ -1,0 +1,26 @@
+//! The shell that both orchestrators share: what is around a pure core that decides.
+//!
+//! # Who does what
+//! - [`Core`] is what an orchestrator's decisions are to its shell, [`Jobs`] what of them the jobs API needs.
+//! - [`Controller`] owns the state, commits what was decided, and hands what follows to the program's [`Outlets`].
+//! - [`Handle`] is how everybody else reaches the state.
+//! - [`record`] keeps what both store, [`http`] serves what both serve, [`Metrics`] counts what both count.
+//!
+//! A program adds its children: what it hears from them becomes inputs, and actions go out to them.
+
+pub mod clock;
+pub mod http;
+pub mod record;
+
+mod controller;
+mod data;
+mod error;
+mod feed;
+mod metrics;
+mod tier;
+
+pub use controller::{Controller, Handle, StartError, Unavailable, open};
+pub use data::{StoreKind, open_store};
+pub use error::RunError;
+pub use metrics::{Counts, Metrics, registered};
+pub use tier::{Core, Decision, Effect, Jobs, Outlets};

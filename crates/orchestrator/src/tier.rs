@@ -1,0 +1,128 @@
+//! What an orchestrator's core is to its shell.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+use model::book::{JobAnswer, JobRequest};
+use model::event::Event;
+use model::history::History;
+use model::id::JobId;
+use model::job::JobState;
+use model::time::{Instant, Now};
+use model::view::JobView;
+use protocol::stored::RecordError;
+use sync::{Incarnation, Term};
+
+use crate::record::{Changes, Records};
+
+/// What a tier decides, and how its store keeps it. The value is the settings that its state is made with.
+pub trait Core: Clone + Debug + Send + Sync + 'static {
+    /// Everything that it knows.
+    type State: Clone + Send + Sync + 'static;
+    /// What it is told.
+    type Input: Send + 'static;
+    /// A change of the state.
+    type Write: Send + Sync + 'static;
+    /// What is done after the commit.
+    type Action: Send + 'static;
+    /// Names a waiting request.
+    type RequestId: Copy + Eq + Hash + Send + 'static;
+    /// The answer to a request.
+    type Answer: Debug + Send + 'static;
+
+    /// The tier, as metrics name it.
+    const TIER: &'static str;
+    /// The cause of the events that say that something was placed.
+    const PLACED: &'static str;
+
+    /// A state with nothing in its store but its incarnation.
+    fn empty(&self, incarnation: Incarnation) -> Self::State;
+    /// What a start tells the state first; `fresh`: the store was created or restored just now.
+    fn started(&self, state: &Self::State, term: Term, fresh: bool) -> Vec<Self::Input>;
+
+    /// Takes writes that were decided.
+    fn apply(state: &mut Self::State, now: Now, writes: &[Self::Write]);
+    /// Decides a batch on the state, which then is ahead of the store until the writes are committed.
+    fn turn(state: &mut Self::State, now: Now, inputs: Vec<Self::Input>) -> Decision<Self>;
+    /// When a turn is due that nobody asked for.
+    fn next_deadline(state: &Self::State) -> Option<Instant>;
+    /// The store's incarnation.
+    fn incarnation(state: &Self::State) -> Incarnation;
+    /// The present term.
+    fn term(state: &Self::State) -> &Term;
+    /// A later run of this store is known: this one changes nothing any more.
+    fn is_fenced(state: &Self::State) -> bool;
+
+    /// The request of that number.
+    fn request(number: u64) -> Self::RequestId;
+    /// Tells answers from what goes out to others.
+    fn effect(action: Self::Action) -> Effect<Self>;
+    /// The event that a write stores.
+    fn event(write: &Self::Write) -> Option<&Event>;
+
+    /// What a durable write changes in the store; nothing for the others.
+    ///
+    /// # Errors
+    /// When a record has no JSON: a bug.
+    fn put(changes: &mut Changes, write: &Self::Write) -> Result<(), RecordError>;
+    /// The writes that rebuild the state from its records, in the order in which they are to be applied.
+    ///
+    /// # Errors
+    /// The first record that cannot be read: a state with a hole would stop what has a right to run.
+    fn read(records: &mut Records<'_>) -> Result<Vec<Self::Write>, RecordError>;
+}
+
+/// First persist `writes`, then perform `actions`.
+#[must_use = "a decision that is dropped never happens"]
+#[derive(Debug)]
+pub struct Decision<C: Core> {
+    /// In order.
+    pub writes: Vec<C::Write>,
+    /// In order.
+    pub actions: Vec<C::Action>,
+}
+
+/// An action, sorted by who performs it.
+#[derive(Debug)]
+pub enum Effect<C: Core> {
+    /// A waiting request is answered.
+    Answer(C::RequestId, C::Answer),
+    /// The program's outlets perform it.
+    Outward(C::Action),
+}
+
+/// A core whose jobs users ask about.
+pub trait Jobs: Core {
+    /// The input of a user's request.
+    fn ask(request: Self::RequestId, ask: JobRequest) -> Self::Input;
+    /// What became of such a request; `None` is the answer to another kind of request.
+    fn answered(answer: &Self::Answer) -> Option<&JobAnswer>;
+    /// One job by id or name.
+    fn job(state: &Self::State, now: Now, key: &str) -> Option<JobView>;
+    /// At most `limit` jobs by id. Deleted ones are left out unless their state is asked for.
+    fn jobs(
+        state: &Self::State,
+        now: Now,
+        after: Option<JobId>,
+        limit: usize,
+        filter: Option<JobState>,
+    ) -> Vec<JobView>;
+    /// What happened to the jobs.
+    fn history(state: &Self::State) -> &History;
+}
+
+/// Where decisions go after their commit. Nothing here waits.
+pub trait Outlets<C: Core>: Send + 'static {
+    /// Takes note of which links are open, whatever becomes of the state.
+    fn note(&mut self, input: &C::Input);
+    /// What a state that knows of no link is told.
+    fn links(&self) -> Vec<C::Input>;
+    /// The state was made from the store: at the start, and after a failed commit.
+    fn loaded(&mut self, state: &C::State);
+    /// These writes are in the store.
+    fn committed(&mut self, state: &C::State, writes: &[C::Write]);
+    /// Performs an action.
+    fn perform(&mut self, action: C::Action);
+    /// What the children said is forgotten with the former state: each is asked for all of it.
+    fn ask_whole(&mut self);
+}

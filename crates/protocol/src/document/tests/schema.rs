@@ -1,0 +1,291 @@
+//! The schema says what the reader says.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+
+use super::super::{job, schema::JOB, service};
+use super::read_all_back;
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(JOB).unwrap());
+static VALIDATOR: LazyLock<Validator> =
+    LazyLock::new(|| jsonschema::draft202012::new(&SCHEMA).unwrap());
+
+/// Words of faults that no schema can find: what the reader counts, compares or adds up.
+const ONLY_THE_READER: [&str; 4] = ["twice", "folder of another", "bytes in all", "as JSON"];
+
+/// To a schema, 1000.0 is a whole number; the reader wants 1000.
+fn has_a_whole_fraction(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_f64() && number.as_f64().unwrap().fract() == 0.0,
+        Value::Array(items) => items.iter().any(has_a_whole_fraction),
+        Value::Object(fields) => fields.values().any(has_a_whole_fraction),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
+    }
+}
+
+/// Every document that the reader takes is one of the schema.
+pub(super) fn accepts(text: &str) {
+    for document in read_all_back(text).unwrap() {
+        if let Err(error) = VALIDATOR.validate(&document) {
+            panic!("the reader takes it, the schema does not: {error}\n{text}");
+        }
+    }
+}
+
+/// What the reader refuses is none of the schema, as far as it is YAML at all and a schema can tell.
+pub(super) fn refuses(text: &str, fragment: &str) {
+    let only_the_reader = ONLY_THE_READER.iter().any(|word| fragment.contains(word));
+    let documents = read_all_back(text).filter(|documents| !documents.is_empty());
+    if let Some(documents) = documents
+        .filter(|documents| !only_the_reader && !documents.iter().any(has_a_whole_fraction))
+    {
+        let all = documents
+            .iter()
+            .all(|document| VALIDATOR.is_valid(document));
+        assert!(
+            !all,
+            "the reader refuses it ({fragment:?}), the schema does not:\n{text:.500}"
+        );
+    }
+}
+
+fn fields(definition: &str) -> BTreeSet<&'static str> {
+    let properties = &SCHEMA["$defs"][definition]["properties"];
+    properties
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
+}
+
+fn known(groups: &[&[&'static str]]) -> BTreeSet<&'static str> {
+    groups
+        .iter()
+        .flat_map(|group| group.iter().copied())
+        .collect()
+}
+
+#[test]
+fn the_schema_has_the_fields_of_the_reader() {
+    assert_eq!(fields("v0"), known(job::KNOWN_V0.fields));
+    assert_eq!(fields("v1"), known(job::KNOWN_V1.fields));
+    assert_eq!(fields("service"), known(job::KNOWN_SERVICE.fields));
+    assert_eq!(fields("placement"), known(job::KNOWN_PLACEMENT.fields));
+    assert_eq!(
+        fields("requirements"),
+        known(service::KNOWN_REQUIREMENTS.fields)
+    );
+}
+
+#[test]
+fn the_schema_is_one_of_2020_12_and_explains_every_field() {
+    assert!(jsonschema::meta::is_valid(&SCHEMA));
+    assert_eq!(
+        SCHEMA["$schema"],
+        "https://json-schema.org/draft/2020-12/schema"
+    );
+    let definitions = SCHEMA["$defs"].as_object().unwrap();
+    for owner in ["v0", "v1", "service", "placement", "requirements"] {
+        for (field, schema) in definitions[owner]["properties"].as_object().unwrap() {
+            let target = schema["$ref"]
+                .as_str()
+                .and_then(|place| place.strip_prefix("#/$defs/"));
+            let explained = [Some(schema), target.map(|name| &definitions[name])]
+                .into_iter()
+                .flatten()
+                .any(|schema| schema["description"].is_string());
+            assert!(explained || field == "api_version", "{owner}.{field}");
+        }
+    }
+}
+
+#[test]
+fn null_is_the_same_as_left_out() {
+    let mut document = json!({"api_version": "v0.1", "job_name": "a", "image": "nginx"});
+    for field in fields("v0") {
+        document
+            .as_object_mut()
+            .unwrap()
+            .entry(field)
+            .or_insert(Value::Null);
+    }
+    accepts(&document.to_string());
+    let mut service = json!({"name": "a", "image": "nginx"});
+    for field in fields("service") {
+        service
+            .as_object_mut()
+            .unwrap()
+            .entry(field)
+            .or_insert(Value::Null);
+    }
+    accepts(
+        &json!({"api_version": "v1", "job_name": "a", "placement": null, "services": [service]})
+            .to_string(),
+    );
+}
+
+/// Values at the edges: the two say the same of each.
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn the_edges_of_the_schema_are_those_of_the_reader() {
+    let head = "api_version: v0.1\njob_name: a\n";
+    let mut taken = 0;
+    let mut compare = |line: &str| {
+        let text = format!("{head}{line}\n");
+        let read = super::parse(
+            text.as_bytes(),
+            super::Format::Yaml,
+            super::Options::default(),
+        );
+        let document = read_all_back(&text).unwrap().remove(0);
+        assert_eq!(VALIDATOR.is_valid(&document), read.is_ok(), "{line}");
+        taken += usize::from(read.is_ok());
+    };
+    for image in [
+        "nginx",
+        "nginx:1.29",
+        "library/nginx:Latest_1.0-x",
+        "registry.example.com:5000/a/b__c/d--e.f:v1",
+        "192.168.1.10:5000/edge/app",
+        "'[2001:db8::1]:5000/x'",
+        "GHCR.io/owner/app",
+        "a.b",
+        "a.b/c",
+        "A.b/c",
+        "A/c",
+        "a:5",
+        "a:5/x",
+        "a:0/x",
+        "a:65536/x",
+        "127.0.0.1/x",
+        "127.0.0.1:5/x",
+        "1/x",
+        "1:2/x",
+        "1",
+        "0x/x",
+        "a--b",
+        "a-",
+        "a___b",
+        "localhost/x",
+        "a.localhost/x",
+        "localhosts/x",
+        "169.254.1.1/x",
+        "169.255.1.1/x",
+        "'[::1]/x'",
+    ] {
+        compare(&format!("image: {image}"));
+    }
+    for field in [
+        "lost_after: 99ms",
+        "lost_after: 100ms",
+        "lost_after: 0100ms",
+        "lost_after: 30d",
+        "lost_after: 31d",
+        "lost_after: 2592000s",
+        "lost_after: 2592001s",
+        "lost_after: 2592000000ms",
+        "lost_after: 43200m",
+        "lost_after: 43201m",
+        "lost_after: 720h",
+        "lost_after: 721h",
+        "lost_after: 10",
+        "lost_after: 1w",
+        "lost_after: 0s",
+        "stop_grace: 0s",
+        "stop_grace: 60m",
+        "stop_grace: 61m",
+        "stop_grace: 1h",
+        "stop_grace: 2h",
+        "stop_grace: 3600s",
+        "stop_grace: 3601s",
+        "stop_grace: 3600000ms",
+        "stop_grace: 3600001ms",
+        "stop_grace: 0d",
+        "stop_grace: 1d",
+        "replicas: 100000",
+        "replicas: 100001",
+        "replicas: -1",
+        "ports: ['0:1']",
+        "ports: ['65535:65535/udp']",
+        "ports: ['1:65536']",
+        "ports: ['080']",
+        "ports: [':1']",
+        "ports: ['1:0']",
+        "volumes: ['ab:/x']",
+        "volumes: ['a:/x']",
+        "volumes: ['/runs:/x']",
+        "volumes: ['/run:/x']",
+        "volumes: ['/run/a:/x']",
+        "volumes: ['/a/docker.sock:/x']",
+        "volumes: ['/a/docker.sock.d:/x']",
+        "volumes: ['/a/.:/x']",
+        "volumes: ['/a/..b:/x:rw']",
+        "volumes: ['/var/run:/x']",
+        "volumes: ['/var/lib/dockers:/x']",
+        "volumes: ['ab:/']",
+        "volumes: ['ab:/x/']",
+        "files: {/etc/hosts: a}",
+        "files: {/etc/hosts.d: a}",
+        "files: {/proc: a}",
+        "files: {/process: a}",
+        "files: {a: b}",
+        "files: {/a/../b: a}",
+        "files: {/a/: a}",
+        "requirements: {cpu: 0.001}",
+        "requirements: {cpu: 1000000}",
+        "requirements: {cpu: 1000001}",
+        "requirements: {cpu: 0}",
+        "requirements: {memory: 1000000000}",
+        "requirements: {disk: 1000000001}",
+        "requirements: {runtime: docker}",
+        "requirements: {runtime: native}",
+        "requirements: {architecture: ['']}",
+        "environment: {EDGEIO_: a}",
+        "environment: {EDGEI: a}",
+        "environment: {LD_PRELOAD: a}",
+        "cluster_location: ' '",
+        "cluster_location: ' a'",
+        "worker_node: w\nplacement: {worker_node: w}",
+        "worker_node: w",
+        "placement: {labels: {'a/b': ''}}",
+        "placement: {labels: {'a b': ''}}",
+        "placement: {cluster: ''}",
+        "command: ['']",
+        "command: []",
+    ] {
+        compare(&format!("image: nginx\n{field}"));
+    }
+    for native in [
+        "command: [/bin/sh]",
+        "command: [/]",
+        "command: [/a/]",
+        "command: [sh]",
+        "command: []",
+        "command: [/a]\npull: if_absent",
+        "command: [/a]\npull: always",
+        "image: file:///a",
+        "image: file:///a/",
+        "image: file:///a/../b",
+        "image: nginx",
+        "image: file:///a\ncommand: []",
+        "image: file:///a\ncommand: [/a]",
+        "command: [/a]\nports: ['80:80']",
+        "command: [/a]\nports: ['080:80']",
+        "command: [/a]\nports: ['80:81']",
+        "command: [/a]\nports: ['0:80']",
+        "command: [/a]\nvolumes: []",
+        "command: [/a]\nenvironment: {LD_AUDIT: a}",
+        "command: [/a]\nfiles: {a/b: c}",
+        "command: [/a]\nfiles: {/a: c}",
+        "command: [/a]\nfiles: {a/../b: c}",
+        "command: [/a]\nrequirements: {runtime: native}",
+        "command: [/a]\nrequirements: {runtime: docker}",
+    ] {
+        compare(&format!("image_runtime: native\n{native}"));
+    }
+    assert!(taken > 50);
+}

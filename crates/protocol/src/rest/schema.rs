@@ -1,0 +1,80 @@
+//! Schemas of what the bodies hold that is written as text: only for descriptions, nothing else uses these types.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::NodePatch;
+
+macro_rules! inline {
+    ($(#[doc = $doc:literal] $name:ident => $schema:tt;)*) => {
+        $(
+            #[doc = $doc]
+            #[derive(Debug)]
+            pub struct $name;
+
+            impl JsonSchema for $name {
+                fn inline_schema() -> bool {
+                    true
+                }
+
+                fn schema_name() -> Cow<'static, str> {
+                    stringify!($name).into()
+                }
+
+                fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+                    json_schema!($schema)
+                }
+            }
+        )*
+    };
+}
+
+inline! {
+    /// An id of a job.
+    JobIdText => {"type": "string", "pattern": "^job_[0-9A-HJKMNP-TV-Z]{26}$"};
+    /// An id of an instance.
+    InstanceIdText => {"type": "string", "pattern": "^ins_[0-9A-HJKMNP-TV-Z]{26}$"};
+    /// An id of a cluster.
+    ClusterIdText => {"type": "string", "pattern": "^cl_[0-9A-HJKMNP-TV-Z]{26}$"};
+    /// An id of a worker.
+    NodeIdText => {"type": "string", "pattern": "^node_[0-9A-HJKMNP-TV-Z]{26}$"};
+    /// An id of an event.
+    EventIdText => {"type": "string", "pattern": "^evt_[0-9A-HJKMNP-TV-Z]{26}$"};
+    /// A time, RFC 3339 in UTC.
+    Time => {"type": "string", "format": "date-time"};
+    /// A generation: assignment, placement.
+    Pair => {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 2, "maxItems": 2};
+    /// A role of an instance.
+    RoleWord => {"type": "string", "enum": ["holder", "dangling", "leaving"]};
+    /// A transport of a port.
+    TransportWord => {"type": "string", "enum": ["tcp", "udp"]};
+    /// A name of a job, service, cluster or worker.
+    Name => {"type": "string", "pattern": "^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"};
+    /// A duration within the bounds of a report interval.
+    ReportInterval => {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$",
+        "description": "How often the worker reports, 100ms to 1h.", "examples": ["5s"]};
+}
+
+impl JsonSchema for NodePatch {
+    fn schema_name() -> Cow<'static, str> {
+        "NodePatch".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "What to change of a worker.",
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+                "labels": {
+                    "description": "Labels to set; null removes the one that an operator set.",
+                    "type": "object",
+                    "propertyNames": {"pattern": "^[A-Za-z0-9_./-]+$"},
+                    "additionalProperties": {"type": ["string", "null"]},
+                },
+                "report_interval": generator.subschema_for::<ReportInterval>(),
+            },
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! The root's core, as the shell that both orchestrators share knows it.
+
+use model::book::{JobAnswer, JobRequest};
+use model::event::Event;
+use model::history::History;
+use model::id::JobId;
+use model::job::JobState;
+use model::time::{Instant, Now};
+use model::view::JobView;
+use orchestrator::record::{Changes, Records};
+use orchestrator::{Core, Decision, Effect, Jobs};
+use protocol::stored::RecordError;
+use root_core::{Action, Answer, Config, Input, Page, RequestId, State, Write};
+use sync::{Incarnation, Term};
+
+use crate::record;
+
+/// How everybody else reaches the state of a root.
+pub(crate) type Handle = orchestrator::Handle<Root>;
+
+/// The decisions of a root, with their settings.
+#[derive(Debug, Clone)]
+pub(crate) struct Root(pub(crate) Config);
+
+impl Core for Root {
+    type State = State;
+    type Input = Input;
+    type Write = Write;
+    type Action = Action;
+    type RequestId = RequestId;
+    type Answer = Answer;
+
+    const TIER: &'static str = "root";
+    const PLACED: &'static str = "assigned";
+
+    fn empty(&self, incarnation: Incarnation) -> State {
+        State::new(self.0.clone(), incarnation)
+    }
+
+    fn started(&self, _state: &State, term: Term, fresh: bool) -> Vec<Input> {
+        vec![Input::Started { term, fresh }]
+    }
+
+    fn apply(state: &mut State, now: Now, writes: &[Write]) {
+        state.apply(now, writes);
+    }
+
+    fn turn(state: &mut State, now: Now, inputs: Vec<Input>) -> Decision<Self> {
+        let root_core::Decision { writes, actions } = root_core::turn(state, now, inputs);
+        Decision { writes, actions }
+    }
+
+    fn next_deadline(state: &State) -> Option<Instant> {
+        state.next_deadline()
+    }
+
+    fn incarnation(state: &State) -> Incarnation {
+        state.incarnation()
+    }
+
+    fn term(state: &State) -> &Term {
+        state.term()
+    }
+
+    fn is_fenced(state: &State) -> bool {
+        state.is_fenced()
+    }
+
+    fn request(number: u64) -> RequestId {
+        RequestId(number)
+    }
+
+    fn effect(action: Action) -> Effect<Self> {
+        match action {
+            Action::Answer(request, answer) => Effect::Answer(request, answer),
+            Action::Assign(..) | Action::AskWhole(_) | Action::AskAdopt(_) => {
+                Effect::Outward(action)
+            }
+        }
+    }
+
+    fn event(write: &Write) -> Option<&Event> {
+        match write {
+            Write::Event(event) => Some(event),
+            _ => None,
+        }
+    }
+
+    fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordError> {
+        record::put(changes, write)
+    }
+
+    fn read(records: &mut Records<'_>) -> Result<Vec<Write>, RecordError> {
+        record::read(records)
+    }
+}
+
+impl Jobs for Root {
+    fn ask(request: RequestId, ask: JobRequest) -> Input {
+        Input::Job { request, ask }
+    }
+
+    fn answered(answer: &Answer) -> Option<&JobAnswer> {
+        match answer {
+            Answer::Job(answer) => Some(answer),
+            Answer::Patched(_)
+            | Answer::Registered(_)
+            | Answer::NoSuchCluster(_)
+            | Answer::ClusterNameInUse(_) => None,
+        }
+    }
+
+    fn job(state: &State, _now: Now, key: &str) -> Option<JobView> {
+        state.job(key)
+    }
+
+    fn jobs(
+        state: &State,
+        _now: Now,
+        after: Option<JobId>,
+        limit: usize,
+        filter: Option<JobState>,
+    ) -> Vec<JobView> {
+        state.jobs(&Page { after, limit }, filter)
+    }
+
+    fn history(state: &State) -> &History {
+        state.history()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use store::{Memory, Store as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_new_store_gets_an_identity_that_is_stored() {
+        let store = Arc::new(Memory::new());
+        let metrics = orchestrator::Metrics::new().unwrap();
+        let opened = orchestrator::open(
+            Arc::clone(&store) as _,
+            Root(Config::default()),
+            metrics.clone(),
+        );
+        let (first, _handle) = opened.await.unwrap();
+        let loaded = orchestrator::record::load::<Root>(&store.load().unwrap()).unwrap();
+        assert_eq!(loaded.incarnation, Some(first.state().incarnation()));
+
+        let opened = orchestrator::open(store, Root(Config::default()), metrics);
+        let (second, _handle) = opened.await.unwrap();
+        assert_eq!(first.state().incarnation(), second.state().incarnation());
+        assert!(first.state().term().number < second.state().term().number);
+    }
+}
