@@ -92,7 +92,7 @@ impl Figure {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Section {
     name: &'static str,
-    /// The machine when it was done.
+    /// The machine when it began.
     machine: Machine,
     figures: Vec<Figure>,
     /// How it was measured, and what one must know to read it.

@@ -102,6 +102,7 @@ pub(crate) async fn measure(programs: &Programs, options: &Placements) -> anyhow
         "{jobs} documents (YAML, replicas: 1) over {connections} kept connections; one document of {replicas} replicas"
     ));
     section.note("a placement counts when the root shows it RUNNING; all programs and this client share the cores");
+    section.note("what the cores would allow: all of them, with nothing else to do and never waiting, at that CPU of a placement");
     section.note("HTTP floor: a bare hyper server on two threads that parses a small JSON body, asked by the same client");
     Ok(section)
 }
@@ -145,6 +146,13 @@ fn show_half(section: &mut Section, of: &str, half: &Half) {
         let what = format!("{of}: CPU of a placement, {tier}");
         section.push(Figure::new(what, samples.median(), "us"));
     }
+    let all: f64 = half.cpu.iter().map(Samples::median).sum();
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    section.push(Figure::new(
+        format!("{of}: what the cores would allow"),
+        cores as f64 * 1e6 / all,
+        "/s",
+    ));
     section.push(Figure::new(
         format!("{of}: root's commits for 1,000 placements"),
         half.commits.median(),

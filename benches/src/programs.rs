@@ -250,16 +250,16 @@ async fn watch(fleet: &Fleet, window: Duration) -> [Use; 3] {
     let pids = fleet
         .tiers()
         .map(|(_, pids)| pids.first().copied().unwrap_or_default());
-    let before = pids.map(usage::fine_cpu);
+    let before = pids.map(usage::Cpu::of);
     let begun = Instant::now();
     tokio::time::sleep(window).await;
     let passed = begun.elapsed().as_secs_f64();
     let mut uses = pids.map(|pid| Use {
         memory: usage::memory(pid),
-        cpu: usage::fine_cpu(pid).as_secs_f64(),
+        cpu: 0.0,
     });
-    for (one, before) in uses.iter_mut().zip(before) {
-        one.cpu = (one.cpu - before.as_secs_f64()) / passed * 100.0;
+    for ((one, before), pid) in uses.iter_mut().zip(before).zip(pids) {
+        one.cpu = usage::Cpu::of(pid).since(before).as_secs_f64() / passed * 100.0;
     }
     uses
 }

@@ -16,15 +16,41 @@ pub(crate) fn cpu(pid: u32) -> Duration {
     Duration::from_secs_f64(ticks / TICKS)
 }
 
-/// The CPU time of the threads that a process has now, to the nanosecond: for short use over a long time.
-pub(crate) fn fine_cpu(pid: u32) -> Duration {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
-    let tasks = tasks.into_iter().flatten().flatten();
-    let nanos = tasks.filter_map(|task| {
-        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(nanos.sum())
+/// The same for short use over a long time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cpu {
+    /// Of all threads that ever were, to the hundredth of a second.
+    all: Duration,
+    /// Of those that there are, to the nanosecond.
+    living: Duration,
+}
+
+impl Cpu {
+    /// What a process has used.
+    pub(crate) fn of(pid: u32) -> Self {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+        let tasks = tasks.into_iter().flatten().flatten();
+        let nanos = tasks.filter_map(|task| {
+            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        });
+        Self {
+            all: cpu(pid),
+            living: Duration::from_nanos(nanos.sum()),
+        }
+    }
+
+    /// What it has used since an earlier look: the fine figure, unless a thread that ended in between hides more than
+    /// the coarse one can be wrong by.
+    pub(crate) fn since(self, before: Self) -> Duration {
+        let all = self.all.saturating_sub(before.all);
+        let living = self.living.saturating_sub(before.living);
+        if all > living + Duration::from_secs_f64(1.0 / TICKS) {
+            all
+        } else {
+            living
+        }
+    }
 }
 
 /// Memory of a process, in MiB.
@@ -91,7 +117,25 @@ mod tests {
     fn this_process_uses_something() {
         let pid = std::process::id();
         assert!(memory(pid).pss > 0.1);
-        assert!(fine_cpu(pid) > Duration::ZERO);
-        assert!(cpu(pid) < Duration::from_hours(1));
+        let begin = Cpu {
+            all: Duration::ZERO,
+            living: Duration::ZERO,
+        };
+        let used = Cpu::of(pid).since(begin);
+        assert!(
+            used > Duration::ZERO && used < Duration::from_hours(1),
+            "{used:?}"
+        );
+    }
+
+    #[test]
+    fn a_thread_that_ended_counts() {
+        let of = |all, living| Cpu {
+            all: Duration::from_millis(all),
+            living: Duration::from_millis(living),
+        };
+        let since = |after: Cpu| after.since(of(100, 100)).as_millis();
+        assert_eq!(since(of(110, 104)), 4);
+        assert_eq!(since(of(300, 104)), 200);
     }
 }

@@ -8,12 +8,13 @@ use cluster_core::{Beat, Input};
 use model::id::NodeId;
 use mqtt::endpoint::{Authenticate, Inbound, Login, Reason, Verdict};
 use mqtt::link::BrokerState;
+use orchestrator::streams::Streams;
 use orchestrator::{Metrics, Unavailable};
 use protocol::message::adopt::Adoption;
 use protocol::message::instances::Reported;
 use protocol::message::parts::Assembler;
 use protocol::message::{
-    MessageError, ReportEntry, adopt, connection, information, instances, sync,
+    MessageError, ReportEntry, adopt, connection, information, instances, reply, sync,
 };
 use protocol::topic::Topic;
 use tokio::sync::mpsc;
@@ -60,6 +61,8 @@ pub(crate) struct Inlet {
     kind: Kind,
     handle: Handle,
     metrics: Metrics,
+    /// Who waits for answers in chunks.
+    streams: Streams<NodeId>,
     reports: HashMap<NodeId, Assembler<Reported<ReportEntry>>>,
     adoptions: HashMap<NodeId, Assembler<Adoption>>,
     /// Over an external broker: the connection that each worker is believed to have.
@@ -68,11 +71,17 @@ pub(crate) struct Inlet {
 }
 
 impl Inlet {
-    pub(crate) fn new(kind: Kind, handle: Handle, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        kind: Kind,
+        handle: Handle,
+        metrics: Metrics,
+        streams: Streams<NodeId>,
+    ) -> Self {
         Self {
             kind,
             handle,
             metrics,
+            streams,
             reports: HashMap::new(),
             adoptions: HashMap::new(),
             sessions: HashMap::new(),
@@ -183,8 +192,12 @@ impl Inlet {
                     desired,
                 }))
             }
-            // Answers to questions that nobody asks yet, and what never comes up.
-            Topic::Reply { .. } | Topic::Control(_) | Topic::Request(_) => Ok(None),
+            Topic::Reply { request, .. } => {
+                self.streams.take(node, request, reply::decode(payload)?);
+                Ok(None)
+            }
+            // What never comes up.
+            Topic::Control(_) | Topic::Request(_) => Ok(None),
         }
     }
 
@@ -198,6 +211,7 @@ impl Inlet {
         // Parts do not outlive their connection.
         self.reports.remove(&node);
         self.adoptions.remove(&node);
+        self.streams.gone(node);
         self.handle.tell(Input::Connected { node, session }).await
     }
 
@@ -209,6 +223,7 @@ impl Inlet {
     ) -> Result<(), Unavailable> {
         self.reports.remove(&node);
         self.adoptions.remove(&node);
+        self.streams.gone(node);
         self.handle
             .tell(Input::Closed {
                 node,

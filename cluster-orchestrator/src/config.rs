@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use daemon::dial::Dialled;
+use daemon::notify::Notifier;
 use daemon::value::{duration, listen_address};
 use model::location::Location;
 use model::name::Name;
 use orchestrator::StoreKind;
 use schedulers::Algorithm;
 
-use crate::ClusterError;
+use crate::{ClusterError, Ready};
 
 /// The root that a cluster joins.
 const ROOT: Dialled = Dialled {
@@ -94,6 +95,21 @@ pub struct Config {
     /// What is logged, and how.
     #[command(flatten)]
     pub log: daemon::telemetry::LogOptions,
+    /// The service manager that watches this program, if one does.
+    #[arg(skip)]
+    pub notifier: Notifier,
+}
+
+impl orchestrator::Options for Config {
+    type Ready = Ready;
+
+    fn log(&self) -> &daemon::telemetry::LogOptions {
+        &self.log
+    }
+
+    fn watched_by(self, notifier: Notifier) -> Self {
+        Self { notifier, ..self }
+    }
 }
 
 impl Default for Config {

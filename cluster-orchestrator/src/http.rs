@@ -6,10 +6,12 @@ pub(crate) mod nodes;
 mod refusal;
 
 use axum::Router;
+use orchestrator::http::logs::Logs;
 use protocol::rest::{ExplanationBody, List, NodeBody, NodePatch};
 use rest::{Api, op};
 
 use crate::metrics::Metrics;
+use crate::places::Places;
 use crate::tier::{Cluster, Handle};
 
 /// What the cluster's own handlers use.
@@ -20,16 +22,25 @@ pub(crate) struct Service {
 }
 
 /// All routes with their descriptions; what every service has is added by `rest::finish`.
-pub(crate) fn router(common: orchestrator::http::Service<Cluster>, service: Service) -> Router {
-    api(common, service).serve(())
+pub(crate) fn router(
+    common: orchestrator::http::Service<Cluster>,
+    service: Service,
+    logs: Logs<Cluster, Places>,
+) -> Router {
+    api(common, service, logs).serve(())
 }
 
-fn api(common: orchestrator::http::Service<Cluster>, service: Service) -> Api<()> {
+fn api(
+    common: orchestrator::http::Service<Cluster>,
+    service: Service,
+    logs: Logs<Cluster, Places>,
+) -> Api<()> {
     let about = "A cluster of edgeIO: its own jobs and its workers. A body is YAML or JSON, an answer JSON or, with \
         `Accept: application/yaml`, YAML. Every refusal is a problem (RFC 9457). A list is read page by page.";
     let own = nodes_api().merge(other_api());
     Api::new("edgeIO cluster", about)
         .merge(orchestrator::http::api(common))
+        .merge(orchestrator::http::logs::api(logs))
         .merge(own.with_state(service))
 }
 

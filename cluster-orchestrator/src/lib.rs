@@ -3,7 +3,8 @@
 //! # Who does what
 //! - `tier` is the core as the shared shell knows it: [`orchestrator::Controller`] owns its state, and `record` says how
 //!   the store keeps it.
-//! - `workers` registers workers, `broker` hears them over MQTT, `outlets` speaks to them.
+//! - `workers` registers workers, `broker` hears them over MQTT, `outlets` speaks to them, `places` knows whose output is
+//!   where.
 //! - `uplink` is the link to the root.
 //! - `http` is what of the REST interface is not shared.
 //!
@@ -14,6 +15,7 @@ mod config;
 mod http;
 mod metrics;
 mod outlets;
+mod places;
 mod record;
 mod tier;
 mod uplink;
@@ -26,9 +28,11 @@ use std::time::Duration;
 
 use daemon::Tasks;
 use daemon::listen::bind;
-use model::id::ClusterId;
+use model::id::{ClusterId, NodeId};
 use mqtt::endpoint;
 use mqtt::link::{self, Link};
+use orchestrator::http::logs::Logs;
+use orchestrator::streams::Streams;
 use orchestrator::{Controller, open_store};
 use serde::Serialize;
 use store::Store;
@@ -40,6 +44,7 @@ use crate::broker::{Inlet, Kind};
 use crate::config::BrokerAddress;
 use crate::metrics::Metrics;
 use crate::outlets::{Credentials, Open, Outlets};
+use crate::places::{Places, Workers};
 use crate::tier::{Cluster, Handle};
 use crate::workers::Desk;
 
@@ -167,20 +172,32 @@ impl Site {
     ) -> Result<(), ClusterError> {
         let http_address = local(&http)?;
         let credentials = Credentials::default();
-        let broker = self.broker(mqtt, credentials.clone())?;
-        let uplink = self.uplink(http_address);
+        let (broker, streams) = self.broker(mqtt, credentials.clone())?;
+        let places = Places::default();
+        let desk = uplink::Desk {
+            streams: streams.clone(),
+            places: places.clone(),
+        };
+        let uplink = self.uplink(http_address, desk);
+        let logs = Logs {
+            handle: self.handle.clone(),
+            streams,
+            holders: places.clone(),
+        };
         let outlets = Outlets {
             link: broker.link.clone(),
             credentials,
             uplink,
             metrics: self.metrics.clone(),
             open: Open::default(),
+            places,
         };
         let cluster_id = controller.state().cluster();
         let token = self.tasks.token().clone();
+        let controller = controller.watched_by(self.config.notifier.clone());
         self.tasks
             .spawn("controller", controller.run(outlets, token.clone()));
-        let io = self.http(http, &broker);
+        let io = self.http(http, &broker, logs);
         ready(Ready {
             event: "ready",
             http: format!("http://{http_address}"),
@@ -197,7 +214,11 @@ impl Site {
     }
 
     /// The own endpoint, or the link to an external broker.
-    fn broker(&mut self, mqtt: Mqtt, credentials: Credentials) -> Result<Broker, ClusterError> {
+    fn broker(
+        &mut self,
+        mqtt: Mqtt,
+        credentials: Credentials,
+    ) -> Result<(Broker, Streams<NodeId>), ClusterError> {
         let token = self.tasks.token().clone();
         let (sender, inbound) = mpsc::channel(INBOUND);
         let (kind, broker) = match mqtt {
@@ -236,12 +257,18 @@ impl Site {
                 (Kind::Own, broker)
             }
         };
-        let inlet = Inlet::new(kind, self.handle.clone(), self.metrics.common.clone());
+        let streams = Streams::new(Arc::new(Workers(broker.link.clone())));
+        let inlet = Inlet::new(
+            kind,
+            self.handle.clone(),
+            self.metrics.common.clone(),
+            streams.clone(),
+        );
         self.tasks.spawn("mqtt", inlet.run(inbound, token));
-        Ok(broker)
+        Ok((broker, streams))
     }
 
-    fn uplink(&mut self, http: SocketAddr) -> Option<uplink::Upward> {
+    fn uplink(&mut self, http: SocketAddr, desk: uplink::Desk) -> Option<uplink::Upward> {
         let options = uplink::Options {
             root: self.config.root.clone()?,
             name: self.config.cluster_name().ok()?,
@@ -250,13 +277,18 @@ impl Site {
             join_token: self.config.join_token.clone(),
             reconnect_max: self.config.reconnect_max,
         };
-        let (task, upward) = uplink::new(options, self.handle.clone(), self.metrics.clone());
+        let (task, upward) = uplink::new(options, self.handle.clone(), self.metrics.clone(), desk);
         let token = self.tasks.token().clone();
         self.tasks.spawn("uplink", task.run(token));
         Some(upward)
     }
 
-    fn http(&mut self, listener: TcpListener, broker: &Broker) -> socketioxide::SocketIo {
+    fn http(
+        &mut self,
+        listener: TcpListener,
+        broker: &Broker,
+        logs: Logs<Cluster, Places>,
+    ) -> socketioxide::SocketIo {
         let common = orchestrator::http::Service::new(
             self.handle.clone(),
             protocol::document::Options {
@@ -276,7 +308,7 @@ impl Site {
             report_interval: self.config.report_interval,
         };
         let router = rest::finish(
-            http::router(common, service),
+            http::router(common, service, logs),
             self.metrics.common.http.clone(),
         );
         let (router, io) = workers::serve(router, desk);

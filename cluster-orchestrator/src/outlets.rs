@@ -14,6 +14,7 @@ use protocol::topic::Topic;
 use sha2::{Digest, Sha256};
 
 use crate::metrics::Metrics;
+use crate::places::Places;
 use crate::tier::Cluster;
 use crate::uplink::{Up, Upward};
 
@@ -52,6 +53,7 @@ pub(crate) struct Outlets {
     pub(crate) uplink: Option<Upward>,
     pub(crate) metrics: Metrics,
     pub(crate) open: Open,
+    pub(crate) places: Places,
 }
 
 /// Which links are open.
@@ -101,6 +103,7 @@ impl orchestrator::Outlets<Cluster> for Outlets {
 
     fn loaded(&mut self, state: &State) {
         self.credentials.replace(state.credentials().collect());
+        self.places.load(state, orchestrator::clock::now());
     }
 
     fn committed(&mut self, state: &State, writes: &[Write]) {
@@ -115,6 +118,7 @@ impl orchestrator::Outlets<Cluster> for Outlets {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Control(node, changes) => {
+                self.places.sent(node, &changes);
                 for change in &changes {
                     self.publish(&Topic::Control(node), control::encode(change));
                 }

@@ -123,6 +123,10 @@ impl Jobs for Cluster {
         }
     }
 
+    fn find(state: &State, key: &str) -> Option<JobId> {
+        state.find_job(key)
+    }
+
     fn job(state: &State, now: Now, key: &str) -> Option<JobView> {
         state.job(now, key)
     }

@@ -9,6 +9,7 @@
 //! a queue that is full ends the link: after the next `register` the sync protocol repairs both.
 
 mod questions;
+mod relays;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +20,9 @@ use model::desired::Desired;
 use model::location::Location;
 use model::name::Name;
 use mqtt::backoff::Backoff;
-use orchestrator::Unavailable;
-use protocol::message::question::Ask;
+use orchestrator::{Unavailable, with_sources};
+use protocol::message::question::{Ask, RequestId};
+use protocol::message::reply::Chunk;
 use protocol::message::uplink::{self, Standing};
 use serde_json::Value;
 use socketio::{Client, ConnectError, Event, Events};
@@ -31,7 +33,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::tier::Handle;
-use crate::workers::explain;
+
+use relays::Relays;
+
+pub(crate) use relays::Desk;
 
 /// Messages that wait for the socket.
 const QUEUE: usize = 1_024;
@@ -39,6 +44,10 @@ const QUEUE: usize = 1_024;
 const MESSAGE: usize = 1024 * 1024;
 /// For the connection, and for the answer to `register`.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Chunks of answers that wait for the socket.
+const CHUNKS: usize = 4_096;
+/// Between two looks at the answers under way.
+const TIDY: Duration = Duration::from_secs(1);
 /// Questions that are answered at the same time.
 const QUESTIONS: usize = 64;
 
@@ -90,6 +99,7 @@ pub(crate) struct Uplink {
     options: Options,
     handle: Handle,
     metrics: Metrics,
+    desk: Desk,
     queue: mpsc::Receiver<Up>,
     overflow: Arc<Notify>,
 }
@@ -122,7 +132,12 @@ impl From<Unavailable> for Ended {
 }
 
 /// The task, and the controller's way to it.
-pub(crate) fn new(options: Options, handle: Handle, metrics: Metrics) -> (Uplink, Upward) {
+pub(crate) fn new(
+    options: Options,
+    handle: Handle,
+    metrics: Metrics,
+    desk: Desk,
+) -> (Uplink, Upward) {
     let (sender, queue) = mpsc::channel(QUEUE);
     let overflow = Arc::new(Notify::new());
     let upward = Upward {
@@ -133,6 +148,7 @@ pub(crate) fn new(options: Options, handle: Handle, metrics: Metrics) -> (Uplink
         options,
         handle,
         metrics,
+        desk,
         queue,
         overflow,
     };
@@ -156,7 +172,7 @@ impl Uplink {
             {
                 return;
             }
-            let text = explain(&ended);
+            let text = with_sources(&ended);
             // The same reason again and again says nothing new.
             if text == last {
                 tracing::debug!(
@@ -206,9 +222,11 @@ impl Uplink {
         backoff.reset();
         let overflow = Arc::clone(&self.overflow);
         let handle = self.handle.clone();
+        let (to_root, chunks) = mpsc::channel(CHUNKS);
+        let relays = Relays::new(self.desk.clone(), to_root);
         let ended = tokio::select! {
-            ended = receive(&handle, events) => ended,
-            ended = self.send(&client) => ended,
+            ended = receive(&handle, events, relays) => ended,
+            ended = self.send(&client, chunks) => ended,
             () = overflow.notified() => Ended::Overflow,
         };
         client.close();
@@ -245,15 +263,27 @@ impl Uplink {
         })
     }
 
-    /// Sends what the controller gives, in its order.
-    async fn send(&mut self, client: &Client) -> Ended {
+    /// Sends what the controller gives, in its order; chunks of answers when there is nothing else.
+    async fn send(
+        &mut self,
+        client: &Client,
+        mut chunks: mpsc::Receiver<(RequestId, Chunk)>,
+    ) -> Ended {
         loop {
-            let Some(up) = self.queue.recv().await else {
-                return Ended::Stopped;
+            // Cancel-safe: two queues.
+            let sent = tokio::select! {
+                biased;
+                up = self.queue.recv() => match up {
+                    Some(up) => self.emit(client, up).await,
+                    None => return Ended::Stopped,
+                },
+                Some((request, chunk)) = chunks.recv() => {
+                    let value = uplink::chunk(&request, &chunk);
+                    client.emit(uplink::REPLY, &value).await.map_err(Ended::from)
+                }
             };
-            match self.emit(client, up).await {
-                Ok(()) => {}
-                Err(ended) => return ended,
+            if let Err(ended) = sent {
+                return ended;
             }
         }
     }
@@ -287,9 +317,21 @@ impl Uplink {
 }
 
 /// Takes what the root sends, until the connection ends.
-async fn receive(handle: &Handle, mut events: Events) -> Ended {
+async fn receive(handle: &Handle, mut events: Events, mut relays: Relays) -> Ended {
     let mut answering = JoinSet::new();
-    while let Some(event) = events.next().await {
+    let mut tidy = tokio::time::interval(TIDY);
+    loop {
+        // Cancel-safe: a queue and a timer.
+        let event = tokio::select! {
+            event = events.next() => match event {
+                Some(event) => event,
+                None => return Ended::Stopped,
+            },
+            _tick = tidy.tick() => {
+                relays.tidy();
+                continue;
+            }
+        };
         while answering.try_join_next().is_some() {}
         let (name, data, ack) = match event {
             Event::Message { name, data, ack } => (name, data, ack),
@@ -307,11 +349,21 @@ async fn receive(handle: &Handle, mut events: Events) -> Ended {
             });
             continue;
         }
+        if name == uplink::REQUEST {
+            match uplink::read_stream(&data) {
+                Ok(stream) => relays.take(handle, stream).await,
+                Err(error) => {
+                    let reason = with_sources(&error);
+                    tracing::warn!(reason, "a question of the root cannot be read");
+                }
+            }
+            continue;
+        }
         let input = match read(&name, &data) {
             Ok(Some(input)) => input,
             Ok(None) => continue,
             Err(error) => {
-                let reason = explain(&error);
+                let reason = with_sources(&error);
                 tracing::error!(event = name, reason, "a message of the root cannot be read");
                 continue;
             }
@@ -320,7 +372,6 @@ async fn receive(handle: &Handle, mut events: Events) -> Ended {
             return Ended::Stopped;
         }
     }
-    Ended::Stopped
 }
 
 fn read(name: &str, data: &Value) -> Result<Option<Input>, protocol::message::MessageError> {

@@ -12,6 +12,7 @@ use cluster_core::{Answer, Input, Registration};
 use daemon::dial::authority;
 use model::id::NodeId;
 use orchestrator::clock::{self, NoRandom};
+use orchestrator::with_sources;
 use protocol::message::register::{self, Refused, Request, Welcome};
 use serde_json::Value;
 use socketioxide::SocketIo;
@@ -99,7 +100,7 @@ impl Desk {
                 error = &error as &dyn std::error::Error,
                 "a registration cannot be read"
             );
-            refused("bad_message", &explain(&error))
+            refused("bad_message", &with_sources(&error))
         })?;
         let (fresh, password) = secrets().map_err(|error| {
             tracing::error!(%error, "cannot make a credential");
@@ -165,15 +166,4 @@ fn refused(code: &str, message: &str) -> Refused {
         code: code.to_owned(),
         message: message.to_owned(),
     }
-}
-
-/// An error with its sources in one line.
-pub(crate) fn explain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let _ = write!(text, ": {error}");
-        source = error.source();
-    }
-    text
 }

@@ -240,6 +240,17 @@ impl Config {
             .map_err(|error| EngineError::Config(error.to_string()))
     }
 
+    /// The host and the port in the cluster's URL.
+    ///
+    /// # Errors
+    /// As [`Config::cluster_host`].
+    pub(crate) fn cluster_address(&self) -> Result<(String, u16), EngineError> {
+        let host = self.cluster_host()?;
+        let remote = CLUSTER.read(&self.cluster, true).ok();
+        let port = remote.and_then(|remote| remote.port).unwrap_or(80);
+        Ok((host, port))
+    }
+
     /// Whether plain text may be spoken to a host.
     pub(crate) fn may_reach(&self, host: &str) -> bool {
         dial::plain_allowed(host, self.insecure)

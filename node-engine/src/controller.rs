@@ -15,6 +15,7 @@ use model::workload::RuntimeKind;
 use node_core::{Action, Input, State, Write, turn};
 use protocol::message::information::{Information, Row};
 use protocol::message::{Beat, adopt, information, instances, sync};
+use protocol::skew;
 use store::Writer;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -65,6 +66,8 @@ pub(crate) struct Controller {
     connected: bool,
     /// The link's queue has room for reports.
     room: bool,
+    /// It was said that the cluster is of a newer version.
+    said_unknown: bool,
 }
 
 /// The two clocks.
@@ -90,6 +93,7 @@ impl Controller {
             information_at: now().steady,
             connected: false,
             room: true,
+            said_unknown: false,
             deps,
         }
     }
@@ -311,6 +315,7 @@ impl Controller {
         if !self.connected || steady < self.information_at {
             return;
         }
+        self.say_unknown();
         let state = &self.deps.state;
         self.information_at = steady.plus(state.report_interval());
         let information = Information {
@@ -320,6 +325,20 @@ impl Controller {
         };
         let payload = information::encode(&information, state.observed().map(Row::of));
         self.send(Outgoing::Information(payload));
+    }
+
+    /// Says once that the cluster is of a newer version; nobody reads a worker's counters.
+    fn say_unknown(&mut self) {
+        let (fields, words) = (skew::unknown_fields(), skew::unknown_words());
+        if fields + words > 0 && !std::mem::replace(&mut self.said_unknown, true) {
+            let example = skew::last_unknown();
+            tracing::info!(
+                fields,
+                words,
+                example,
+                "the cluster says more than this version knows, which is ignored; update this engine"
+            );
+        }
     }
 
     fn send(&self, message: Outgoing) {

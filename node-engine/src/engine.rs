@@ -27,7 +27,7 @@ use crate::record::{self, RecordError};
 use crate::runtime::docker;
 
 /// The store's file in the data directory.
-const STORE: &str = "node.store";
+pub(crate) const STORE: &str = "node.store";
 /// Bytes of the store's pages that are kept in memory.
 const STORE_CACHE: usize = 256 * 1024;
 /// Inputs that may wait for the controller.

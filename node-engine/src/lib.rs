@@ -4,6 +4,7 @@
 //! - `node-core` decides; [`run`] gives it a shell: `controller` owns its state and commits, `record` is the shape on
 //!   the disk, `perform` does what it says to the [`runtime`]s, `link` speaks to the cluster.
 //! - [`logs`] answers who wants to read what applications wrote.
+//! - [`doctor`] says what keeps a worker from working.
 //! - [`facts`] says what this machine is; [`shim`] is the parent of each native application.
 //!
 //! # Guarantees
@@ -12,6 +13,7 @@
 
 pub mod config;
 mod controller;
+pub mod doctor;
 mod engine;
 pub mod facts;
 mod link;

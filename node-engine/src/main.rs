@@ -10,12 +10,22 @@ fn main() -> ExitCode {
     if args.by_ref().nth(1).is_some_and(|first| first == "shim") {
         return node_engine::shim::main(args);
     }
+    let is_doctor = std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == "doctor");
     // Nothing below reads the environment: it gets values.
     let variable = |name: &str| std::env::var(name).ok();
-    let config = match daemon::config::load::<Config>(std::env::args_os(), &variable) {
+    let args = std::env::args_os()
+        .enumerate()
+        .filter(|(place, _)| !is_doctor || *place != 1)
+        .map(|(_, arg)| arg);
+    let config = match daemon::config::load::<Config>(args, &variable) {
         Ok(config) => config,
         Err(error) => return error.report(),
     };
+    if is_doctor {
+        return node_engine::doctor::main(&config).unwrap_or(ExitCode::FAILURE);
+    }
     let notifier = daemon::notify::Notifier::from_variables(&variable);
     match start(Config { notifier, ..config }) {
         Ok(()) => ExitCode::SUCCESS,

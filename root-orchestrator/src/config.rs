@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use daemon::notify::Notifier;
 use daemon::value::{duration, listen_address};
 use orchestrator::StoreKind;
 
-use crate::RootError;
+use crate::{Ready, RootError};
 
 /// Runs the root of an edgeIO system: it takes jobs, chooses a cluster for each instance, and shows what runs where.
 ///
@@ -45,6 +46,21 @@ pub struct Config {
     /// What is logged, and how.
     #[command(flatten)]
     pub log: daemon::telemetry::LogOptions,
+    /// The service manager that watches this program, if one does.
+    #[arg(skip)]
+    pub notifier: Notifier,
+}
+
+impl orchestrator::Options for Config {
+    type Ready = Ready;
+
+    fn log(&self) -> &daemon::telemetry::LogOptions {
+        &self.log
+    }
+
+    fn watched_by(self, notifier: Notifier) -> Self {
+        Self { notifier, ..self }
+    }
 }
 
 impl Default for Config {

@@ -6,9 +6,11 @@ mod metrics;
 mod refusal;
 
 use axum::Router;
+use orchestrator::http::logs::Logs;
 use protocol::rest::{ClusterBody, ExplainedBody, List, NodeBody, NodePatch};
 use rest::{Api, op};
 
+use crate::holders::Clusters;
 use crate::metrics::Metrics;
 use crate::tier::{Handle, Root};
 use crate::uplink::Links;
@@ -22,16 +24,25 @@ pub(crate) struct Service {
 }
 
 /// All routes with their descriptions; what every service has is added by `rest::finish`.
-pub(crate) fn router(common: orchestrator::http::Service<Root>, service: Service) -> Router {
-    api(common, service).serve(())
+pub(crate) fn router(
+    common: orchestrator::http::Service<Root>,
+    service: Service,
+    logs: Logs<Root, Clusters>,
+) -> Router {
+    api(common, service, logs).serve(())
 }
 
-fn api(common: orchestrator::http::Service<Root>, service: Service) -> Api<()> {
+fn api(
+    common: orchestrator::http::Service<Root>,
+    service: Service,
+    logs: Logs<Root, Clusters>,
+) -> Api<()> {
     let about = "The root of edgeIO: jobs over all clusters. A body is YAML or JSON, an answer JSON or, with \
         `Accept: application/yaml`, YAML. Every refusal is a problem (RFC 9457). A list is read page by page.";
     let own = clusters_api().merge(nodes_api()).merge(other_api());
     Api::new("edgeIO root", about)
         .merge(orchestrator::http::api(common))
+        .merge(orchestrator::http::logs::api(logs))
         .merge(own.with_state(service))
 }
 

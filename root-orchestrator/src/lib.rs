@@ -9,6 +9,7 @@
 //! [`run`] starts all of it and ends when its token is cancelled, so that the daemon and `edgeio up` are the same.
 
 mod config;
+mod holders;
 mod http;
 mod metrics;
 mod outlets;
@@ -23,12 +24,15 @@ use std::time::Duration;
 
 use daemon::Tasks;
 use daemon::listen::bind;
+use orchestrator::http::logs::Logs;
 use orchestrator::open_store;
+use orchestrator::streams::Streams;
 use serde::Serialize;
 use store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::holders::Clusters;
 use crate::metrics::Metrics;
 use crate::outlets::Outlets;
 use crate::tier::Root;
@@ -126,6 +130,7 @@ async fn begin(
     let _ending = token.clone().drop_guard();
     let links = Links::default();
     let outlets = Outlets::new(links.clone(), metrics.clone());
+    let controller = controller.watched_by(config.notifier.clone());
     tasks.spawn("controller", controller.run(outlets, token.clone()));
     let common = orchestrator::http::Service::new(
         handle.clone(),
@@ -139,10 +144,20 @@ async fn begin(
         links: links.clone(),
         metrics: metrics.clone(),
     };
-    let router = rest::finish(http::router(common, service), metrics.common.http.clone());
+    let streams = Streams::new(Arc::new(links.clone()));
+    let logs = Logs {
+        handle: handle.clone(),
+        streams: streams.clone(),
+        holders: Clusters(links.clone()),
+    };
+    let router = rest::finish(
+        http::router(common, service, logs),
+        metrics.common.http.clone(),
+    );
     let desk = Desk {
         handle,
         links,
+        streams,
         metrics: metrics.common,
         report_interval: config.report_interval,
         shutdown: token.clone(),

@@ -110,6 +110,10 @@ impl Jobs for Root {
         }
     }
 
+    fn find(state: &State, key: &str) -> Option<JobId> {
+        state.find_job(key)
+    }
+
     fn job(state: &State, _now: Now, key: &str) -> Option<JobView> {
         state.job(key)
     }

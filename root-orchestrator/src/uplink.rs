@@ -14,11 +14,14 @@
 mod links;
 mod session;
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
+use model::id::ClusterId;
 use orchestrator::Metrics;
-use protocol::message::uplink::{ADOPT, AGGREGATE, NAMESPACE, REGISTER, REPORT, SYNC};
+use orchestrator::streams::Streams;
+use protocol::message::uplink::{self, ADOPT, AGGREGATE, NAMESPACE, REGISTER, REPLY, REPORT, SYNC};
 use serde_json::Value;
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
@@ -47,6 +50,8 @@ const PING_TIMEOUT: Duration = Duration::from_millis(2_500);
 pub(crate) struct Desk {
     pub(crate) handle: Handle,
     pub(crate) links: Links,
+    /// Who waits for answers in chunks.
+    pub(crate) streams: Streams<ClusterId>,
     pub(crate) metrics: Metrics,
     /// What clusters are told.
     pub(crate) report_interval: Duration,
@@ -117,7 +122,25 @@ fn open(socket: &SocketRef, desk: Desk) {
             std::future::ready(())
         }
     });
-    tokio::spawn(Session::new(socket.clone(), desk, gone).run(inbound));
+    let member = Arc::new(OnceLock::new());
+    socket.on(REPLY, {
+        let (member, desk) = (Arc::clone(&member), desk.clone());
+        move |TryData(value): TryData<Value>| {
+            chunk(&desk, member.get(), &value.unwrap_or_default());
+            std::future::ready(())
+        }
+    });
+    tokio::spawn(Session::new(socket.clone(), desk, gone, member).run(inbound));
+}
+
+/// Gives a chunk of an answer to who waits for it: beside the session's queue, which must not fill up with them.
+fn chunk(desk: &Desk, member: Option<&ClusterId>, value: &Value) {
+    match (member, uplink::read_chunk(value)) {
+        (Some(cluster), Ok((request, chunk))) => {
+            desk.streams.take(*cluster, request.as_str(), chunk);
+        }
+        (None, _) | (_, Err(_)) => desk.metrics.dropped.inc(),
+    }
 }
 
 /// Called by handlers, which cannot wait.

@@ -13,5 +13,6 @@ mod crashes;
 mod deploy;
 mod docker;
 mod documents;
+mod logs;
 mod nat;
 mod offline;

@@ -20,6 +20,9 @@ pub(crate) struct Ended {
     pub(crate) readers: Cell<u64>,
 }
 
+/// Over this time the half-open connections come, so that a broker which gives each the same time does not close them at once.
+pub(crate) const COMING: Duration = Duration::from_secs(10);
+
 /// Keeps so many half-open connections, every other one with half a CONNECT; one that is closed comes again.
 pub(crate) fn half_open(
     address: SocketAddr,
@@ -31,6 +34,7 @@ pub(crate) fn half_open(
         let (ended, end) = (Rc::clone(ended), end.clone());
         tokio::task::spawn_local(async move {
             let again = async {
+                sleep(COMING * number / count).await;
                 loop {
                     if let Ok(stream) = TcpStream::connect(address).await {
                         linger(stream, number % 2 == 0).await;

@@ -23,6 +23,7 @@ const REST: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) kind: Kind,
+    pub(crate) workers: u32,
     /// Connections and subscriptions a second, while they were made.
     pub(crate) connects: f64,
     /// Resident bytes before the first connection, with all workers connected, and the most that was seen.
@@ -65,6 +66,7 @@ async fn measure(kind: Kind, options: &Options) -> anyhow::Result<Run> {
     });
     hostile::half_open(broker.address, options.half_open, &ended, &shared.end);
     hostile::never_reads(broker.address, &ended, &shared.end);
+    sleep(hostile::COMING).await;
     let step = shared.every / options.workers.max(1);
     for (number, worker) in workers.into_iter().enumerate() {
         let offset = step * number as u32;
@@ -78,6 +80,7 @@ async fn measure(kind: Kind, options: &Options) -> anyhow::Result<Run> {
     shared.end.cancel();
     Ok(Run {
         kind,
+        workers: options.workers,
         connects,
         resident: [empty, connected, most.max(connected)],
         arrived,

@@ -7,142 +7,113 @@ use crate::Options;
 use crate::broker::Kind;
 use crate::measure::Run;
 
+/// One line: what it shows, how it is read off a run, and the goal if there is one.
+type Line = (&'static str, fn(&Run) -> String, &'static str);
+
+const LINES: [Line; 18] = [
+    ("", |run| name(run.kind).to_owned(), "goal"),
+    (
+        "connects a second",
+        |run| format!("{:.0}", run.connects),
+        "",
+    ),
+    ("memory of a connection", memory_of_one, "20 kB"),
+    (
+        "memory at most",
+        |run| format!("{:.1} MB", run.resident[2] as f64 / 1e6),
+        "",
+    ),
+    (
+        "command p50",
+        |run| percentile(&run.tally.commands, 500),
+        "",
+    ),
+    (
+        "command p99",
+        |run| percentile(&run.tally.commands, 990),
+        "10 ms",
+    ),
+    (
+        "command p99.9",
+        |run| percentile(&run.tally.commands, 999),
+        "",
+    ),
+    ("PUBACK p50", |run| percentile(&run.tally.answers, 500), ""),
+    ("PUBACK p99", |run| percentile(&run.tally.answers, 990), ""),
+    ("messages sent", |run| run.tally.sent.to_string(), ""),
+    (
+        "messages lost",
+        |run| run.tally.sent.saturating_sub(run.arrived).to_string(),
+        "0",
+    ),
+    ("commands sent", |run| run.commanded.to_string(), ""),
+    (
+        "commands lost",
+        |run| {
+            let arrived = run.tally.commands.len() as u64;
+            run.commanded.saturating_sub(arrived).to_string()
+        },
+        "0",
+    ),
+    ("workers lost", |run| run.tally.lost.to_string(), "0"),
+    (
+        "half-open ones closed",
+        |run| run.half_open_ended.to_string(),
+        "",
+    ),
+    ("readers dropped", |run| run.readers_ended.to_string(), ""),
+    (
+        "CPU of one core",
+        |run| format!("{:.1} %", 100.0 * run.cpu.0 / run.cpu.1),
+        "",
+    ),
+    (
+        "load before, after",
+        |run| format!("{:.1} {:.1}", run.load[0], run.load[1]),
+        "",
+    ),
+];
+
 /// Prints the runs side by side, with the goals.
 pub(crate) fn print(options: &Options, runs: &[Run]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "{} workers, {} bytes every {} s each at QoS 1, {} commands a second, for {} s;\nbeside them {} half-open connections and a reader that never reads\n",
-        options.workers,
-        options.payload,
-        options.every,
-        options.commands,
-        options.seconds,
+        "{} workers, {} bytes every {} s each at QoS 1, {} commands a second, for {} s;",
+        options.workers, options.payload, options.every, options.commands, options.seconds,
+    )?;
+    writeln!(
+        out,
+        "beside them {} half-open connections and a reader that never reads\n",
         options.half_open
     )?;
-    let mut rows: Vec<(&str, Vec<String>, &str)> =
-        vec![("", runs.iter().map(name).collect(), "goal")];
-    rows.push((
-        "connects a second",
-        each(runs, |run| format!("{:.0}", run.connects)),
-        "",
-    ));
-    rows.push((
-        "memory of a connection",
-        each(runs, |run| {
-            let [empty, connected, _] = run.resident;
-            format!(
-                "{:.1} kB",
-                connected.saturating_sub(empty) as f64 / f64::from(options.workers) / 1000.0
-            )
-        }),
-        "20 kB",
-    ));
-    rows.push((
-        "memory at most",
-        each(runs, |run| {
-            format!("{:.1} MB", run.resident[2] as f64 / 1e6)
-        }),
-        "",
-    ));
-    for (what, percent, goal) in [
-        ("command p50", 50, ""),
-        ("command p99", 99, "10 ms"),
-        ("command p99.9", 999, ""),
-    ] {
-        rows.push((
-            what,
-            each(runs, |run| percentile(&run.tally.commands, percent)),
-            goal,
-        ));
-    }
-    for (what, percent) in [("PUBACK p50", 50), ("PUBACK p99", 99)] {
-        rows.push((
-            what,
-            each(runs, |run| percentile(&run.tally.answers, percent)),
-            "",
-        ));
-    }
-    rows.push((
-        "messages sent",
-        each(runs, |run| run.tally.sent.to_string()),
-        "",
-    ));
-    rows.push((
-        "messages lost",
-        each(runs, |run| {
-            run.tally.sent.saturating_sub(run.arrived).to_string()
-        }),
-        "0",
-    ));
-    rows.push((
-        "commands sent",
-        each(runs, |run| run.commanded.to_string()),
-        "",
-    ));
-    rows.push((
-        "commands lost",
-        each(runs, |run| {
-            run.commanded
-                .saturating_sub(run.tally.commands.len() as u64)
-                .to_string()
-        }),
-        "0",
-    ));
-    rows.push((
-        "workers lost",
-        each(runs, |run| run.tally.lost.to_string()),
-        "0",
-    ));
-    rows.push((
-        "half-open ones closed",
-        each(runs, |run| run.half_open_ended.to_string()),
-        "",
-    ));
-    rows.push((
-        "readers dropped",
-        each(runs, |run| run.readers_ended.to_string()),
-        "",
-    ));
-    rows.push((
-        "CPU of one core",
-        each(runs, |run| {
-            format!("{:.1} %", 100.0 * run.cpu.0 / run.cpu.1)
-        }),
-        "",
-    ));
-    rows.push((
-        "load before and after",
-        each(runs, |run| format!("{:.2} {:.2}", run.load[0], run.load[1])),
-        "",
-    ));
-    for (what, figures, goal) in rows {
+    for (what, figure, goal) in LINES {
         write!(out, "{what:<24}")?;
-        for figure in figures {
-            write!(out, "{figure:>14}")?;
+        for run in runs {
+            write!(out, "{:>14}", figure(run))?;
         }
         writeln!(out, "{goal:>10}")?;
     }
     Ok(())
 }
 
-fn name(run: &Run) -> String {
-    match run.kind {
-        Kind::Own => "edgeIO".to_owned(),
-        Kind::Mosquitto => "Mosquitto".to_owned(),
+fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Own => "edgeIO",
+        Kind::Mosquitto => "Mosquitto",
     }
 }
 
-fn each(runs: &[Run], figure: impl Fn(&Run) -> String) -> Vec<String> {
-    runs.iter().map(figure).collect()
+fn memory_of_one(run: &Run) -> String {
+    let [empty, connected, _] = run.resident;
+    let one = connected.saturating_sub(empty) as f64 / f64::from(run.workers.max(1));
+    format!("{:.1} kB", one / 1000.0)
 }
 
-/// A percentile, or with three digits a per mille.
-fn percentile(times: &[Duration], percent: usize) -> String {
+fn percentile(times: &[Duration], per_mille: usize) -> String {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
-    let of = if percent > 100 { 1000 } else { 100 };
-    let at = sorted.len() * percent / of;
+    let at = sorted.len() * per_mille / 1000;
     match sorted.get(at.min(sorted.len().saturating_sub(1))) {
         Some(time) => format!("{:.2} ms", time.as_secs_f64() * 1000.0),
         None => "-".to_owned(),

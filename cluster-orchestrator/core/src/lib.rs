@@ -32,7 +32,7 @@ use model::node::{NodeFacts, Scheduling, Usage};
 use model::slot::Slot;
 use model::time::{Instant, Now};
 use schedulers::Algorithm;
-use sync::{Change, Digest, Entry, Held, Term, UpReport, Update};
+use sync::{Change, Digest, Entry, Held, Parcel, Term, UpReport, Update};
 
 /// An item of a worker's desired set.
 pub type DesiredEntry = Entry<NodeKey, NodeItem>;
@@ -46,7 +46,12 @@ pub type SlotEntry = Entry<Slot, SlotReport>;
 /// The entry of an item of a worker's desired set.
 pub fn desired_entry(item: NodeItem) -> DesiredEntry {
     let (key, identity, weight) = (item.key(), item.identity(), item.weight());
-    Entry::new(key, item, &identity, weight)
+    let shared = item.shared();
+    let entry = Entry::new(key, item, &identity, weight);
+    match shared {
+        Some(shared) => entry.sharing(shared),
+        None => entry,
+    }
 }
 
 /// The entry of a worker's report.
@@ -58,7 +63,8 @@ pub fn report_entry(report: InstanceReport) -> ReportEntry {
 /// The entry of an assignment.
 pub fn assignment_entry(desired: Desired) -> AssignmentEntry {
     let (key, identity, weight) = (desired.slot.clone(), desired.identity(), desired.weight());
-    Entry::new(key, desired, &identity, weight)
+    let shared = desired.shared();
+    Entry::new(key, desired, &identity, weight).sharing(shared)
 }
 
 /// The entry of a slot's report.
@@ -319,7 +325,7 @@ pub enum Soft {
     /// A worker's former set is in the store.
     Adopted(NodeId, Digest),
     /// A change went out to a worker.
-    Sent(NodeId, Vec<Change<DesiredEntry>>),
+    Sent(NodeId, Parcel<DesiredEntry>),
     /// The state of a copy.
     Copy {
         /// Which.
@@ -404,7 +410,7 @@ pub enum Action {
     /// Answer a request.
     Answer(RequestId, Answer),
     /// Send a worker parts of a change.
-    Control(NodeId, Vec<Change<DesiredEntry>>),
+    Control(NodeId, Parcel<DesiredEntry>),
     /// Ask a worker for a whole report.
     AskWhole(NodeId),
     /// Ask a worker for the set that it holds of another store.

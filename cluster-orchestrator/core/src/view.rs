@@ -74,6 +74,13 @@ impl State {
         own.or_else(|| Some(self.assigned_of(id).next()?.job.created_at))
     }
 
+    /// The job that an id or a name means: an own one, or one of the root's with something here.
+    pub fn find_job(&self, key: &str) -> Option<JobId> {
+        let own = self.book.find(&self.default_tenant, key);
+        let own = own.ok().map(|job| job.id);
+        own.or_else(|| self.find_foreign(key).map(|head| head.id))
+    }
+
     /// One job by id or name: an own one, or one of the root's with something here.
     pub fn job(&self, now: Now, key: &str) -> Option<JobView> {
         match self.book.find(&self.default_tenant, key) {

@@ -17,7 +17,7 @@ pub(super) async fn job(
 ) -> Result<Response, ApiError> {
     let wanted = key.clone();
     let read = move |core: &cluster_core::State, now| {
-        let id = core.job(now, &wanted)?.job.id;
+        let id = core.find_job(&wanted)?;
         Some(core.explain(now, id))
     };
     let slots = service.handle.read(read).await.map_err(unavailable)?;

@@ -9,6 +9,8 @@ mod foreign;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod plan;
+#[cfg(test)]
 mod rest;
 #[cfg(test)]
 mod restart;

@@ -20,7 +20,7 @@ async fn failure(config: Config, data_dir: &Path) -> (u8, String) {
     let ended = tokio::time::timeout(DEADLINE, started).await.unwrap();
     let error: ClusterError = ended.unwrap_err();
     let code = error.exit_code();
-    (code, format!("{:#}", anyhow::Error::new(error)))
+    (code, orchestrator::with_sources(&error))
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ pub(crate) mod context;
 pub(crate) mod cordon;
 pub(crate) mod delete;
 pub(crate) mod describe;
+pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod explain;
 mod follow;
@@ -32,13 +33,16 @@ use crate::output::{self, Format};
 /// Why it was not done.
 pub(crate) fn run(options: &Options, environment: Environment<'_>) -> Result<(), Failure> {
     let client = || options.connection.client(environment);
-    let format = options.output;
+    let format = options.output.unwrap_or_default();
     match &options.action {
         Action::Apply(apply) => apply::run(&client()?, apply, format),
         Action::Get(get) => get::run(&client()?, &get.what, format),
         Action::Describe(describe) => describe::run(&client()?, &describe.what, format),
         Action::Explain(explain) => explain::run(&client()?, &explain.job, format),
-        Action::Logs(logs) => logs::run(&client()?, logs),
+        Action::Logs(logs) => {
+            no_format(options.output)?;
+            logs::run(&client()?, logs)
+        }
         Action::Events(events) => events::run(&client()?, events, format),
         Action::Scale(scale) => scale::run(&client()?, scale, format),
         Action::Wait(wait) => wait::run(&client()?, wait, format),
@@ -53,8 +57,24 @@ pub(crate) fn run(options: &Options, environment: Environment<'_>) -> Result<(),
         Action::Context(context) => {
             context::run(&context.what, &options.connection, environment, format)
         }
-        Action::Completions(completions) => completions::run(completions),
+        Action::Doctor(doctor) => {
+            doctor::run(doctor, options.connection.insecure, environment, format)
+        }
+        Action::Completions(completions) => {
+            no_format(options.output)?;
+            completions::run(completions)
+        }
         Action::Up(_) => Err(Failure::Usage("`up` is no request".to_owned())),
+    }
+}
+
+/// What is printed as it is has no forms; one that is asked for is refused, not ignored.
+fn no_format(format: Option<Format>) -> Result<(), Failure> {
+    match format {
+        Some(_) => Err(Failure::Usage(
+            "this is printed as it is: leave out --output".to_owned(),
+        )),
+        None => Ok(()),
     }
 }
 

@@ -6,8 +6,8 @@ mod tests;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    apply, completions, context, cordon, delete, describe, events, explain, get, logs, scale, top,
-    wait,
+    apply, completions, context, cordon, delete, describe, doctor, events, explain, get, logs,
+    scale, top, wait,
 };
 use crate::connection::Connection;
 use crate::output::Format;
@@ -36,17 +36,16 @@ pub(crate) struct Options {
     /// Where requests go.
     #[command(flatten)]
     pub(crate) connection: Connection,
-    /// How answers are printed.
+    /// How answers are printed; as a table where it is not given.
     #[arg(
         short,
         long,
         global = true,
         value_name = "FORMAT",
         value_enum,
-        default_value_t,
         help_heading = "Options of all requests"
     )]
-    pub(crate) output: Format,
+    pub(crate) output: Option<Format>,
     /// What is to be done.
     #[command(subcommand)]
     pub(crate) action: Action,
@@ -72,6 +71,7 @@ pub(crate) enum Action {
     Cordon(cordon::Options),
     /// Lets new work come to a cluster or worker again.
     Uncordon(cordon::Options),
+    Doctor(doctor::Options),
     Context(context::Options),
     Completions(completions::Options),
 }

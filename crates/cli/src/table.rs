@@ -21,7 +21,7 @@ pub(crate) use event::{EventNames, event_line, event_titles, events};
 pub(crate) use explanation::{Explained, explanation};
 pub(crate) use job::{job, jobs};
 pub(crate) use place::{Node, clusters, nodes};
-pub(crate) use plan::{Plan, plan};
+pub(crate) use plan::plan;
 pub(crate) use usage::{cluster_use, node_use};
 
 /// What stands in a cell that has nothing to say.

@@ -1,5 +1,7 @@
 //! The units that are shipped for systemd.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -54,8 +54,25 @@ impl Desired {
         )
     }
 
-    /// About how many bytes it takes in a message.
+    /// About how many bytes it takes in a message, without its job and its workload.
     pub fn weight(&self) -> usize {
+        let rules = &self.service.placement;
+        let labels: usize = rules
+            .labels
+            .iter()
+            .map(|(key, value)| key.len() + value.len() + 6)
+            .sum();
+        let pins = [&rules.cluster, &rules.location, &rules.worker];
+        let pins: usize = pins
+            .iter()
+            .filter_map(|pin| pin.as_ref())
+            .map(|pin| pin.len() + 16)
+            .sum();
+        220 + self.slot.service.as_str().len() + labels + pins + 12 * rules.architectures.len()
+    }
+
+    /// Names the job and the workload, which all its instances in a message share, and about how many bytes they take.
+    pub fn shared(&self) -> (u128, usize) {
         let workload = &self.service.workload;
         let texts = workload
             .command
@@ -69,7 +86,9 @@ impl Desired {
                 .chain(&workload.files)
                 .map(|(key, value)| key.len() + value.len() + 6)
                 .sum::<usize>();
-        420 + texts + 40 * (workload.ports.len() + workload.volumes.len())
+        let bytes = 480 + texts + 40 * (workload.ports.len() + workload.volumes.len());
+        let hash = u128::from_be_bytes(workload.hash.0);
+        (hash ^ self.job.id.bits(), bytes)
     }
 }
 
@@ -112,6 +131,14 @@ impl NodeItem {
         match self {
             Self::Settings(_) => 64,
             Self::Instance(desired) => desired.weight(),
+        }
+    }
+
+    /// See [`Desired::shared`]; settings share nothing.
+    pub fn shared(&self) -> Option<(u128, usize)> {
+        match self {
+            Self::Settings(_) => None,
+            Self::Instance(desired) => Some(desired.shared()),
         }
     }
 

@@ -16,6 +16,7 @@ mod start;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use daemon::notify::Notifier;
 use model::time::Now;
 use protocol::stored::RecordError;
 use store::Writer;
@@ -33,6 +34,8 @@ use crate::{Core, Effect, Outlets, clock, record};
 const QUEUE: usize = 1_024;
 /// Messages that are decided together at most.
 const BATCH: usize = 1_000;
+/// Between two turns at most where no deadline is known.
+const IDLE: Duration = Duration::from_secs(1);
 /// Between two turns that nobody asked for, at least: a deadline that stays in the past must not cost a core.
 const PACE: Duration = Duration::from_millis(2);
 
@@ -55,6 +58,8 @@ pub struct Controller<C: Core> {
     waiters: HashMap<C::RequestId, oneshot::Sender<C::Answer>>,
     metrics: Metrics,
     events: Publisher,
+    /// Whoever restarts this program when its state is not looked after any more.
+    notifier: Notifier,
 }
 
 impl<C: Core> std::fmt::Debug for Controller<C> {
@@ -73,11 +78,19 @@ impl<C: Core> Controller<C> {
         &self.state
     }
 
+    /// Tells a service manager that the owner task goes on.
+    #[must_use]
+    pub fn watched_by(mut self, notifier: Notifier) -> Self {
+        self.notifier = notifier;
+        self
+    }
+
     /// Decides until the token is cancelled, and then what still waits.
     pub async fn run<O: Outlets<C>>(mut self, mut outlets: O, shutdown: CancellationToken) {
         outlets.loaded(&self.state);
         let mut batch = Vec::with_capacity(64);
         loop {
+            self.notifier.alive();
             let wait = self.until_deadline();
             tokio::select! {
                 biased;
@@ -101,9 +114,10 @@ impl<C: Core> Controller<C> {
 
     fn until_deadline(&self) -> Duration {
         let now = clock::now().steady;
-        C::next_deadline(&self.state)
-            .map_or(Duration::from_secs(1), |deadline| deadline.since(now))
-            .max(PACE)
+        let deadline = C::next_deadline(&self.state).map(|deadline| deadline.since(now));
+        let alive = self.notifier.alive_within();
+        let due = deadline.into_iter().chain(alive).min();
+        due.unwrap_or(IDLE).max(PACE)
     }
 
     async fn serve<O: Outlets<C>>(

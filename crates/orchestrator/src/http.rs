@@ -4,8 +4,11 @@ mod events;
 mod follow;
 mod health;
 mod jobs;
+pub mod logs;
 mod plan;
 pub mod refusal;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -16,6 +19,9 @@ use rest::{Api, op};
 use tokio::sync::Semaphore;
 
 use crate::{Handle, Jobs};
+
+/// A document to begin with.
+const EXAMPLE: &str = r#"{"api_version": "v0.1", "job_name": "hello", "image_runtime": "native", "command": ["/bin/sleep", "1000"]}"#;
 
 /// What the shared handlers use.
 #[derive(Debug, Clone)]
@@ -79,6 +85,7 @@ fn jobs<C: Jobs>() -> Api<Service<C>> {
                 .about("Up to 100 documents, all or none.")
                 .tag("jobs")
                 .takes::<JobDocument>()
+                .example(EXAMPLE)
                 .answers::<JobBody>(202, "The job")
                 .answers::<List<JobBody>>(202, "the jobs, where there were several documents")
                 .header(202, "Location", "Where the job, or the list of jobs, is")
@@ -103,6 +110,7 @@ fn jobs<C: Jobs>() -> Api<Service<C>> {
                 )
                 .tag("jobs")
                 .takes::<JobDocument>()
+                .example(EXAMPLE)
                 .answers::<JobBody>(202, "The job")
                 .header(202, "Location", "Where it is")
                 .answers::<PlanBody>(200, "With `dry_run`: where its instances would be")

@@ -4,23 +4,28 @@
 //! - [`Core`] is what an orchestrator's decisions are to its shell, [`Jobs`] what of them the jobs API needs.
 //! - [`Controller`] owns the state, commits what was decided, and hands what follows to the program's [`Outlets`].
 //! - [`Handle`] is how everybody else reaches the state.
-//! - [`record`] keeps what both store, [`http`] serves what both serve, [`Metrics`] counts what both count.
+//! - [`record`] keeps what both store, [`http`] serves what both serve, [`streams`] carries answers
+//!   in chunks, [`Metrics`] counts what both count.
+//! - [`program`] is what is around all of it: options, signals, exit code.
 //!
 //! A program adds its children: what it hears from them becomes inputs, and actions go out to them.
 
 pub mod clock;
 pub mod http;
 pub mod record;
+pub mod streams;
 
 mod controller;
 mod data;
 mod error;
 mod feed;
 mod metrics;
+mod program;
 mod tier;
 
 pub use controller::{Controller, Handle, StartError, Unavailable, open};
 pub use data::{StoreKind, open_store};
 pub use error::RunError;
 pub use metrics::{Counts, Metrics, registered};
+pub use program::{Options, program, with_sources};
 pub use tier::{Core, Decision, Effect, Jobs, Outlets};

@@ -97,6 +97,8 @@ pub trait Jobs: Core {
     fn ask(request: Self::RequestId, ask: JobRequest) -> Self::Input;
     /// What became of such a request; `None` is the answer to another kind of request.
     fn answered(answer: &Self::Answer) -> Option<&JobAnswer>;
+    /// The job that an id or a name means.
+    fn find(state: &Self::State, key: &str) -> Option<JobId>;
     /// One job by id or name.
     fn job(state: &Self::State, now: Now, key: &str) -> Option<JobView>;
     /// At most `limit` jobs by id. Deleted ones are left out unless their state is asked for.

@@ -38,7 +38,7 @@ use model::job::JobSpec;
 pub use fault::Fault;
 pub(crate) use fault::Faults;
 use fault::Position;
-pub(crate) use job::is_label_key;
+pub(crate) use job::{is_label_key, is_label_value};
 pub(crate) use read::Spot;
 use tree::Node;
 

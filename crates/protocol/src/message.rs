@@ -58,7 +58,12 @@ pub type SlotEntry = ::sync::Entry<Slot, SlotReport>;
 /// The entry of an item of a worker's desired set.
 pub fn desired_entry(item: NodeItem) -> DesiredEntry {
     let (key, identity, weight) = (item.key(), item.identity(), item.weight());
-    ::sync::Entry::new(key, item, &identity, weight)
+    let shared = item.shared();
+    let entry = ::sync::Entry::new(key, item, &identity, weight);
+    match shared {
+        Some(shared) => entry.sharing(shared),
+        None => entry,
+    }
 }
 
 /// The entry of a worker's report of an instance.
@@ -74,7 +79,8 @@ pub(crate) fn report_entry_of(report: InstanceReport, identity: &str) -> ReportE
 /// The entry of an assignment to a cluster.
 pub fn assignment_entry(desired: Desired) -> AssignmentEntry {
     let (key, identity, weight) = (desired.slot.clone(), desired.identity(), desired.weight());
-    ::sync::Entry::new(key, desired, &identity, weight)
+    let shared = desired.shared();
+    ::sync::Entry::new(key, desired, &identity, weight).sharing(shared)
 }
 
 /// The entry of a cluster's report of a slot.

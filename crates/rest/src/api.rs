@@ -14,7 +14,10 @@ mod pages;
 #[cfg(test)]
 mod tests;
 
-use axum::extract::Request;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
 use axum::handler::Handler;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -126,7 +129,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     }
 
     /// What the extractors of handlers and their operations do not agree on, and what is not explained: nothing in a
-    /// service that is ready. A test of each service asks it.
+    /// service that is ready. In builds for tests, [`Api::serve`] asserts it.
     pub fn faults(&self) -> Vec<String> {
         self.description.faults()
     }
@@ -135,6 +138,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// has besides is added by [`crate::finish`].
     pub fn serve(self, state: S) -> Router {
         let described = pages::add(self);
+        debug_assert_eq!(described.faults(), [""; 0]);
         let document = pages::Document::new(&described.document());
         described
             .router
@@ -157,11 +161,15 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         T::describe(&mut taken);
         let mut route: MethodRouter<S> = on(method, handler);
         if !taken.has_query() {
-            route = route.layer(middleware::from_fn(no_query));
+            route = route.route_layer(middleware::from_fn(no_query));
+        }
+        let statuses = self
+            .description
+            .add(method_name(method), path, taken, operation);
+        if cfg!(debug_assertions) {
+            route = route.route_layer(middleware::from_fn_with_state(statuses, described));
         }
         self.router = self.router.route(path, route);
-        self.description
-            .add(method_name(method), path, taken, operation);
         self
     }
 }
@@ -175,6 +183,22 @@ const fn method_name(method: MethodFilter) -> &'static str {
         MethodFilter::DELETE => "delete",
         _ => "get",
     }
+}
+
+/// Holds answers against their description, in builds for tests: every test of a service then tests its description too.
+async fn described(
+    State(statuses): State<Arc<BTreeSet<u16>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let asked = format!("{} {}", request.method(), request.uri());
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    debug_assert!(
+        statuses.contains(&status),
+        "{asked} answers {status}, which its description does not have: {statuses:?}"
+    );
+    response
 }
 
 /// Refuses parameters where none is taken: one that is given is not ignored.

@@ -99,7 +99,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_takes_nothing_is_cut_off_and_who_takes_little_is_not() {
         let (near, mut far) = tokio::io::duplex(8);
-        let mut near = Patient::new(near, Duration::from_secs(60));
+        let mut near = Patient::new(near, Duration::from_mins(1));
         let slow = tokio::spawn(async move {
             let mut bytes = [0; 4];
             for _ in 0..4 {

@@ -47,11 +47,28 @@ async fn list(accept: Accept, Query(page): Query<PageQuery>) -> Result<Response,
     Ok(accept.ok(&Cursor::page(rows, page.limit()?, |row| *row)))
 }
 
+/// Begins at once, and ends long after the time for a header.
+async fn slowly() -> axum::body::Body {
+    let parts = futures_util::stream::unfold(0, |part| async move {
+        let text = match part {
+            0 => "begin ",
+            1 => {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                "end"
+            }
+            _ => return None,
+        };
+        Some((Ok::<_, std::convert::Infallible>(text), part + 1))
+    });
+    axum::body::Body::from_stream(parts)
+}
+
 async fn service(limits: Limits) -> Service {
     let registry = Registry::new();
     let router = Router::new()
         .route("/jobs", post(submit))
         .route("/list", get(list))
+        .route("/slowly", get(slowly))
         .route("/jobs/{job}", get(|Path(job): Path<String>| async { job }));
     let router = finish(router, Metrics::register(&registry).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -246,6 +263,17 @@ async fn a_client_that_never_ends_its_header_is_cut_off() {
     let mut rest = Vec::new();
     let cut = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
     assert!(cut.is_ok());
+}
+
+#[tokio::test]
+async fn a_long_answer_outlasts_the_time_for_a_header() {
+    let limits = Limits {
+        header: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let service = service(limits).await;
+    let reply = service.ask("GET /slowly", &[], b"").await;
+    assert!(reply.body.contains("end"), "{}", reply.body);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 mod disk;
 mod failure;
 mod keys;
+mod schema;
 
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,12 +22,10 @@ use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition}
 
 use self::disk::{Creation, Disk};
 use self::keys::{FIRST_RECORD, bounds, decode, encode};
+use self::schema::{SCHEMA, initialise, read_schema};
 use crate::{Op, Order, Page, Record, Store, StoreError, Table, check_ops, check_table};
 
 const RECORDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("records");
-/// Where the schema version lives; no table has an empty name, so no record collides with it.
-const SCHEMA: &[u8] = b"\0schema";
-
 /// How an [`Embedded`] store is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -302,24 +301,6 @@ impl Embedded {
 enum Origin {
     New,
     Existing,
-}
-
-fn initialise(database: &Database, schema: u32) -> Result<(), redb::Error> {
-    let transaction = database.begin_write()?;
-    transaction
-        .open_table(RECORDS)?
-        .insert(SCHEMA, schema.to_le_bytes().as_slice())?;
-    transaction.commit()?;
-    Ok(())
-}
-
-/// The schema bytes, or `None` if this is some other program's tree.
-fn read_schema(database: &Database) -> Result<Option<Vec<u8>>, redb::Error> {
-    match database.begin_read()?.open_table(RECORDS) {
-        Ok(records) => Ok(records.get(SCHEMA)?.map(|value| value.value().to_vec())),
-        Err(redb::TableError::Storage(error)) => Err(error.into()),
-        Err(_another_programs) => Ok(None),
-    }
 }
 
 impl Store for Embedded {

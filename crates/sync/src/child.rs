@@ -143,10 +143,7 @@ impl<T: Item> Child<T> {
 
     /// What [`Child::held`] will say once `part` is staged.
     pub fn held_staging(&self, part: &Change<T>) -> Held {
-        let continued = self
-            .staged
-            .first()
-            .filter(|first| same_change(first, part));
+        let continued = self.staged.first().filter(|first| same_change(first, part));
         let first = continued.unwrap_or(part);
         let before = continued.map_or(0, |_| self.staged.len() as u32);
         Held {

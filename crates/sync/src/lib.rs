@@ -32,6 +32,7 @@ pub use child::{Child, Foreign, ParentMark, Update, Verdict};
 pub use identity::{Digest, Incarnation, Term, TermOrder, mark};
 pub use observe::{Observed, Observer, Reading, UpReport};
 pub use parent::{Parent, Timing};
+pub use parts::Parcel;
 
 use serde::{Deserialize, Serialize};
 
@@ -43,8 +44,12 @@ pub trait Item: Clone {
     fn key(&self) -> Self::Key;
     /// Its share of the set's digest: id, generation and spec hash go in.
     fn mark(&self) -> Digest;
-    /// About how many bytes it takes in a message.
+    /// About how many bytes it takes in a message, without what it shares with others.
     fn weight(&self) -> usize;
+    /// What it shares with other items of a message, and how many bytes that takes once.
+    fn shared(&self) -> Option<(Digest, usize)> {
+        None
+    }
 }
 
 /// An item of any key and value, with its mark computed once.
@@ -56,6 +61,7 @@ pub struct Entry<K, V> {
     pub value: V,
     mark: Digest,
     weight: usize,
+    shared: Option<(Digest, usize)>,
 }
 
 impl<K, V> Entry<K, V> {
@@ -66,6 +72,16 @@ impl<K, V> Entry<K, V> {
             value,
             mark: mark(&[&identity]),
             weight,
+            shared: None,
+        }
+    }
+
+    /// The same, with what it shares with others of a message.
+    #[must_use]
+    pub fn sharing(self, (what, bytes): (u128, usize)) -> Self {
+        Self {
+            shared: Some((Digest(what), bytes)),
+            ..self
         }
     }
 }
@@ -83,6 +99,10 @@ impl<K: Ord + Clone + std::fmt::Debug, V: Clone> Item for Entry<K, V> {
 
     fn weight(&self) -> usize {
         self.weight
+    }
+
+    fn shared(&self) -> Option<(Digest, usize)> {
+        self.shared
     }
 }
 

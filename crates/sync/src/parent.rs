@@ -1,8 +1,9 @@
 //! The parent's side: a child's desired set, and what to send next.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use crate::parts::{split, staged_here, weight};
+use crate::parts::{Parcel, split, staged_here, weight};
 use crate::{Change, Digest, Held, Incarnation, Item, Term};
 
 /// When to send again, in milliseconds of the parent's steady clock.
@@ -16,16 +17,19 @@ pub struct Timing {
     pub part: usize,
     /// Bytes that a part is halved to at least.
     pub part_min: usize,
+    /// Parts that may be under way beyond those that the child has staged: what a slow link or a queue must hold.
+    pub window: u32,
 }
 
 impl Default for Timing {
-    /// 2 s doubling to 15 s; 16 KiB halving to 1 KiB (protocol, section 4).
+    /// 2 s doubling to 15 s; 16 KiB halving to 1 KiB (protocol, section 4); 16 parts under way.
     fn default() -> Self {
         Self {
             resend: 2_000,
             resend_max: 15_000,
             part: 16_384,
             part_min: 1_024,
+            window: 16,
         }
     }
 }
@@ -53,7 +57,9 @@ pub struct Parent<T: Item> {
 
 #[derive(Debug, Clone)]
 struct Flight<T: Item> {
-    changes: Vec<Change<T>>,
+    changes: Arc<[Change<T>]>,
+    /// The first part that was not sent on this connection.
+    next: u32,
     /// `None`: due at once.
     sent_at: Option<u64>,
     attempts: u32,
@@ -189,6 +195,7 @@ impl<T: Item> Parent<T> {
             flight.broken = false;
             flight.sent_at = None;
             flight.attempts = 0;
+            flight.next = reached;
         }
         self.flight = Some(flight);
     }
@@ -258,7 +265,8 @@ impl<T: Item> Parent<T> {
 
     /// The messages that are due at `now`, if any; `sent` notes them.
     ///
-    /// Nothing is due before the child has said what it holds, while a change is unacknowledged and its time is not
+    /// Of a change in many parts so many are due as [`Timing::window`] says, and more as the child stages them. Nothing
+    /// is due before the child has said what it holds, while what is under way is unacknowledged and its time is not
     /// up, or when the child holds the present set and knows the present run.
     pub fn due(
         &self,
@@ -266,24 +274,33 @@ impl<T: Item> Parent<T> {
         incarnation: Incarnation,
         term: &Term,
         timing: &Timing,
-    ) -> Option<Vec<Change<T>>> {
+    ) -> Option<Parcel<T>> {
         let held = self.held.as_ref()?;
         let settled = self.is_synced(incarnation) && held.nonce == term.nonce;
         if settled || held.supersedes(incarnation, term) || self.unadopted(held, incarnation) {
             return None;
         }
-        if let Some(flight) = &self.flight {
-            if now < flight.due_at(timing) {
-                return None;
-            }
-            let skip = flight
-                .changes
-                .first()
-                .and_then(|first| staged_here(held.staged, first))
-                .unwrap_or(0);
-            return Some(flight.changes.iter().skip(skip as usize).cloned().collect());
-        }
-        Some(self.build(held, incarnation, term, self.part.unwrap_or(timing.part)))
+        let window = timing.window.max(1);
+        let Some(flight) = &self.flight else {
+            let size = self.part.unwrap_or(timing.part);
+            let changes = self.build(held, incarnation, term, size);
+            return Some(Parcel::new(changes.into(), 0, window));
+        };
+        let first = flight.changes.first();
+        let staged = first
+            .and_then(|first| staged_here(held.staged, first))
+            .unwrap_or(0);
+        let from = if now < flight.due_at(timing) {
+            flight.next.max(staged)
+        } else {
+            staged
+        };
+        let parcel = Parcel::new(
+            Arc::clone(&flight.changes),
+            from,
+            staged.saturating_add(window),
+        );
+        (!parcel.is_empty()).then_some(parcel)
     }
 
     /// The time at which an unacknowledged change is sent again; `due` may still have nothing then.
@@ -295,23 +312,22 @@ impl<T: Item> Parent<T> {
     }
 
     /// Notes that these messages go out at `now`.
-    pub fn sent(&mut self, changes: &[Change<T>], now: u64) {
-        let same = |flight: &Flight<T>| {
-            flight
-                .changes
-                .first()
-                .map(|known| (known.base, known.revision))
-                == changes.first().map(|new| (new.base, new.revision))
-        };
+    pub fn sent(&mut self, parcel: &Parcel<T>, now: u64) {
         match &mut self.flight {
-            Some(flight) if same(flight) => {
-                if flight.sent_at.replace(now).is_some() {
+            Some(flight) if parcel.is_of(&flight.changes) => {
+                // What follows on what the child has staged is news, and no repetition.
+                let again = parcel.from() < flight.next;
+                if flight.sent_at.replace(now).is_some() && again {
                     flight.attempts += 1;
+                } else {
+                    flight.attempts = 0;
                 }
+                flight.next = parcel.to();
             }
             Some(_) | None => {
                 self.flight = Some(Flight {
-                    changes: changes.to_vec(),
+                    changes: parcel.whole(),
+                    next: parcel.to(),
                     sent_at: Some(now),
                     attempts: 0,
                     reached: 0,

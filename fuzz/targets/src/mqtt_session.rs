@@ -120,7 +120,7 @@ async fn talk(stream: DuplexStream, data: &[u8], chunk: usize) -> Vec<u8> {
         }
         let _ = writer.shutdown().await;
     };
-    let (_, read) = tokio::join!(write, reader.read_to_end(&mut sent));
+    let ((), read) = tokio::join!(write, reader.read_to_end(&mut sent));
     read.expect("a pipe does not fail");
     sent
 }

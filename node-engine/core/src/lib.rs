@@ -33,8 +33,12 @@ pub type ReportEntry = Entry<InstanceId, InstanceReport>;
 /// The desired entry of an item.
 pub fn desired_entry(item: NodeItem) -> DesiredEntry {
     let (key, identity) = (item.key(), item.identity());
-    let weight = item.weight();
-    Entry::new(key, item, &identity, weight)
+    let (weight, shared) = (item.weight(), item.shared());
+    let entry = Entry::new(key, item, &identity, weight);
+    match shared {
+        Some(shared) => entry.sharing(shared),
+        None => entry,
+    }
 }
 
 /// The report entry of an instance.

@@ -7,6 +7,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use model::id::InstanceId;
@@ -54,7 +55,10 @@ impl Default for Limits {
 
 /// What is kept, in one folder. Others may use the same one: all that it knows is on the disk.
 #[derive(Debug, Clone)]
-pub(crate) struct Kept {
+pub(crate) struct Kept(Arc<Place>);
+
+#[derive(Debug)]
+struct Place {
     folder: PathBuf,
     limits: Limits,
 }
@@ -67,12 +71,12 @@ impl Kept {
 
     pub(crate) fn with(data_dir: &Path, limits: Limits) -> Self {
         let folder = data_dir.join("logs");
-        Self { folder, limits }
+        Self(Arc::new(Place { folder, limits }))
     }
 
     /// Where the output of an instance is kept.
     pub(crate) fn folder(&self, instance: InstanceId) -> PathBuf {
-        self.folder.join(instance.to_string())
+        self.0.folder.join(instance.to_string())
     }
 
     /// Whether there is any.
@@ -92,11 +96,11 @@ impl Kept {
         if segments.iter().all(|segment| segment.length() == 0) {
             return Ok(());
         }
-        self.make(&self.folder)?;
+        make(&self.0.folder)?;
         let folder = self.folder(instance);
         remove(&folder)?;
         fs::rename(output, &folder)?;
-        shorten(&folder, self.limits.each)?;
+        shorten(&folder, self.0.limits.each)?;
         touch(&folder)?;
         self.sweep();
         Ok(())
@@ -122,7 +126,7 @@ impl Kept {
             return Ok(());
         }
         let folder = self.folder(instance);
-        self.make(&folder)?;
+        make(&folder)?;
         let mut frames = self.frames(instance);
         // One that is kept again, since the last attempt to remove the container failed, is not there twice.
         let known = frames.last().map_or(i64::MIN, |last| last.at);
@@ -130,7 +134,7 @@ impl Kept {
         let mut bytes = 0;
         let kept = frames.iter().rev().take_while(|frame| {
             bytes += frame.bytes.len() as u64;
-            bytes <= self.limits.each
+            bytes <= self.0.limits.each
         });
         let skip = frames.len() - kept.count();
         let mut file = Vec::new();
@@ -174,7 +178,7 @@ impl Kept {
     /// Removes what is too old, and the oldest while there is too much.
     pub(crate) fn sweep(&self) {
         let now = SystemTime::now();
-        let mut all: Vec<(SystemTime, u64, PathBuf)> = fs::read_dir(&self.folder)
+        let mut all: Vec<(SystemTime, u64, PathBuf)> = fs::read_dir(&self.0.folder)
             .into_iter()
             .flatten()
             .flatten()
@@ -189,18 +193,17 @@ impl Kept {
             bytes += size;
             // One of the future was kept before the clock went back.
             let age = now.duration_since(at).unwrap_or_default();
-            if (age >= self.limits.age || bytes > self.limits.total)
+            if (age >= self.0.limits.age || bytes > self.0.limits.total)
                 && let Err(error) = remove(&path)
             {
                 tracing::warn!(%error, "the output of an instance that is gone cannot be removed");
             }
         }
     }
+}
 
-    #[expect(clippy::unused_self, reason = "reads as what it is")]
-    fn make(&self, folder: &Path) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)
-    }
+fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 fn frame(rest: &mut &[u8]) -> Option<Frame> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use protocol::message::question::Logs;
 use protocol::message::reply::{Chunk, End};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::standing::{Known, Standing};
 use super::text::{Rest, Text};
@@ -14,6 +14,9 @@ use super::{LogReader, Outbound, Pace, Piece, Sources, Wanted};
 
 /// A part of a line goes out when its rest has not come within this time.
 const IDLE: Duration = Duration::from_millis(300);
+/// After fewer bytes than these, more are gathered for this long.
+const SMALL: usize = 4_096;
+const GATHER: Duration = Duration::from_millis(20);
 /// Between two looks for an instance that is still being made.
 const LOOK: Duration = Duration::from_millis(300);
 
@@ -41,9 +44,10 @@ impl Task {
             sequence: 0,
             is_open_line: false,
         };
-        let end = match open(&self.sources, &out.logs).await {
-            Ok(mut reader) => out.copy(&mut reader).await,
-            Err(end) => Ok(end),
+        let end = match out.open(&self.sources).await {
+            Ok(Ok(mut reader)) => out.copy(&mut reader).await,
+            Ok(Err(end)) => Ok(end),
+            Err(gone) => Err(gone),
         };
         if let Ok(end) = end {
             let _ = out.send(String::new(), Some(end)).await;
@@ -51,29 +55,40 @@ impl Task {
     }
 }
 
-/// Finds whoever has the instance's output; waits for an instance that is to be followed and not there yet.
-async fn open(sources: &Sources, logs: &Logs) -> Result<LogReader, End> {
-    let wanted = Wanted {
-        follow: logs.follow,
-        tail: logs.tail,
-        since: logs.since,
-    };
-    let mut standing = sources.standings.of(logs.instance).await;
-    loop {
-        let known = told(&mut standing).await;
-        let runtimes: Vec<_> = sources.runtimes.borrow().values().cloned().collect();
-        for runtime in runtimes {
-            let reader = runtime.logs(logs.instance, wanted, &standing).await;
-            if let Some(reader) = reader {
-                return Ok(reader);
+impl Out {
+    /// Finds whoever has the instance's output; waits for an instance that is to be followed and not there yet. An empty
+    /// chunk says that the question was heard, since what is followed may be silent for long.
+    async fn open(&mut self, sources: &Sources) -> Result<Result<LogReader, End>, Gone> {
+        let logs = self.logs.clone();
+        let logs = &logs;
+        let wanted = Wanted {
+            follow: logs.follow,
+            tail: logs.tail,
+            since: logs.since,
+        };
+        let mut standing = sources.standings.of(logs.instance).await;
+        loop {
+            let known = told(&mut standing).await;
+            let runtimes: Vec<_> = sources.runtimes.borrow().values().cloned().collect();
+            for runtime in runtimes {
+                let reader = runtime.logs(logs.instance, wanted, &standing).await;
+                if let Some(reader) = reader {
+                    if logs.follow && self.sequence == 0 {
+                        self.send(String::new(), None).await?;
+                    }
+                    return Ok(Ok(reader));
+                }
             }
-        }
-        match known {
-            Standing::Lives if logs.follow => {
-                let _ = timeout(LOOK, standing.changed()).await;
+            match known {
+                Standing::Lives if logs.follow => {
+                    if self.sequence == 0 {
+                        self.send(String::new(), None).await?;
+                    }
+                    let _ = timeout(LOOK, standing.changed()).await;
+                }
+                Standing::Lives | Standing::Over => return Ok(Err(End::Done)),
+                Standing::Absent | Standing::Unknown => return Ok(Err(End::NoSuchInstance)),
             }
-            Standing::Lives | Standing::Over => return Err(End::Done),
-            Standing::Absent | Standing::Unknown => return Err(End::NoSuchInstance),
         }
     }
 }
@@ -109,6 +124,10 @@ impl Out {
                 Some(Piece::Bytes(bytes)) => {
                     self.text.push(&bytes);
                     self.flush(Rest::Waits).await?;
+                    // Many small writes are few chunks.
+                    if bytes.len() < SMALL {
+                        sleep(GATHER).await;
+                    }
                 }
                 Some(Piece::Skipped(bytes)) => {
                     self.flush(Rest::Last).await?;

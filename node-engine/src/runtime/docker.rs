@@ -36,6 +36,7 @@ use place::{Placed, Placing};
 use watched::{Phase, Watched};
 
 pub use images::ImageLimit;
+pub(crate) use images::percent_used;
 pub use logs::LogReader;
 
 use super::keyed::Keyed;
@@ -90,7 +91,7 @@ pub async fn probe(host: &str) -> bool {
     )
 }
 
-fn connect(host: &str) -> Result<bollard::Docker, Error> {
+pub(crate) fn connect(host: &str) -> Result<bollard::Docker, Error> {
     bollard::Docker::connect_with_unix(host, CALL.as_secs(), bollard::API_DEFAULT_VERSION)
 }
 

@@ -30,7 +30,7 @@ use model::name::Name;
 use model::node::{Liveness, Scheduling};
 use model::slot::Slot;
 use model::time::{Instant, Now};
-use sync::{Change, Digest, Entry, Held, Incarnation, Term, UpReport};
+use sync::{Digest, Entry, Held, Incarnation, Parcel, Term, UpReport};
 
 /// An item of a cluster's desired set.
 pub type AssignmentEntry = Entry<Slot, Desired>;
@@ -40,7 +40,8 @@ pub type SlotEntry = Entry<Slot, SlotReport>;
 /// The entry of an assignment.
 pub fn assignment_entry(desired: Desired) -> AssignmentEntry {
     let (key, identity, weight) = (desired.slot.clone(), desired.identity(), desired.weight());
-    Entry::new(key, desired, &identity, weight)
+    let shared = desired.shared();
+    Entry::new(key, desired, &identity, weight).sharing(shared)
 }
 
 /// The entry of a slot's report.
@@ -286,7 +287,7 @@ pub enum Soft {
     /// A cluster's former set is in the store.
     Adopted(ClusterId, Digest),
     /// A change went out to a cluster.
-    Sent(ClusterId, Vec<Change<AssignmentEntry>>),
+    Sent(ClusterId, Parcel<AssignmentEntry>),
     /// A cluster refused a slot with what it had then.
     Refused {
         /// Which slot.
@@ -349,7 +350,7 @@ pub enum Action {
     /// Answer a request.
     Answer(RequestId, Answer),
     /// Send a cluster parts of a change.
-    Assign(ClusterId, Vec<Change<AssignmentEntry>>),
+    Assign(ClusterId, Parcel<AssignmentEntry>),
     /// Ask a cluster for a whole report.
     AskWhole(ClusterId),
     /// Ask a cluster for the set that it holds of another store.

@@ -49,6 +49,12 @@ impl State {
         self.fenced
     }
 
+    /// The job that an id or a name means.
+    pub fn find_job(&self, key: &str) -> Option<JobId> {
+        let found = self.book.find(&self.default_tenant, key);
+        found.ok().map(|job| job.id)
+    }
+
     /// One job by id or name.
     pub fn job(&self, key: &str) -> Option<JobView> {
         self.book

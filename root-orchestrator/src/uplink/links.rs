@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use model::id::ClusterId;
 use protocol::message::AssignmentEntry;
-use protocol::message::question::Ask;
+use protocol::message::question::{Ask, Stream};
 use protocol::message::uplink::{self, QUESTION, Question};
 use protocol::problem::Problem;
 use serde_json::Value;
 use socketioxide::extract::SocketRef;
-use sync::Change;
+use sync::Parcel;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// How long a cluster may take to answer a question.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// What is said about answers in chunks and waits for one cluster.
+const STREAMS: usize = 1_024;
 /// Messages that wait for one cluster. Few: a change goes out again only when it was not acknowledged.
 const OUTBOUND: usize = 64;
 
@@ -24,7 +26,7 @@ const OUTBOUND: usize = 64;
 #[derive(Debug)]
 pub(crate) enum Down {
     /// Parts of a change of its desired set.
-    Assign(Vec<Change<AssignmentEntry>>),
+    Assign(Parcel<AssignmentEntry>),
     /// What it should send.
     Ask(Ask),
 }
@@ -46,12 +48,22 @@ pub(crate) enum Unanswered {
     Refused(Box<Problem>),
 }
 
+/// What goes out on one connection.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    /// By the controller: first.
+    pub(super) decided: mpsc::Receiver<Down>,
+    /// For readers of answers in chunks.
+    pub(super) asked: mpsc::Receiver<Stream>,
+}
+
 /// The open connection of one cluster.
 #[derive(Debug, Clone)]
 struct Link {
     session: u64,
     socket: SocketRef,
     down: mpsc::Sender<Down>,
+    streams: mpsc::Sender<Stream>,
     gone: CancellationToken,
 }
 
@@ -77,8 +89,10 @@ impl Links {
         cluster: ClusterId,
         socket: SocketRef,
         gone: CancellationToken,
-    ) -> (u64, mpsc::Receiver<Down>) {
-        let (down, outbound) = mpsc::channel(OUTBOUND);
+    ) -> (u64, Outbound) {
+        let (down, decided) = mpsc::channel(OUTBOUND);
+        let (streams, asked) = mpsc::channel(STREAMS);
+        let outbound = Outbound { decided, asked };
         let mut open = self.open();
         open.sessions += 1;
         let session = open.sessions;
@@ -86,6 +100,7 @@ impl Links {
             session,
             socket,
             down,
+            streams,
             gone,
         };
         if let Some(former) = open.links.insert(cluster, link) {
@@ -115,6 +130,18 @@ impl Links {
             tracing::warn!(cluster.id = %cluster, "a cluster takes less than is sent; it is disconnected");
             link.gone.cancel();
         }
+    }
+
+    /// Says something about an answer in chunks; `false` when the cluster cannot be told now.
+    pub(crate) fn stream(&self, cluster: ClusterId, stream: Stream) -> bool {
+        let open = self.open();
+        let link = open.links.get(&cluster);
+        link.is_some_and(|link| link.streams.try_send(stream).is_ok())
+    }
+
+    /// The clusters that are connected.
+    pub(crate) fn connected(&self) -> Vec<ClusterId> {
+        self.open().links.keys().copied().collect()
     }
 
     /// Asks a cluster something for a user.

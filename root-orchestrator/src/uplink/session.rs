@@ -1,5 +1,6 @@
 //! One connection of one cluster.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use model::id::ClusterId;
@@ -9,7 +10,7 @@ use protocol::message::adopt::Adoption;
 use protocol::message::instances::Reported;
 use protocol::message::parts::Assembler;
 use protocol::message::register::Refused;
-use protocol::message::uplink::{self, ASK, ASSIGN, Request, Standing, Welcome};
+use protocol::message::uplink::{self, ASK, ASSIGN, REQUEST, Request, Standing, Welcome};
 use protocol::message::{MessageError, SlotEntry};
 use root_core::{Answer, Beat, Input, Registration, Report};
 use serde_json::Value;
@@ -18,6 +19,7 @@ use socketioxide::{SendError, SocketError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::links::Outbound;
 use super::{CONNECT, Desk, Down};
 
 /// How long a cluster may take nothing before it is disconnected.
@@ -54,11 +56,23 @@ pub(super) struct Session {
     socket: SocketRef,
     desk: Desk,
     gone: CancellationToken,
+    /// Told who this is.
+    member: Arc<OnceLock<ClusterId>>,
 }
 
 impl Session {
-    pub(super) fn new(socket: SocketRef, desk: Desk, gone: CancellationToken) -> Self {
-        Self { socket, desk, gone }
+    pub(super) fn new(
+        socket: SocketRef,
+        desk: Desk,
+        gone: CancellationToken,
+        member: Arc<OnceLock<ClusterId>>,
+    ) -> Self {
+        Self {
+            socket,
+            desk,
+            gone,
+            member,
+        }
     }
 
     /// Serves the connection until it ends, then sees that it is closed.
@@ -72,6 +86,7 @@ impl Session {
                 () = self.write(outbound) => {}
             }
             self.desk.links.remove(id.0, id.1);
+            self.desk.streams.gone(id.0);
             tracing::info!(cluster.id = %id.0, session = id.1, "a cluster disconnected");
             let closed = Input::Closed {
                 cluster: id.0,
@@ -85,10 +100,7 @@ impl Session {
     }
 
     /// Waits for the registration; `None`: the connection is over, or nobody was let in.
-    async fn enter(
-        &self,
-        inbound: &mut mpsc::Receiver<Frame>,
-    ) -> Option<(Member, mpsc::Receiver<Down>)> {
+    async fn enter(&self, inbound: &mut mpsc::Receiver<Frame>) -> Option<(Member, Outbound)> {
         let registered = async {
             loop {
                 match inbound.recv().await? {
@@ -162,12 +174,13 @@ impl Session {
         }
     }
 
-    async fn join(
-        &self,
-        cluster: ClusterId,
-    ) -> Result<(Member, mpsc::Receiver<Down>), Unavailable> {
+    async fn join(&self, cluster: ClusterId) -> Result<(Member, Outbound), Unavailable> {
         let (socket, gone) = (self.socket.clone(), self.gone.clone());
         let (session, outbound) = self.desk.links.insert(cluster, socket, gone);
+        // Of a former connection, nothing comes on this one.
+        self.desk.streams.gone(cluster);
+        // Its chunks are known as its own from now on.
+        let _ = self.member.set(cluster);
         let connected = Input::Connected { cluster, session };
         let told = self.desk.handle.tell(connected).await;
         told.inspect_err(|_| self.desk.links.remove(cluster, session))?;
@@ -217,8 +230,20 @@ impl Session {
     }
 
     /// Sends what the controller decided, until the connection ends.
-    async fn write(&self, mut outbound: mpsc::Receiver<Down>) {
-        while let Some(message) = outbound.recv().await {
+    async fn write(&self, mut outbound: Outbound) {
+        loop {
+            // Cancel-safe: two queues.
+            let message = tokio::select! {
+                biased;
+                message = outbound.decided.recv() => message,
+                Some(stream) = outbound.asked.recv() => {
+                    if !self.emit(REQUEST, &uplink::stream(&stream)).await {
+                        return;
+                    }
+                    continue;
+                }
+            };
+            let Some(message) = message else { return };
             let sent = match message {
                 Down::Assign(changes) => {
                     let mut sent = true;

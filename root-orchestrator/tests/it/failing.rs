@@ -7,6 +7,7 @@ use std::time::Duration;
 use store::{Memory, Op, Page, Record, Store, StoreError, Table};
 
 use crate::cluster::{FakeCluster, Manner};
+use crate::follow::Follower;
 use crate::root::{Root, config, document};
 
 /// Memory that can be told to fail.
@@ -90,6 +91,21 @@ async fn while_the_store_fails_requests_are_refused_and_nothing_is_seen_of_them(
         root.until_state(&name, "RUNNING").await;
     }
     assert_eq!(cluster.disk.lock().unwrap().begun.values().max(), Some(&1));
+}
+
+#[tokio::test]
+async fn who_follows_events_is_told_that_a_commit_failed() {
+    let store = Arc::new(Failing::default());
+    let root = Root::on(Arc::clone(&store) as Arc<dyn Store>, config()).await;
+    let mut follower = Follower::open(&root, "/api/v1/events?follow=true", "").await;
+    store.set(true, false);
+    assert_eq!(
+        root.post("/api/v1/jobs", &document("a", 1)).await.status,
+        503
+    );
+    store.set(false, false);
+    assert_eq!(follower.next().await.unwrap().event, "reset");
+    root.stop().await;
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ mod cluster;
 #[cfg(test)]
 mod failing;
 #[cfg(test)]
+mod follow;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod jobs;
@@ -18,3 +20,5 @@ mod rest_paths;
 mod restart;
 #[cfg(test)]
 mod root;
+#[cfg(test)]
+mod submit;

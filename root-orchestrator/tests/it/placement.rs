@@ -34,6 +34,11 @@ async fn what_fits_nowhere_waits_and_is_tried_when_room_arrives() {
     assert_eq!(job["rejections"], json!({"insufficient_memory": 1}));
     let explained = root.get("/api/v1/jobs/big/explain").await.json();
     let row = &explained["items"][0];
+    let message = row["message"].as_str().unwrap();
+    assert!(
+        message.ends_with("it asks for 500 MB of memory, and one worker has 100 MB free at most"),
+        "{message}"
+    );
     assert_eq!(
         row["rejections"]["insufficient_memory"]["examples"],
         json!(["c1"])

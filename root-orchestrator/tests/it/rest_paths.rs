@@ -21,7 +21,7 @@ async fn every_refusal_is_a_problem() {
     let root = Root::new().await;
     let big = vec![b' '; rest::MAX_BODY + 1];
     let good = document("a", 1);
-    let key = [("Idempotency-Key", "1")];
+    let key = [("Idempotency-Key", "a b")];
     let cases: [Case<'_>; 12] = [
         ("GET", "/nowhere", &[], b"", 404, "no_such_path"),
         ("GET", "/api/v1/jobs/none", &[], b"", 404, "no_such_job"),
@@ -69,7 +69,7 @@ async fn every_refusal_is_a_problem() {
         ),
         (
             "POST",
-            "/api/v1/jobs?dry_run=true",
+            "/api/v1/jobs?dry_run=perhaps",
             &[],
             good.as_bytes(),
             400,
@@ -80,8 +80,8 @@ async fn every_refusal_is_a_problem() {
             "/api/v1/jobs",
             &key,
             good.as_bytes(),
-            501,
-            "not_implemented",
+            400,
+            "bad_request",
         ),
         ("GET", "/api/v1/jobs?limit=0", &[], b"", 400, "bad_request"),
     ];

@@ -3,13 +3,14 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use protocol::rest::PlanBody;
 use serde_json::Value;
 
 use crate::client::Client;
 use crate::documents::{self, Document, Joined};
 use crate::failure::Failure;
 use crate::output::{self, Format};
-use crate::table::{self, Plan};
+use crate::table;
 use crate::values;
 
 use super::{JOBS, for_each, job_path, print_answers, print_done};
@@ -70,7 +71,11 @@ fn apply(
     let path = with_dry_run(job_path(&document.job), dry_run);
     let answer = retried(|| client.put(&path, document.body()))
         .map_err(|failure| document.locate(failure))?;
-    told(client, &document.job, &answer, dry_run, format)?;
+    if dry_run {
+        told_plan(client, &document.job, &answer, format)?;
+    } else {
+        print_done(&format!("job/{}", document.job), "applied", format)?;
+    }
     Ok(answer)
 }
 
@@ -101,24 +106,25 @@ fn create(
         Some(_) | None => vec![answer],
     };
     for (document, answer) in documents.iter().zip(&answers) {
-        told(client, &document.job, answer, options.dry_run, format)?;
+        if options.dry_run {
+            told_plan(client, &document.job, answer, format)?;
+        } else {
+            print_done(&format!("job/{}", document.job), "created", format)?;
+        }
     }
     Ok(())
 }
 
-/// Says that it was done, or what would be.
-fn told(
-    client: &Client,
-    job: &str,
-    answer: &Value,
-    dry_run: bool,
-    format: Format,
-) -> Result<(), Failure> {
-    if !dry_run || !matches!(format, Format::Table | Format::Wide) {
-        return print_done(&format!("job/{job}"), "applied", format);
+/// Says where the instances of a job would go.
+fn told_plan(client: &Client, job: &str, answer: &Value, format: Format) -> Result<(), Failure> {
+    match format {
+        Format::Json | Format::Yaml => Ok(()),
+        Format::Name => output::print([format!("job/{job}")]),
+        Format::Table | Format::Wide => {
+            let plan: PlanBody = client.read(answer.clone(), JOBS)?;
+            output::print(table::plan(job, &plan, format == Format::Wide))
+        }
     }
-    let plan: Plan = client.read(answer.clone(), JOBS)?;
-    output::print(table::plan(job, &plan, format == Format::Wide))
 }
 
 fn with_dry_run(path: String, dry_run: bool) -> String {

@@ -24,13 +24,13 @@ pub(crate) struct Options {
 /// What can be closed for new work.
 #[derive(Debug, Subcommand)]
 pub(crate) enum What {
-    /// A cluster with all its workers.
+    /// Does it with a cluster, with all its workers.
     Cluster {
         /// Its name or id, with or without cluster/ before it.
         #[arg(value_name = "CLUSTER", value_parser = values::cluster)]
         name: String,
     },
-    /// A worker.
+    /// Does it with one worker.
     Node {
         /// Its name or id, with or without node/ before it.
         #[arg(value_name = "NODE", value_parser = values::node)]

@@ -37,19 +37,19 @@ pub(crate) struct Options {
 /// What can be shown.
 #[derive(Debug, Subcommand)]
 pub(crate) enum What {
-    /// A job.
+    /// Shows a job with its instances, why they are where they are, and its last events.
     Job {
         /// Its name or id, with or without job/ before it.
         #[arg(value_name = "JOB", value_parser = values::job)]
         name: String,
     },
-    /// A cluster.
+    /// Shows a cluster with its workers.
     Cluster {
         /// Its name or id, with or without cluster/ before it.
         #[arg(value_name = "CLUSTER", value_parser = values::cluster)]
         name: String,
     },
-    /// A worker.
+    /// Shows a worker with its instances.
     Node {
         /// Its name or id, with or without node/ before it.
         #[arg(value_name = "NODE", value_parser = values::node)]
@@ -89,7 +89,10 @@ fn job(client: &Client, name: &str, format: Format) -> Result<(), Failure> {
     let mut lines = table::job(&job, wide);
     lines.extend([String::new(), "Why:".to_owned()]);
     let why = table::explanation(&explained);
-    lines.extend(why.iter().map(|line| format!("  {line}")));
+    lines.extend(why.iter().map(|line| match line.as_str() {
+        "" => String::new(),
+        line => format!("  {line}"),
+    }));
     lines.extend([String::new(), "Last events:".to_owned()]);
     let last = events.get(events.len().saturating_sub(EVENTS)..);
     lines.extend(table::events(

@@ -48,8 +48,9 @@ pub(super) fn run(client: &Client, options: &Options, format: Format) -> Result<
 
 /// What happened.
 pub(super) fn list(client: &Client, job: Option<&str>, format: Format) -> Result<(), Failure> {
+    // There may be a hundred thousand of them.
     let rows = client
-        .list(&path(job))
+        .list(&(path(job) + "?limit=1000"))
         .map_err(|failure| hinted(client, job, failure))?;
     Shown::events(format).list(client, rows, |events: &[EventBody], wide| {
         let mut names = Names::default();

@@ -32,7 +32,7 @@ pub(crate) struct Options {
 /// What can be shown.
 #[derive(Debug, Subcommand)]
 pub(crate) enum What {
-    /// All jobs.
+    /// Shows all jobs.
     Jobs {
         /// Only jobs in this state.
         #[arg(long, value_name = "STATE", value_parser = values::state)]
@@ -41,7 +41,7 @@ pub(crate) enum What {
         #[arg(short, long)]
         watch: bool,
     },
-    /// One job with its instances.
+    /// Shows one job with its instances.
     Job {
         /// Its name or id, with or without job/ before it.
         #[arg(value_name = "JOB", value_parser = values::job)]
@@ -50,13 +50,13 @@ pub(crate) enum What {
         #[arg(short, long)]
         watch: bool,
     },
-    /// All clusters.
+    /// Shows all clusters.
     Clusters {
         /// Shows it again every two seconds.
         #[arg(short, long)]
         watch: bool,
     },
-    /// The workers of a cluster, or of all.
+    /// Shows the workers of a cluster, or of all.
     Nodes {
         /// Only of this cluster, by name or id.
         #[arg(long, value_name = "CLUSTER", value_parser = values::cluster)]
@@ -65,7 +65,7 @@ pub(crate) enum What {
         #[arg(short, long)]
         watch: bool,
     },
-    /// What happened, the oldest first; `edgeio events --watch` follows it.
+    /// Shows what happened, the oldest first; `edgeio events --watch` goes on with it.
     Events {
         /// Only what happened to this job, by name or id.
         #[arg(long, value_name = "JOB", value_parser = values::job)]

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead};
 use std::time::{Duration, Instant};
 
+use protocol::rest::{InstanceBody, JobBody};
+
 use crate::client::{Client, Stream, segment};
 use crate::failure::Failure;
 use crate::output;
@@ -53,7 +55,7 @@ pub(crate) struct Options {
 
 /// How a stream ended.
 enum End {
-    /// The server has said all.
+    /// The server has said all that it has.
     Done,
     /// Nobody reads what is printed.
     Reader,
@@ -67,8 +69,9 @@ pub(super) fn run(client: &Client, options: &Options) -> Result<(), Failure> {
     let mut met = false;
     let mut pause = FIRST;
     let mut heard = Instant::now();
+    let silence = (!options.follow).then_some(SILENCE);
     loop {
-        let silence = (!options.follow).then_some(SILENCE);
+        let begun = Instant::now();
         match client.text(&path, silence) {
             Ok(stream) => {
                 if !stream.media_type.starts_with("text/plain") {
@@ -78,28 +81,62 @@ pub(super) fn run(client: &Client, options: &Options) -> Result<(), Failure> {
                 if met {
                     output::notice("connected again; some lines may be missing or be shown twice");
                 }
-                (met, pause) = (true, FIRST);
-                match copy(stream, options, &mut heard)? {
-                    End::Done | End::Reader => return Ok(()),
-                    End::Lost(error) if !options.follow => {
-                        return Err(Failure::Wait(format!(
-                            "the connection to {} is lost, and the log is not complete: {error}",
-                            client.base()
-                        )));
-                    }
-                    End::Lost(error) => output::notice(&format!(
-                        "the connection to {} is lost ({error}); connecting again",
-                        client.base()
-                    )),
+                met = true;
+                let end = copy(stream, options, &mut heard)?;
+                match why_again(client, options, end)? {
+                    Some(why) => output::notice(&format!("{why}; connecting again")),
+                    None => return Ok(()),
                 }
             }
             Err(failure) if met && failure.passes() => {}
             Err(failure) => return Err(near::job(client, &options.job, failure)),
         }
+        // A stream that ends as soon as it begins is not asked for all the time.
+        if begun.elapsed() > LAST {
+            pause = FIRST;
+        }
         std::thread::park_timeout(pause);
         pause = (pause * 2).min(LAST);
         path = self::path(options, Some(heard.elapsed()));
     }
+}
+
+/// Why a stream that ended so is to go on; nothing where it is not.
+fn why_again(client: &Client, options: &Options, end: End) -> Result<Option<String>, Failure> {
+    match end {
+        End::Done if options.follow && still_runs(client, options)? => {
+            Ok(Some("the log ended before its applications did".to_owned()))
+        }
+        End::Done | End::Reader => Ok(None),
+        End::Lost(error) if options.follow => Ok(Some(format!(
+            "the connection to {} is lost ({error})",
+            client.base()
+        ))),
+        End::Lost(error) => Err(Failure::Wait(format!(
+            "the connection to {} is lost, and the log is not complete: {error}",
+            client.base()
+        ))),
+    }
+}
+
+/// Whether there is still something to follow. A server that stops ends its streams too; whether it does, shows when
+/// it is asked.
+fn still_runs(client: &Client, options: &Options) -> Result<bool, Failure> {
+    let path = job_path(&options.job);
+    let job: JobBody = match client.get(&path) {
+        Ok(answer) => client.read(answer, &path)?,
+        Err(failure) => return Ok(failure.passes()),
+    };
+    let wanted = |instance: &&InstanceBody| match &options.instance {
+        Some(name) => {
+            let id = instance.instance_id.map(|id| id.to_string());
+            id.as_ref() == Some(name) || format!("{}/{}", instance.service, instance.index) == *name
+        }
+        None => true,
+    };
+    let mut instances = job.instances.iter().filter(wanted);
+    // What nobody hears may run.
+    Ok(instances.any(|instance| matches!(instance.state.as_str(), "RUNNING" | "UNKNOWN")))
 }
 
 /// What is asked for; `missed` is how long ago something was heard before the connection was lost. It is told as a

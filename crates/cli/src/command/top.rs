@@ -39,9 +39,9 @@ pub(crate) struct Options {
 /// What can be shown.
 #[derive(Debug, Subcommand)]
 enum What {
-    /// All clusters.
+    /// Shows all clusters.
     Clusters,
-    /// The workers of a cluster, or of all.
+    /// Shows the workers of a cluster, or of all.
     Nodes {
         /// Only of this cluster, by name or id.
         #[arg(long, value_name = "CLUSTER", value_parser = values::cluster)]

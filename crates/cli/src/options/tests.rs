@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use clap::CommandFactory;
 use expect_test::expect_file;
 
@@ -10,11 +12,9 @@ fn the_command_line_is_sound() {
 
 /// The help of a command and of all below it.
 fn helps(command: &mut clap::Command, name: &str, text: &mut String) {
-    let help = command.clone().bin_name(name).term_width(100);
-    text.push_str(&format!(
-        "$ {name} --help\n{}\n\n",
-        { help }.render_long_help()
-    ));
+    let mut help = command.clone().bin_name(name).term_width(100);
+    let help = help.render_long_help();
+    let _ = writeln!(text, "$ {name} --help\n{help}\n");
     let names: Vec<_> = command
         .get_subcommands()
         .map(|below| below.get_name().to_owned())
@@ -31,15 +31,15 @@ fn all_helps() -> String {
     let mut text = String::new();
     let mut command = Options::command();
     // With the options of all requests it would be ten times as long.
-    for (name, hidden) in [
-        ("url", true),
-        ("context", true),
-        ("token", true),
-        ("token_file", true),
-        ("insecure", true),
-        ("output", true),
+    for name in [
+        "url",
+        "context",
+        "token",
+        "token_file",
+        "insecure",
+        "output",
     ] {
-        command = command.mut_arg(name, |arg| arg.hide(hidden).global(false));
+        command = command.mut_arg(name, |arg| arg.hide(true).global(false));
     }
     helps(&mut command, "edgeio", &mut text);
     text

@@ -57,7 +57,7 @@ pub(crate) fn event_line(event: &EventBody, names: &dyn EventNames) -> String {
 }
 
 fn row([at, tier, job, instance, change]: [&str; 5], message: &str) -> String {
-    format!("{at:<24}  {tier:<7}  {job:<16}  {instance:<12}  {change:<32}  {message}")
+    format!("{at:<24}  {tier:<7}  {job:<16}  {instance:<12}  {change:<35}  {message}")
 }
 
 fn instance(event: &EventBody, names: &dyn EventNames) -> String {

@@ -1,42 +1,13 @@
 //! What a document would do, were it applied.
 
-use std::collections::BTreeMap;
-
-use serde::Deserialize;
+use protocol::rest::{PlanBody, PlannedBody};
 
 use super::Seen::{Always, Wide};
 use super::{Column, render};
 
-/// The answer to a request with `?dry_run=true`.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Plan {
-    /// Where each instance would go.
-    instances: Vec<Planned>,
-    /// Instances that are not listed.
-    #[serde(default)]
-    not_shown: u64,
-}
-
-/// Where one instance would go.
-#[derive(Debug, Deserialize)]
-struct Planned {
-    service: String,
-    index: u32,
-    #[serde(default)]
-    cluster: Option<String>,
-    #[serde(default)]
-    worker_node: Option<String>,
-    #[serde(default)]
-    reason: Option<String>,
-    #[serde(default)]
-    reason_code: Option<String>,
-    #[serde(default)]
-    rejections: Option<BTreeMap<String, u32>>,
-}
-
 /// What it would do to a job.
-pub(crate) fn plan(job: &str, plan: &Plan, wide: bool) -> Vec<String> {
-    let columns: [Column<'_, Planned>; 6] = [
+pub(crate) fn plan(job: &str, plan: &PlanBody, wide: bool) -> Vec<String> {
+    let columns: [Column<'_, PlannedBody>; 6] = [
         Column(Always, "INSTANCE", &|planned| {
             format!("{}/{}", planned.service, planned.index)
         }),
@@ -58,7 +29,8 @@ pub(crate) fn plan(job: &str, plan: &Plan, wide: bool) -> Vec<String> {
             planned.reason.clone().unwrap_or_default()
         }),
     ];
-    let placed = |planned: &&Planned| planned.cluster.is_some() || planned.worker_node.is_some();
+    let placed =
+        |planned: &&PlannedBody| planned.cluster.is_some() || planned.worker_node.is_some();
     let listed = plan.instances.len() as u64;
     let of = plan.instances.iter().filter(placed).count();
     let mut lines = vec![format!(

@@ -66,7 +66,13 @@ async fn runtimes(
     if let Some(node) = node
         && docker::probe(&config.docker_host).await
     {
-        let docker = Docker::new(node, &config.docker_host, facts::cores(), exits);
+        let docker = Docker::new(
+            node,
+            &config.docker_host,
+            facts::cores(),
+            &config.data_dir,
+            exits,
+        );
         runtimes.push(Runtime::Docker(docker));
     }
     runtimes

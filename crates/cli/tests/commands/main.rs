@@ -177,13 +177,13 @@ fn lists_and_jobs_are_shown_as_columns() {
         ),
         (
             &["get", "events"],
-            "GET /api/v1/events",
+            "GET /api/v1/events?limit=1000",
             list(&event()),
             &["REQUESTED", "it was \u{fffd}[31maccepted"],
         ),
         (
             &["get", "events", "--job", "hello"],
-            "GET /api/v1/jobs/hello/events",
+            "GET /api/v1/jobs/hello/events?limit=1000",
             list(&event()),
             &["accepted"],
         ),
@@ -381,8 +381,9 @@ fn failures_are_told_with_what_helps() {
 #[test]
 fn wrong_usage_is_told_apart() {
     let server = Server::start(Vec::new());
-    let table: [&[&str]; 9] = [
+    let table: [&[&str]; 10] = [
         &[],
+        &["logs", "x", "-o", "json"],
         &["bogus"],
         &["apply"],
         &["get", "job", "node/a"],

@@ -59,7 +59,7 @@ fn a_job_is_described_with_why_and_what_happened() {
         Created:   2026-11-05T08:00:00.000Z (AGE ago), generation 1
         Service:   hello: 2 x a command (native)
 
-        INSTANCE   STATE          CLUSTER     WORKER     ENDPOINTS                   RESTARTS   SINCE   REASON
+        INSTANCE   STATE          CLUSTER     WORKER     ENDPOINTS                 RESTARTS   SINCE   REASON
         hello/0    NOT_DEPLOYED   cluster-1   worker-1   192.0.2.7:32768->80/tcp   2          AGE     last ended with 1
         hello/0    RUNNING        cluster-1   worker-1   192.0.2.7:32768->80/tcp   2          AGE     its worker or cluster cannot be reached; last ended with 1
 
@@ -278,7 +278,7 @@ fn names_of_jobs_and_instances_stand_in_events() {
         &format!(r#""instance_id":"ins_{ID}""#),
     );
     let server = Server::start(vec![
-        ("GET /api/v1/events", ok(&list(&event))),
+        ("GET /api/v1/events?limit=1000", ok(&list(&event))),
         (
             "GET /api/v1/jobs/job_01JBZ0000000000000000000AA",
             ok(&job("RUNNING", "null")),
@@ -300,4 +300,29 @@ fn nothing_is_told_apart_from_a_table() {
         (code(&output), out(&output).as_str(), err(&output).as_str()),
         (0, "", "No jobs.\n")
     );
+}
+
+#[test]
+fn a_doctor_finds_a_cluster_that_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, nobody) = (dir.path().to_str().unwrap(), crate::fake::unused_url());
+    let args = [
+        "doctor",
+        "--cluster",
+        &nobody,
+        "--data-dir",
+        data,
+        "-o",
+        "json",
+    ];
+    let output = crate::command(&args).output().unwrap();
+    assert_eq!(code(&output), 1, "{}", err(&output));
+    let findings: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    let cluster = findings
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|finding| finding["check"] == "cluster");
+    assert_eq!(cluster.unwrap()["level"], "bad");
+    assert!(!cluster.unwrap()["remedy"].is_null());
 }

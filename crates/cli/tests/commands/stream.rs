@@ -13,7 +13,7 @@ const FOLLOW: &str = "GET /api/v1/events?follow=true";
 /// An event as it is sent, with this id and cause.
 fn sent(id: &str, cause: &str) -> String {
     let event = event()
-        .replace("\n", "")
+        .replace('\n', "")
         .replace("\"accepted\"", &format!("\"{cause}\""));
     format!("id: {id}\nevent: event\ndata: {event}\n\n")
 }
@@ -166,15 +166,32 @@ fn logs_are_copied_into_a_pipe_as_they_are() {
 #[test]
 fn a_followed_log_goes_on_after_a_lost_connection_and_ends_with_the_applications() {
     let first = "GET /api/v1/jobs/hello/logs?tail=100&follow=true";
-    let server = Server::start(vec![(first, vec![Answer::text(&["one\n"], End::Cut)])]);
-    // Its second request has a time in it, which the script cannot know.
+    let running = Answer::new(200, &job("RUNNING", "null"));
+    let server = Server::start(vec![
+        (
+            first,
+            vec![
+                Answer::text(&["one\n"], End::Cut),
+                Answer::text(&["two\n"], End::Complete),
+                Answer::Hangup,
+                Answer::text(&["three\n"], End::Complete),
+            ],
+        ),
+        ("GET /api/v1/jobs/hello", vec![running, gone()]),
+    ]);
     let output = edgeio(&server, &["logs", "hello", "-f"]);
-    assert_eq!((code(&output), out(&output).as_str()), (1, "one\n"));
-    assert!(
-        err(&output).contains("connecting again"),
+    assert_eq!(
+        (code(&output), out(&output).as_str()),
+        (0, "one\ntwo\nthree\n"),
         "{}",
         err(&output)
     );
+    let said = err(&output);
+    assert!(
+        said.contains("is lost (") && said.contains("before its applications did"),
+        "{said}"
+    );
+    assert_eq!(said.matches("connected again").count(), 2, "{said}");
     let requests = server.requests();
     let (_, since) = requests[1]
         .first
@@ -190,6 +207,26 @@ fn a_followed_log_goes_on_after_a_lost_connection_and_ends_with_the_applications
     let output = edgeio(&server, &["logs", "hello"]);
     assert_eq!(code(&output), 1);
     assert!(err(&output).contains("not complete"), "{}", err(&output));
+}
+
+#[test]
+fn a_list_is_shown_again_until_nobody_reads_it() {
+    let jobs = format!(
+        r#"{{"items":[{}],"next_cursor":null}}"#,
+        job("RUNNING", "null")
+    );
+    let server = Server::start(vec![("GET /api/v1/jobs", vec![Answer::new(200, &jobs)])]);
+    let mut child = command(&["get", "jobs", "-w"])
+        .env("EDGEIO_URL", &server.url)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let lines: Vec<_> = stdout.lines().take(4).map(Result::unwrap).collect();
+    assert_eq!((&lines[0], &lines[1][..14]), (&lines[2], &lines[3][..14]));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((code(&output), err(&output).as_str()), (0, ""));
 }
 
 #[test]

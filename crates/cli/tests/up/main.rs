@@ -61,23 +61,42 @@ fn eventually(what: &str, mut done: impl FnMut() -> Result<(), String>) {
 /// A system that runs, killed when the test ends.
 struct Running {
     child: Child,
+    /// Where its applications work.
+    dir: std::path::PathBuf,
     stdout: BufReader<std::process::ChildStdout>,
     root: String,
 }
 
 impl Running {
     fn start(dir: &Path, more: &[&str]) -> Self {
-        let mut args = vec!["up", "--http", "127.0.0.1:0", "--data-dir"];
+        Self::start_at("127.0.0.1:0", dir, more)
+    }
+
+    /// Starts it at this address.
+    fn start_at(http: &str, dir: &Path, more: &[&str]) -> Self {
+        let mut args = vec!["up", "--http", http, "--data-dir"];
         args.push(dir.to_str().unwrap());
         args.extend(more);
-        let mut child = edgeio(&args).stderr(Stdio::inherit()).spawn().unwrap();
+        Self::spawn(&mut edgeio(&args), dir)
+    }
+
+    /// Starts one that leaves nothing behind, with its temporary directory in this one.
+    fn start_ephemeral(dir: &Path, more: &[&str]) -> Self {
+        let args = [&["up", "--http", "127.0.0.1:0", "--ephemeral"], more].concat();
+        Self::spawn(edgeio(&args).env("TMPDIR", dir), dir)
+    }
+
+    fn spawn(command: &mut Command, dir: &Path) -> Self {
+        let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(ready["event"], "ready");
         let root = ready["root"].as_str().unwrap().to_owned();
         Self {
             child,
+            dir: dir.to_owned(),
             stdout,
             root,
         }
@@ -119,6 +138,15 @@ impl Drop for Running {
     fn drop(&mut self) {
         // It ended already, or the test failed.
         let _ = self.child.kill();
+        if std::thread::panicking() {
+            let lines = processes_of(&self.dir);
+            let pids = lines
+                .iter()
+                .filter_map(|line| line.split(' ').next()?.parse().ok());
+            for pid in pids.filter_map(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
     }
 }
 
@@ -150,32 +178,10 @@ fn the_demonstration_runs_and_leaves_nothing() {
 #[test]
 fn an_ephemeral_system_of_several_clusters_leaves_nothing_at_a_signal() {
     let temporary = tempfile::tempdir().unwrap();
-    let args = [
-        "up",
-        "--http",
-        "127.0.0.1:0",
-        "--ephemeral",
-        "--clusters",
-        "2",
-        "--workers",
-        "2",
-    ];
-    let mut child = edgeio(&args)
-        .env("TMPDIR", temporary.path())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    stdout.read_line(&mut line).unwrap();
-    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(ready["clusters"].as_array().unwrap().len(), 2);
-    let root = ready["root"].as_str().unwrap().to_owned();
-    let running = Running {
-        child,
-        stdout,
-        root,
-    };
+    let more = ["--clusters", "2", "--workers", "2"];
+    let running = Running::start_ephemeral(temporary.path(), &more);
+    let clusters = running.client(&["get", "clusters", "-o", "name"]);
+    assert_eq!(clusters.stdout, b"cluster/cluster-1\ncluster/cluster-2\n");
     let nodes = running.client(&["get", "nodes"]);
     let nodes = String::from_utf8(nodes.stdout).unwrap();
     for worker in 1..=4 {

@@ -1,20 +1,49 @@
 //! The first hour of a user, against a whole system: deploy, look, find out, repair, delete.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::Output;
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Lines};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Output};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use crate::{Running, edgeio};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{Running, edgeio, eventually, processes_of};
+
+/// A command that goes on, for a minute at most.
+struct Followed {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    _still_wanted: mpsc::Sender<()>,
+}
+
+impl Followed {
+    /// The next line that is as wanted.
+    fn line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+        let mut lines = self.lines.by_ref().map(Result::unwrap);
+        // Nothing: it ended, or the minute is over.
+        lines.find(|line| wanted(line)).unwrap()
+    }
+
+    /// Ends it, and gives its complaints.
+    fn end(mut self) -> String {
+        self.child.kill().unwrap();
+        let output = self.child.wait_with_output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
 
 /// A system with a command line.
 struct Tour {
+    dir: PathBuf,
     running: Running,
 }
 
 impl Tour {
     fn start(dir: &Path) -> Self {
         Self {
+            dir: dir.to_owned(),
             running: Running::start(dir, &[]),
         }
     }
@@ -33,11 +62,51 @@ impl Tour {
         (status.code().unwrap(), text(stdout), text(stderr))
     }
 
+    /// Deletes a job, and stops the system when its applications are gone.
+    fn end(self, job: &str) {
+        self.ok(&["delete", job]);
+        eventually("the applications end", || self.is_alone());
+        assert_eq!(self.running.stop().0, 0);
+    }
+
+    /// Whether no application works any more; what else there is, if not.
+    fn is_alone(&self) -> Result<(), String> {
+        // The system itself names the directory, too.
+        let left = processes_of(&self.dir);
+        if left.len() == 1 {
+            Ok(())
+        } else {
+            Err(format!("{left:?}"))
+        }
+    }
+
     /// Runs a command that succeeds, and gives its output.
     fn ok(&self, args: &[&str]) -> String {
         let (code, out, err) = self.run(args);
         assert_eq!(code, 0, "{args:?}: {out}{err}");
         out
+    }
+
+    /// Begins a command that goes on.
+    fn follow(&self, args: &[&str]) -> Followed {
+        let mut child = edgeio(args)
+            .env("EDGEIO_URL", &self.running.root)
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        let (still_wanted, wanted) = mpsc::channel::<()>();
+        // A line that never comes must not hold the test for ever.
+        std::thread::spawn(move || {
+            if wanted.recv_timeout(Duration::from_mins(1)) == Err(RecvTimeoutError::Timeout) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        });
+        Followed {
+            child,
+            lines,
+            _still_wanted: still_wanted,
+        }
     }
 
     /// Runs a command until its output has a text in it.
@@ -76,14 +145,23 @@ fn a_user_deploys_looks_finds_out_repairs_and_deletes() {
     // Too much is asked for: it does not run, and the user finds out why.
     std::fs::write(&file, TALKS.replace("MEMORY", "99999999")).unwrap();
     let plan = tour.ok(&["apply", "-f", path, "--dry-run"]);
-    assert!(plan.contains("0 of 1 instances") && plan.contains("memory"), "{plan}");
+    assert!(
+        plan.contains("0 of 1 instances") && plan.contains("memory"),
+        "{plan}"
+    );
     assert_eq!(tour.run(&["get", "job", "talker"]).0, 1);
     tour.ok(&["apply", "-f", path]);
     tour.ok(&["wait", "talker", "--for", "NOT_DEPLOYED"]);
     let why = tour.ok(&["explain", "talker"]);
-    assert!(why.contains("insufficient_memory") && why.contains("Try: ask for less"), "{why}");
+    assert!(
+        why.contains("insufficient_memory") && why.contains("Try: ask for less"),
+        "{why}"
+    );
     let all = tour.ok(&["describe", "job", "talker"]);
-    assert!(all.contains("NOT_DEPLOYED") && all.contains("Last events:"), "{all}");
+    assert!(
+        all.contains("NOT_DEPLOYED") && all.contains("Last events:"),
+        "{all}"
+    );
 
     // It is repaired.
     std::fs::write(&file, TALKS.replace("MEMORY", "16")).unwrap();
@@ -131,8 +209,11 @@ fn a_user_deploys_looks_finds_out_repairs_and_deletes() {
 
     tour.ok(&["scale", "talker", "--replicas", "0"]);
     tour.until(&["get", "jobs"], "0/0");
-    tour.ok(&["delete", "talker"]);
+    let id = tour.ok(&["get", "job", "talker", "-o", "json"]);
+    let id: serde_json::Value = serde_json::from_str(&id).unwrap();
+    tour.ok(&["delete", id["job_id"].as_str().unwrap()]);
     assert_eq!(tour.run(&["get", "job", "talker"]).0, 1);
+    // It has no applications any more.
     assert_eq!(tour.running.stop().0, 0);
 }
 
@@ -142,26 +223,54 @@ fn streams_show_what_comes() {
     let tour = Tour::start(&dir.path().join("data"));
     let file = dir.path().join("talker.yaml");
     std::fs::write(&file, TALKS.replace("MEMORY", "16")).unwrap();
-    let follow = |args: &[&str]| {
-        let mut child = edgeio(args)
-            .env("EDGEIO_URL", &tour.running.root)
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        (child, lines)
-    };
-    let (mut watching, mut events) = follow(&["events", "-w"]);
+    let mut events = tour.follow(&["events", "-w"]);
     tour.ok(&["apply", "--create", "-f", file.to_str().unwrap()]);
     tour.ok(&["wait", "talker"]);
-    let running = events.find(|line| line.as_ref().unwrap().contains("-> RUNNING"));
-    assert!(running.unwrap().unwrap().contains("  talker  "));
-    let (mut following, mut lines) = follow(&["logs", "-f", "talker", "--tail", "1"]);
+    let running = events.line(|line| line.contains("-> RUNNING"));
+    assert!(running.contains("  talker  "), "{running}");
+    let mut logs = tour.follow(&["logs", "-f", "talker", "--tail", "1"]);
     // More than there was when it began.
-    assert!(lines.nth(4).unwrap().unwrap().contains("line"));
-    watching.kill().unwrap();
-    following.kill().unwrap();
-    watching.wait().unwrap();
-    following.wait().unwrap();
+    for _ in 0..5 {
+        logs.line(|line| line.contains("line "));
+    }
+    events.end();
+    logs.end();
+    tour.end("talker");
+}
+
+#[test]
+fn events_are_followed_beyond_a_restart_of_the_system() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut tour = Tour::start(&data);
+    let file = dir.path().join("talker.yaml");
+    std::fs::write(&file, TALKS.replace("MEMORY", "16")).unwrap();
+    let mut events = tour.follow(&["events", "-w", "-o", "json"]);
+    tour.ok(&["apply", "-f", file.to_str().unwrap()]);
+    tour.ok(&["wait", "talker"]);
+    let before = tour.ok(&["events", "-o", "name"]);
+    let root = tour.running.root.clone();
+    assert_eq!(tour.running.stop().0, 0);
+    let address = root.strip_prefix("http://").unwrap();
+    tour.running = Running::start_at(address, &data, &[]);
     tour.ok(&["delete", "talker"]);
+    let mut seen = BTreeSet::new();
+    loop {
+        let line = events.line(|_| true);
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let id = event["id"].as_str().unwrap().to_owned();
+        let is_new = !before.contains(&id);
+        assert!(seen.insert(id), "it was shown twice: {event}");
+        if is_new && event["from"] == "RUNNING" {
+            break;
+        }
+    }
+    let missing = before
+        .lines()
+        .find(|line| !seen.contains(line.trim_start_matches("event/")));
+    assert_eq!(missing, None);
+    let said = events.end();
+    assert!(said.contains("connected again"), "{said}");
+    eventually("the applications end", || tour.is_alone());
     assert_eq!(tour.running.stop().0, 0);
 }

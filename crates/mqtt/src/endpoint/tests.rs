@@ -1,6 +1,7 @@
 //! The endpoint against peers that speak hand-written packets.
 
 mod conformance;
+mod greedy;
 mod handshake;
 mod liveness;
 mod load;

@@ -22,6 +22,8 @@ impl<C: Core> Controller<C> {
     ) {
         let mut pause = PAUSE.0;
         loop {
+            // It waits for the disk, which a restart would not repair.
+            self.notifier.alive();
             // Dropping the senders is the answer.
             self.waiters.clear();
             match self.rebuild(outlets).await {

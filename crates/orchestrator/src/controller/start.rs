@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use daemon::notify::Notifier;
 use protocol::stored::RecordError;
 use store::{Op, Record, Store, StoreError, Writer};
 use sync::Incarnation;
@@ -60,6 +61,7 @@ pub async fn open<C: Core>(
         waiters: HashMap::new(),
         metrics,
         events,
+        notifier: Notifier::default(),
     };
     Ok((controller, Handle::new(sender, feed)))
 }

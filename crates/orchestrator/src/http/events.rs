@@ -65,7 +65,7 @@ pub(super) async fn of_job<C: Jobs>(
 ) -> Result<Response, ApiError> {
     let how = query.how(events, last, true)?;
     let wanted = key.clone();
-    let find = move |core: &C::State, now| C::job(core, now, &wanted).map(|view| view.job.id);
+    let find = move |core: &C::State, _now| C::find(core, &wanted);
     let id = service.handle.read(find).await.map_err(unavailable)?;
     let id = id.ok_or_else(|| Problem::not_found("job", &key))?;
     answer(&service, accept, Some(id), how).await

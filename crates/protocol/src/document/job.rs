@@ -260,7 +260,7 @@ fn placement(
         let Some(value) = spot.text(faults) else {
             continue;
         };
-        if value.chars().count() > MAX_LABEL || value.chars().any(char::is_control) {
+        if !is_label_value(value) {
             spot.fault(
                 faults,
                 format!("a label's value is one line of at most {MAX_LABEL} characters"),
@@ -277,6 +277,11 @@ pub(crate) fn is_label_key(key: &str) -> bool {
         && key
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '/'))
+}
+
+/// Whether a text can be the value of a label.
+pub(crate) fn is_label_value(value: &str) -> bool {
+    value.chars().count() <= MAX_LABEL && !value.chars().any(char::is_control)
 }
 
 fn location(spot: &Spot<'_>, faults: &mut Faults) -> Option<String> {

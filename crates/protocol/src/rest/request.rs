@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::document::fields::{Fields, Known};
-use crate::document::{Fault, Faults, Format, Spot, is_label_key, parse_one};
+use crate::document::{Fault, Faults, Format, Spot, is_label_key, is_label_value, parse_one};
 
 const REPLICAS: RangeInclusive<u64> = 0..=100_000;
 const REPORT_INTERVAL: RangeInclusive<Duration> =
@@ -184,7 +184,7 @@ impl NodePatch {
                     faults.add(
                         &spot.path,
                         at,
-                        "a label's key has characters of A-Z a-z 0-9 _ . - /; rename it",
+                        "a label's key has 1 to 253 characters of A-Z a-z 0-9 _ . - /; rename it",
                     );
                 }
                 let value = if spot.is_null() {
@@ -192,6 +192,12 @@ impl NodePatch {
                 } else {
                     spot.text(faults).map(str::to_owned)
                 };
+                if value.as_deref().is_some_and(|value| !is_label_value(value)) {
+                    spot.fault(
+                        faults,
+                        "a label's value is one line of at most 253 characters",
+                    );
+                }
                 patch.labels.insert(key.to_owned(), value);
             }
             Some(patch)
@@ -287,6 +293,17 @@ mod tests {
         ] {
             assert!(
                 ScaleRequest::parse(bad.as_bytes(), Format::Yaml).is_err(),
+                "{bad}"
+            );
+        }
+        for bad in [
+            "labels: {'a b': c}",
+            "labels: {a: \"b\\nc\"}",
+            "labels: {a: 1}",
+            "report_interval: 2h",
+        ] {
+            assert!(
+                NodePatch::parse(bad.as_bytes(), Format::Yaml).is_err(),
                 "{bad}"
             );
         }

@@ -32,15 +32,15 @@ macro_rules! inline {
 
 inline! {
     /// An id of a job.
-    JobIdText => {"type": "string", "pattern": "^job_[0-9A-HJKMNP-TV-Z]{26}$"};
+    JobIdText => {"type": "string", "pattern": "^job_[0-7][0-9A-HJKMNP-TV-Z]{25}$"};
     /// An id of an instance.
-    InstanceIdText => {"type": "string", "pattern": "^ins_[0-9A-HJKMNP-TV-Z]{26}$"};
+    InstanceIdText => {"type": "string", "pattern": "^ins_[0-7][0-9A-HJKMNP-TV-Z]{25}$"};
     /// An id of a cluster.
-    ClusterIdText => {"type": "string", "pattern": "^cl_[0-9A-HJKMNP-TV-Z]{26}$"};
+    ClusterIdText => {"type": "string", "pattern": "^cl_[0-7][0-9A-HJKMNP-TV-Z]{25}$"};
     /// An id of a worker.
-    NodeIdText => {"type": "string", "pattern": "^node_[0-9A-HJKMNP-TV-Z]{26}$"};
+    NodeIdText => {"type": "string", "pattern": "^node_[0-7][0-9A-HJKMNP-TV-Z]{25}$"};
     /// An id of an event.
-    EventIdText => {"type": "string", "pattern": "^evt_[0-9A-HJKMNP-TV-Z]{26}$"};
+    EventIdText => {"type": "string", "pattern": "^evt_[0-7][0-9A-HJKMNP-TV-Z]{25}$"};
     /// A time, RFC 3339 in UTC.
     Time => {"type": "string", "format": "date-time"};
     /// A generation: assignment, placement.
@@ -52,7 +52,7 @@ inline! {
     /// A name of a job, service, cluster or worker.
     Name => {"type": "string", "pattern": "^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"};
     /// A duration within the bounds of a report interval.
-    ReportInterval => {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$",
+    ReportInterval => {"type": "string", "pattern": "^0*(?:(?:[1-9][0-9]{2,5}|[12][0-9]{6}|3[0-5][0-9]{5}|3600000)ms|(?:[1-9][0-9]{0,2}|[12][0-9]{3}|3[0-5][0-9]{2}|3600)s|(?:[1-9]|[1-5][0-9]|60)m|1h)$",
         "description": "How often the worker reports, 100ms to 1h.", "examples": ["5s"]};
 }
 
@@ -70,8 +70,8 @@ impl JsonSchema for NodePatch {
                 "labels": {
                     "description": "Labels to set; null removes the one that an operator set.",
                     "type": "object",
-                    "propertyNames": {"pattern": "^[A-Za-z0-9_./-]+$"},
-                    "additionalProperties": {"type": ["string", "null"]},
+                    "propertyNames": {"pattern": "^[A-Za-z0-9_./-]{1,253}$"},
+                    "additionalProperties": {"type": ["string", "null"], "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]{0,253}$"},
                 },
                 "report_interval": generator.subschema_for::<ReportInterval>(),
             },

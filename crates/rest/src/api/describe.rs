@@ -1,6 +1,7 @@
 //! The OpenAPI document of the routes (OpenAPI 3.1, whose schemas are JSON Schema 2020-12).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use protocol::problem::{self, Problem};
 use schemars::generate::{SchemaGenerator, SchemaSettings};
@@ -49,19 +50,24 @@ impl Description {
         self.parameters.insert(name.to_owned(), about.to_owned());
     }
 
+    /// Adds a route; answers every status that it is described with.
     pub(super) fn add(
         &mut self,
         method: &'static str,
         path: &str,
         taken: Taken,
         operation: Operation,
-    ) {
-        self.routes.push(Route {
+    ) -> Arc<BTreeSet<u16>> {
+        let route = Route {
             method,
             path: path.to_owned(),
             taken,
             operation,
-        });
+        };
+        let mut statuses = route.refusals();
+        statuses.extend(route.operation.answers.iter().map(|answer| answer.status));
+        self.routes.push(route);
+        Arc::new(statuses)
     }
 
     pub(super) fn merge(&mut self, other: Self) {
@@ -236,6 +242,10 @@ impl Route {
         for answer in answers {
             match answer.form {
                 Form::Body(shape) => shapes.push(shape(generator).to_value()),
+                Form::Json(media, shape) => {
+                    let schema = shape(generator).to_value();
+                    content.insert(media.to_owned(), json!({"schema": schema}));
+                }
                 Form::Text(media) => {
                     content.insert(media.to_owned(), json!({"schema": {"type": "string"}}));
                 }

@@ -112,7 +112,7 @@ impl Input for LastEventId {
         taken.header(
             "Last-Event-ID",
             "The last event that was read: the stream goes on after it. What is too old is answered by a first event `reset`.",
-            json!({"type": "string"}),
+            json!({"type": "string", "pattern": "^(evt_[0-7][0-9A-HJKMNP-TV-Z]{25})?$"}),
         );
         taken.problem(400);
     }

@@ -39,6 +39,8 @@ pub(super) struct Answer {
 pub(super) enum Form {
     /// JSON, or YAML where the handler takes an [`crate::Accept`].
     Body(Shape),
+    /// JSON of that media type.
+    Json(&'static str, Shape),
     /// Text of that media type.
     Text(&'static str),
     Empty,
@@ -107,6 +109,13 @@ impl Operation {
     pub fn answers<T: JsonSchema>(self, status: u16, about: &'static str) -> Self {
         let form = Form::Body(SchemaGenerator::subschema_for::<T>);
         self.answer(status, about, form)
+    }
+
+    /// Answers 200 with JSON of that media type.
+    #[must_use]
+    pub fn json<T: JsonSchema>(self, media_type: &'static str, about: &'static str) -> Self {
+        let form = Form::Json(media_type, SchemaGenerator::subschema_for::<T>);
+        self.answer(200, about, form)
     }
 
     /// Answers 200 with text of that media type.

@@ -99,7 +99,7 @@ pub(super) fn add<S: Clone + Send + Sync + 'static>(api: Api<S>) -> Api<S> {
             "Get the schema of documents",
             "JSON Schema 2020-12 of the documents that `POST /api/v1/jobs` takes.",
         )
-        .text(SCHEMA_TYPE, "The schema"),
+        .json::<Object>(SCHEMA_TYPE, "The schema"),
     )
     .get(
         "/docs",

@@ -4,7 +4,10 @@ use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use expect_test::expect;
 use protocol::document::schema::JobDocument;
-use protocol::rest::{EventBody, JobBody, List, ScaleRequest};
+use protocol::document::{Fault, Format};
+use protocol::rest::{
+    EventBody, JobBody, List, MigrateRequest, NodePatch, RestartRequest, ScaleRequest,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -286,4 +289,34 @@ async fn headers_are_honoured_or_refused() {
         .header("Idempotency-Key", "a")
         .header("Idempotency-Key", "b");
     assert_eq!(ask(two).await.1.into_response().status(), 400);
+}
+
+/// The fields of a request's schema are those that its reader names.
+fn check_request<T: JsonSchema>(parse: fn(&[u8], Format) -> Result<T, Vec<Fault>>) {
+    let faults = parse(b"{zzzzzzzzzzzz: 1}", Format::Yaml).err().unwrap();
+    let told = faults
+        .iter()
+        .find(|fault| fault.path == "zzzzzzzzzzzz")
+        .unwrap();
+    let (_, known) = told.message.split_once("known here are ").unwrap();
+    let mut known: Vec<_> = known.split(", ").collect();
+    known.sort_unstable();
+    let schema = schemars::schema_for!(T);
+    let fields: Vec<_> = schema
+        .get("properties")
+        .unwrap()
+        .as_object()
+        .unwrap()
+        .keys()
+        .collect();
+    assert_eq!(fields, known, "{}", T::schema_name());
+    assert_eq!(schema.get("additionalProperties"), Some(&json!(false)));
+}
+
+#[test]
+fn requests_are_described_as_they_are_read() {
+    check_request(ScaleRequest::parse);
+    check_request(RestartRequest::parse);
+    check_request(MigrateRequest::parse);
+    check_request(NodePatch::parse);
 }

@@ -74,6 +74,7 @@ const TIMING: Timing = Timing {
     resend_max: 15_000,
     part: 80,
     part_min: 40,
+    window: 1,
 };
 
 const fn item(key: u16, version: u16) -> Thing {

@@ -222,7 +222,8 @@ proptest! {
         link.parent = parent_of((0..items).map(|key| thing(key, 0)));
         link.note();
         link.acknowledge(link.child.held());
-        let parts = link.down.len();
+        let parts = link.down[0].parts as usize;
+        prop_assert_eq!(link.down.len(), parts.min(3), "as many as the window has");
         let mut arrived = 0;
         while !link.parent.is_synced(HERE) {
             for _ in 0..alive.min(link.down.len()) {

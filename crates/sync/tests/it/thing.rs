@@ -80,7 +80,7 @@ pub(crate) fn send(
     if !changes.is_empty() {
         parent.sent(&changes, now);
     }
-    changes
+    changes.to_vec()
 }
 
 /// Exchanges in order and without loss until nothing is due; how many messages went down.
@@ -123,6 +123,7 @@ pub(crate) fn small_parts() -> Timing {
     Timing {
         part: 200,
         part_min: 50,
+        window: 3,
         ..Timing::default()
     }
 }

@@ -152,7 +152,7 @@ impl Cluster {
         let due = self
             .set
             .due(u64::MAX, self.incarnation, &self.term, &timing);
-        due.unwrap_or_default()
+        due.unwrap_or_default().to_vec()
     }
 }
 

@@ -123,7 +123,7 @@ impl Images {
             }
         }
         self.save(&fetched);
-        unused.sort_by(|one, other| other.1.cmp(&one.1));
+        unused.sort_by_key(|(_, since)| std::cmp::Reverse(*since));
         unused
     }
 

@@ -87,7 +87,7 @@ async fn mosquitto_sub_receives_commands_at_each_qos_in_order() {
         let receive = async {
             let mut expected = 0;
             while let Some(line) = lines.next_line().await.unwrap() {
-                let granted = if qos == "0" { 0 } else { 1 };
+                let granted = u8::from(qos != "0");
                 assert_eq!(line, format!("{granted} 0 {expected}"));
                 expected += 1;
             }
@@ -116,8 +116,8 @@ async fn mosquitto_pub_sends_a_thousand_lines_at_each_qos() {
         let arguments = ["-V", "mqttv311", "-t", &topic("sync"), "-q", qos, "-l"];
         let mut child = worker(&rig, "mosquitto_pub", &arguments).spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
-        let lines: String = (0..1000).map(|n| format!("line {n}\n")).collect();
-        let writer = tokio::spawn(async move { input.write_all(lines.as_bytes()).await });
+        let lines: Vec<String> = (0..1000).map(|n| format!("line {n}\n")).collect();
+        let writer = tokio::spawn(async move { input.write_all(lines.concat().as_bytes()).await });
         rig.connected().await;
         for n in 0..1000 {
             assert_eq!(rig.message().await.1, format!("line {n}"));

@@ -176,8 +176,29 @@ fn the_edges_of_the_schema_are_those_of_the_reader() {
         "169.254.1.1/x",
         "169.255.1.1/x",
         "'[::1]/x'",
+        "localhost:5",
+        "a.1/x",
+        "a.0xf/x",
+        "a.0xg/x",
+        "1.2.3.4/x",
+        "1.2.3/x",
+        "01.2.3.4/x",
+        "256.1.1.1/x",
+        "0.0.0.0/x",
+        "127.0.0.1:5",
+        "a_b.c/x",
+        "a_b/x",
+        "a_b.c",
+        "a.b:5/c_d/e.f",
+        "a.b/C",
     ] {
         compare(&format!("image: {image}"));
+    }
+    for name in [255, 256] {
+        let name = format!("a.b:5/{}", "c".repeat(name - 6));
+        compare(&format!("image: {name}"));
+        compare(&format!("image: {name}:{}", "d".repeat(128)));
+        compare(&format!("image: {name}:{}", "d".repeat(129)));
     }
     for field in [
         "lost_after: 99ms",

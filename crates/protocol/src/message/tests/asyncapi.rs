@@ -66,6 +66,7 @@ fn every_topic_is_a_channel_and_the_other_way_round() {
 }
 
 /// Real messages, each with the key of its channel and that of its message there.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn samples() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let whole_set = Held {
         superseded: true,

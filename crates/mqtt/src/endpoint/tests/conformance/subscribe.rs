@@ -16,13 +16,16 @@ fn send(rig: &Rig, payload: &[u8]) -> Published {
         .publish(&Topic::Control(node(1)), Bytes::copy_from_slice(payload))
 }
 
+/// A packet id, filters with the QoS asked for, and the codes they are answered by.
+type Case<'a> = (u16, &'a [(&'a str, u8)], &'a [u8]);
+
 /// [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-4] [MQTT-3.8.4-5] [MQTT-3.8.4-6] [MQTT-3.9.3-1] [MQTT-3.9.3-2] [MQTT-2.3.1-7]
 #[tokio::test]
 async fn a_suback_has_a_code_for_each_filter_in_their_order() {
     let mut rig = Rig::start().await;
     let mut raw = rig.worker(node(1)).await;
     let (control, request, sync) = (control(), request(), sync());
-    let cases: [(u16, &[(&str, u8)], &[u8]); 5] = [
+    let cases: [Case<'_>; 5] = [
         (1, &[(&control, 0)], &[0]),
         (2, &[(&control, 1)], &[1]),
         (0xffff, &[(&control, 2)], &[1]),
