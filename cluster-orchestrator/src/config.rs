@@ -141,48 +141,65 @@ impl Config {
         })
     }
 
-    /// The settings of the decisions.
+    /// The settings of the decisions, and the external broker, if one is to be used.
     ///
     /// # Errors
-    /// Values that fit their types and still mean nothing.
-    pub(crate) fn core(&self) -> Result<cluster_core::Config, ClusterError> {
+    /// All values that fit their types and still mean nothing, cannot be dialled, or must not be.
+    pub(crate) fn checked(
+        &self,
+    ) -> Result<(cluster_core::Config, Option<BrokerAddress>), ClusterError> {
+        let mut faults = self.wrong_times();
+        let root = self.check_root();
+        faults.extend(root.err().map(|error| error.to_string()));
+        let broker = self.broker_address();
+        let name = self.cluster_name();
+        match (name, broker) {
+            (Ok(name), Ok(broker)) if faults.is_empty() => Ok((self.core(name), broker)),
+            (name, broker) => {
+                let more = [name.err(), broker.err()];
+                faults.extend(more.into_iter().flatten().map(|error| error.to_string()));
+                Err(ClusterError::config(&faults))
+            }
+        }
+    }
+
+    fn wrong_times(&self) -> Vec<String> {
+        let mut faults = Vec::new();
         let seconds = self.keep_alive.as_secs();
         let whole = self.keep_alive == Duration::from_secs(seconds);
         if !whole || !(1..=3_600).contains(&seconds) {
-            return Err(ClusterError::Config(
-                "--keep-alive must be whole seconds, 1s to 1h: MQTT has no other".to_owned(),
-            ));
+            faults
+                .push("--keep-alive must be whole seconds, 1s to 1h: MQTT has no other".to_owned());
         }
-        if self.report_interval < Duration::from_millis(100) {
-            return Err(ClusterError::Config(
-                "--report-interval must be at least 100ms".to_owned(),
-            ));
+        let least = [
+            ("--report-interval", self.report_interval, "100ms", 100),
+            ("--reconnect-max", self.reconnect_max, "1ms", 1),
+            ("--deploy-deadline", self.deploy_deadline, "1s", 1_000),
+        ];
+        for (option, value, written, millis) in least {
+            if value < Duration::from_millis(millis) {
+                faults.push(format!("{option} must be at least {written}"));
+            }
         }
-        if self.reconnect_max < Duration::from_millis(1) {
-            return Err(ClusterError::Config(
-                "--reconnect-max must not be zero".to_owned(),
-            ));
-        }
-        if self.deploy_deadline < Duration::from_secs(1) {
-            return Err(ClusterError::Config(
-                "--deploy-deadline must be at least 1s".to_owned(),
-            ));
-        }
-        Ok(cluster_core::Config {
+        faults
+    }
+
+    fn core(&self, name: Name) -> cluster_core::Config {
+        cluster_core::Config {
             lost_after: self.lost_after,
             deploy_deadline: self.deploy_deadline,
             keep_alive: self.keep_alive,
             report_interval: self.report_interval,
             reconnect_max: self.reconnect_max,
-            ..cluster_core::Config::new(self.cluster_name()?)
-        })
+            ..cluster_core::Config::new(name)
+        }
     }
 
     /// The external broker, if one is to be used.
     ///
     /// # Errors
     /// A URL that is not `mqtt://host[:port]`, or one off this machine without `--insecure`.
-    pub(crate) fn broker_address(&self) -> Result<Option<BrokerAddress>, ClusterError> {
+    fn broker_address(&self) -> Result<Option<BrokerAddress>, ClusterError> {
         let Some(url) = &self.broker else {
             return Ok(None);
         };
@@ -197,7 +214,7 @@ impl Config {
     ///
     /// # Errors
     /// A URL that is not `http://host[:port]`, or one off this machine without `--insecure`.
-    pub(crate) fn check_root(&self) -> Result<(), ClusterError> {
+    fn check_root(&self) -> Result<(), ClusterError> {
         let Some(url) = &self.root else {
             return Ok(());
         };
@@ -226,7 +243,7 @@ mod tests {
             name: Name::new("a").ok(),
             ..Config::default()
         };
-        assert!(config.core().is_ok());
+        assert!(config.checked().is_ok());
         assert_eq!(config.http.port(), 10_001);
         assert!(config.broker_address().unwrap().is_none());
     }
@@ -236,10 +253,19 @@ mod tests {
         let of = |change: fn(&mut Config)| {
             let mut config = Config::default();
             change(&mut config);
-            config.core().unwrap_err().to_string()
+            config.checked().unwrap_err().to_string()
         };
         assert!(of(|config| config.keep_alive = Duration::from_millis(1_500)).contains("whole"));
         assert!(of(|config| config.report_interval = Duration::ZERO).contains("100ms"));
+        let all = of(|config| {
+            config.keep_alive = Duration::ZERO;
+            config.deploy_deadline = Duration::ZERO;
+            config.root = Some("nonsense".to_owned());
+            config.broker = Some("nonsense".to_owned());
+        });
+        for option in ["--keep-alive", "--deploy-deadline", "--root", "--broker"] {
+            assert!(all.contains(option), "{option}: {all}");
+        }
         let bad = [
             "127.0.0.1:1883",
             "mqtt://",

@@ -119,9 +119,7 @@ enum Mqtt {
 
 impl Place {
     fn take(config: &Config) -> Result<Self, ClusterError> {
-        let core = config.core()?;
-        config.check_root()?;
-        let external = config.broker_address()?;
+        let (core, external) = config.checked()?;
         let http = bind(config.http, config.insecure)?;
         let mqtt = match external {
             Some(address) => Mqtt::External(address),

@@ -104,8 +104,7 @@ impl Places {
 
 impl Known {
     fn insert(&mut self, instance: InstanceId, place: Place) {
-        if self.places.insert(instance, place).is_none()
-        {
+        if self.places.insert(instance, place).is_none() {
             self.order.push_back(instance);
         }
         while self.order.len() > KNOWN

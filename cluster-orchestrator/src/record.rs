@@ -22,6 +22,7 @@ const NODE: Table = Table("node");
 const UPSTREAM: Table = Table("upstream");
 
 /// Keys of [`META`].
+const UNSETTLED: &[u8] = b"unsettled";
 const ALGORITHM: &[u8] = b"algorithm";
 const CLUSTER: &[u8] = b"cluster";
 const UPSTREAM_MARK: &[u8] = b"upstream";
@@ -34,6 +35,7 @@ pub(crate) fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordErro
         Write::Algorithm(algorithm) => changes.put(META, ALGORITHM, || algorithm.as_str())?,
         Write::Job(job) => changes.job(job)?,
         Write::ForgetJob(id) => changes.forget_job(*id),
+        Write::Unsettled(unsettled) => changes.put(META, UNSETTLED, || *unsettled)?,
         Write::Submission(submission) => changes.submission(submission)?,
         Write::ForgetSubmission(key) => changes.forget_submission(key),
         Write::Slot { slot, record } => match record {
@@ -86,6 +88,9 @@ pub(crate) fn read(records: &mut Records<'_>) -> Result<Vec<Write>, RecordError>
             node: NodeId::from_bits(record.id()?),
             record: Box::new(NodeRecord::from(record.value::<shape::Node>()?)),
         });
+    }
+    if let Some(record) = records.meta(UNSETTLED) {
+        writes.push(Write::Unsettled(record.value()?));
     }
     writes.extend(records.jobs()?.into_iter().map(Write::Job));
     writes.extend(assigned(records)?);

@@ -176,11 +176,15 @@ impl std::str::FromStr for Capacity {
                     .filter(|cores| (0.0..=1e6).contains(cores))
                     .map(Millicores::from_cores)
             };
-            match key.trim() {
-                "cpu" => capacity.cpu = Some(cores().ok_or_else(error)?),
-                "memory" => capacity.memory = Some(megabytes().ok_or_else(error)?),
-                "disk" => capacity.disk = Some(megabytes().ok_or_else(error)?),
+            // An amount that is given twice is refused, too: one of the two would be ignored.
+            let former = match key.trim() {
+                "cpu" => (capacity.cpu.replace(cores().ok_or_else(error)?)).map(drop),
+                "memory" => (capacity.memory.replace(megabytes().ok_or_else(error)?)).map(drop),
+                "disk" => (capacity.disk.replace(megabytes().ok_or_else(error)?)).map(drop),
                 _ => return Err(error()),
+            };
+            if former.is_some() {
+                return Err(error());
             }
         }
         Ok(capacity)
@@ -227,6 +231,36 @@ impl Config {
             program,
             args: vec!["shim".into()],
         })
+    }
+
+    /// Whether the options fit together and mean something.
+    ///
+    /// # Errors
+    /// All that do not.
+    pub(crate) fn check(&self) -> Result<(), EngineError> {
+        let mut faults = Vec::new();
+        if let Err(EngineError::Config(fault)) = self.cluster_host() {
+            faults.push(fault);
+        }
+        if self.reconnect_max < Duration::from_millis(1) {
+            faults.push("--reconnect-max must be at least 1ms".to_owned());
+        }
+        if !(self.docker_host.starts_with("unix:///") || self.docker_host.starts_with('/')) {
+            faults.push(format!(
+                "--docker-host {:?} cannot be used; write it as {DEFAULT_HOST}",
+                self.docker_host
+            ));
+        }
+        let mut keys = BTreeSet::new();
+        let twice = self.labels.iter().filter(|(key, _)| !keys.insert(key));
+        faults.extend(twice.map(|(key, _)| format!("--label {key} is given twice; keep one")));
+        if faults.is_empty() {
+            return Ok(());
+        }
+        Err(EngineError::Config(format!(
+            "the configuration is wrong:\n  {}",
+            faults.join("\n  ")
+        )))
     }
 
     /// The host in the cluster's URL, without brackets.
@@ -295,12 +329,37 @@ mod tests {
     }
 
     #[test]
+    fn all_options_that_mean_nothing_are_told() {
+        assert!(Config::default().check().is_ok());
+        let label = ("a".to_owned(), "b".to_owned());
+        let config = Config {
+            cluster: "nonsense".to_owned(),
+            docker_host: "tcp://127.0.0.1:2375".to_owned(),
+            reconnect_max: Duration::ZERO,
+            labels: vec![label.clone(), label],
+            ..Config::default()
+        };
+        let told = config.check().unwrap_err().to_string();
+        for option in ["--cluster", "--docker-host", "--reconnect-max", "--label a"] {
+            assert!(told.contains(option), "{option}: {told}");
+        }
+    }
+
+    #[test]
     fn amounts_and_runtimes_are_read_or_refused_with_an_example() {
         let capacity: Capacity = "cpu=1.5, memory=512".parse().unwrap();
         assert_eq!(capacity.cpu, Some(Millicores(1_500)));
         assert_eq!(capacity.memory, Some(Bytes::from_mb(512)));
         assert_eq!(capacity.disk, None);
-        for bad in ["cpu", "cpu=x", "cpu=-1", "cpu=NaN", "memory=1.5", "gpu=1"] {
+        for bad in [
+            "cpu",
+            "cpu=x",
+            "cpu=-1",
+            "cpu=NaN",
+            "memory=1.5",
+            "gpu=1",
+            "cpu=1,cpu=2",
+        ] {
             let error = bad.parse::<Capacity>().unwrap_err();
             assert!(error.to_string().contains("cpu=8"), "{bad}");
         }

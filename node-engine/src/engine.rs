@@ -119,6 +119,7 @@ pub async fn run(
         shim: Some(config.shim_command()?),
         ..config
     };
+    config.check()?;
     let cluster_host = config.cluster_host()?;
     make_data_dir(&config.data_dir)?;
     let store = open(&config.data_dir)?;

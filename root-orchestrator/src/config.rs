@@ -75,23 +75,18 @@ impl Config {
     /// The settings of the decisions.
     ///
     /// # Errors
-    /// Values that fit their types and still mean nothing.
+    /// All values that fit their types and still mean nothing.
     pub(crate) fn core(&self) -> Result<root_core::Config, RootError> {
-        let least = [
-            ("--report-interval", self.report_interval, 100),
-            ("--reconnect-max", self.reconnect_max, 1),
-        ];
-        for (option, value, millis) in least {
-            if value < Duration::from_millis(millis) {
-                return Err(RootError::Config(format!(
-                    "{option} must be at least {millis}ms"
-                )));
-            }
+        let mut faults = Vec::new();
+        let interval = Duration::from_millis(100)..=Duration::from_hours(24);
+        if !interval.contains(&self.report_interval) {
+            faults.push("--report-interval must be 100ms to 24h".to_owned());
         }
-        if self.report_interval > Duration::from_hours(24) {
-            return Err(RootError::Config(
-                "--report-interval must be at most 24h".to_owned(),
-            ));
+        if self.reconnect_max < Duration::from_millis(1) {
+            faults.push("--reconnect-max must be at least 1ms".to_owned());
+        }
+        if !faults.is_empty() {
+            return Err(RootError::config(&faults));
         }
         Ok(root_core::Config {
             lost_after: self.lost_after,

@@ -102,6 +102,7 @@ impl Metrics {
                 Write::Term(_)
                 | Write::ForgetJob(_)
                 | Write::Submission(_)
+                | Write::Unsettled(_)
                 | Write::ForgetSubmission(_)
                 | Write::Slot { .. }
                 | Write::Cluster { .. }

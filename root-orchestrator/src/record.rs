@@ -8,7 +8,7 @@ mod shape;
 mod tests;
 
 use model::id::ClusterId;
-use orchestrator::record::{Changes, REVISION, Records, SLOT};
+use orchestrator::record::{Changes, META, REVISION, Records, SLOT};
 use protocol::stored::{RecordError, Stored, key};
 use protocol::workload::WorkloadError;
 use root_core::{ClusterRecord, Holding, SlotRecord, Write};
@@ -17,12 +17,16 @@ use store::Table;
 /// Clusters by id.
 const CLUSTER: Table = Table("cluster");
 
+/// Key of [`META`].
+const UNSETTLED: &[u8] = b"unsettled";
+
 /// What a durable write changes; nothing for the others.
 pub(crate) fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordError> {
     match write {
         Write::Term(term) => changes.term(term)?,
         Write::Job(job) => changes.job(job)?,
         Write::ForgetJob(id) => changes.forget_job(*id),
+        Write::Unsettled(unsettled) => changes.put(META, UNSETTLED, || *unsettled)?,
         Write::Submission(submission) => changes.submission(submission)?,
         Write::ForgetSubmission(key) => changes.forget_submission(key),
         Write::Slot { slot, record } => match record {
@@ -53,6 +57,9 @@ pub(crate) fn read(records: &mut Records<'_>) -> Result<Vec<Write>, RecordError>
             cluster: ClusterId::from_bits(record.id()?),
             record: Box::new(ClusterRecord::from(record.value::<shape::Cluster>()?)),
         });
+    }
+    if let Some(record) = records.meta(UNSETTLED) {
+        writes.push(Write::Unsettled(record.value()?));
     }
     writes.extend(records.jobs()?.into_iter().map(Write::Job));
     writes.extend(records.submissions()?.into_iter().map(Write::Submission));

@@ -1,8 +1,10 @@
 //! What applications write, read through the root and through their cluster.
 
+#![expect(clippy::panic, reason = "helpers of tests fail like tests")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use edgeio_tests::harness::{
@@ -116,8 +118,12 @@ impl Lines {
     #[track_caller]
     fn ends(&self) {
         let deadline = Instant::now() + LIMIT;
-        while self.0.recv_timeout(LIMIT).is_ok() {
-            assert!(Instant::now() < deadline, "it goes on");
+        loop {
+            match self.0.recv_timeout(LIMIT) {
+                Ok(_) => assert!(Instant::now() < deadline, "it goes on"),
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end"),
+            }
         }
     }
 }

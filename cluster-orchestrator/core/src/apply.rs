@@ -32,6 +32,7 @@ impl State {
                     self.heads.remove(id);
                     self.deleted.retain(|(_, job)| job != id);
                 }
+                Write::Unsettled(unsettled) => self.unsettled = *unsettled,
                 Write::Submission(submission) => {
                     self.book.take(BookWrite::Submission(submission.clone()));
                 }
@@ -61,6 +62,9 @@ impl State {
             record: Box::new(node.record.clone()),
         }));
         writes.extend(self.book.iter().cloned().map(Write::Job));
+        if self.unsettled {
+            writes.push(Write::Unsettled(true));
+        }
         let submissions = self.book.submissions().cloned();
         writes.extend(submissions.map(Write::Submission));
         let put = self.upstream.set().values().cloned().collect();

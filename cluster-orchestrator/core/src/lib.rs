@@ -225,6 +225,8 @@ pub enum Write {
     Job(Job),
     /// Durable: a deleted job is forgotten.
     ForgetJob(JobId),
+    /// Durable: whether the store is new or restored, and workers that it does not know of may still have work.
+    Unsettled(bool),
     /// Durable: a submission under a key.
     Submission(Submission),
     /// Durable: the submission of that key is forgotten.

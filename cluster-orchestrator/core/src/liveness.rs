@@ -13,17 +13,21 @@ use crate::{Decision, Soft, Write};
 impl State {
     pub(crate) fn started(&self, now: Now, term: &Term, fresh: bool) -> Decision {
         // A restored store may lack copies that run: nothing is placed before its workers could be heard.
-        let hold = (fresh && !self.nodes.is_empty()).then(|| {
+        let restored = fresh && !self.nodes.is_empty();
+        let hold = (restored || self.unsettled).then(|| {
             now.steady
                 .plus(self.config.grace())
                 .plus(self.config.lost_after)
         });
-        let decision = Decision::default()
+        let mut decision = Decision::default()
             .write(Write::Term(term.clone()))
             .soft(Soft::Started)
             .soft(Soft::Hold(hold));
         if !fresh {
             return decision;
+        }
+        if restored {
+            decision = decision.write(Write::Unsettled(true));
         }
         let known = self.upstream.set().values().map(|entry| &entry.value);
         decision.and(self.mark_used(known)).soft(Soft::Trust(false))
@@ -99,7 +103,12 @@ impl State {
     /// The next worker whose time is up.
     pub(crate) fn due_check(&self, now: Now) -> Option<Decision> {
         if self.hold.is_some_and(|until| until <= now.steady) {
-            return Some(Decision::default().soft(Soft::Hold(None)));
+            let decision = Decision::default().soft(Soft::Hold(None));
+            return Some(if self.unsettled {
+                decision.write(Write::Unsettled(false))
+            } else {
+                decision
+            });
         }
         if let Some(decision) = self.overdue_copy(now) {
             return Some(decision);

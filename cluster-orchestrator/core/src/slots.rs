@@ -510,7 +510,6 @@ impl State {
     }
 
     /// An event of a job's history; [`crate::turn`] numbers it.
-    #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
     pub(crate) fn event(
         now: Now,
         desired: &Desired,

@@ -267,6 +267,8 @@ pub struct State {
     /// Copies that are to run by then.
     pub(crate) deadlines: BTreeSet<(Instant, InstanceId)>,
     pub(crate) hold: Option<Instant>,
+    /// The hold of a new or restored store was not seen through; a restart begins it again.
+    pub(crate) unsettled: bool,
     pub(crate) last_turn: Option<Instant>,
     pub(crate) capacity_revision: u64,
     pub(crate) root_connected: bool,
@@ -307,6 +309,7 @@ impl State {
             checks: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             hold: None,
+            unsettled: false,
             last_turn: None,
             capacity_revision: 0,
             root_connected: false,

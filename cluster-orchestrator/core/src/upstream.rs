@@ -30,7 +30,9 @@ impl State {
             Verdict::Apply(update) => {
                 let after = self.upstream.held_after(&update);
                 let first = self.upstream.mark().incarnation.is_none() && !update.put.is_empty();
-                let used = if self.trusting {
+                // A set of another incarnation may give ids again that were used under the one before.
+                let same = self.upstream.mark().incarnation == update.mark.incarnation;
+                let used = if self.trusting && same {
                     Decision::default()
                 } else {
                     self.mark_used(update.put.iter().map(|entry| &entry.value))
@@ -41,8 +43,9 @@ impl State {
                     .soft(Soft::Trust(true));
                 if first {
                     // An emptied store: workers that run these may come back and must be heard first.
-                    decision =
-                        decision.soft(Soft::Hold(Some(now.steady.plus(self.config.grace()))));
+                    decision = decision
+                        .write(Write::Unsettled(true))
+                        .soft(Soft::Hold(Some(now.steady.plus(self.config.grace()))));
                 }
                 decision.act(self.acknowledge(after))
             }

@@ -98,7 +98,11 @@ impl Client {
             insecure,
             named_by,
         } = target;
-        let usage = |why: &str| Failure::Usage(format!("the URL {url:?} cannot be used: {why}"));
+        let usage = |why: &str| {
+            Failure::Usage(format!(
+                "the URL {url:?}, which is {named_by}, cannot be used: {why}"
+            ))
+        };
         let base = url.trim_end_matches('/');
         let local = is_local(base).map_err(usage)?;
         if !local && !insecure {

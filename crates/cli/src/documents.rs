@@ -1,5 +1,7 @@
 //! The documents of a file, each of which is applied on its own.
 
+use std::collections::BTreeMap;
+
 use protocol::document::{Fault, Format, Options, parse};
 
 use crate::client::Body;
@@ -162,6 +164,36 @@ pub(crate) fn read(origin: &str, bytes: &[u8]) -> Result<Vec<Document>, Failure>
     Ok(documents)
 }
 
+/// Whether each document is about a job of its own.
+///
+/// # Errors
+/// When a job is described twice, with the places of both.
+pub(crate) fn no_name_twice(documents: &[Document]) -> Result<(), Failure> {
+    let mut first: BTreeMap<&str, &Document> = BTreeMap::new();
+    let twice = documents.iter().filter_map(|document| {
+        let before = first.insert(&document.job, document)?;
+        let message = format!(
+            "job_name {} is used twice, first in {}:{}; give each job its own, or keep one document",
+            document.job,
+            before.origin,
+            before.before + 1,
+        );
+        let fault = Fault {
+            path: "job_name".to_owned(),
+            line: document.before + 1,
+            column: 1,
+            message,
+        };
+        Some((document.origin.clone(), fault))
+    });
+    let faults: Vec<_> = twice.collect();
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Document { faults })
+    }
+}
+
 /// What the reader says about bytes that it cannot use.
 fn faults_of(bytes: &[u8], format: Format) -> Vec<Fault> {
     parse(bytes, format, EVERYTHING).err().unwrap_or_default()
@@ -274,6 +306,19 @@ mod tests {
                 .collect();
             assert_eq!(jobs(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_job_that_is_described_twice_is_told_with_both_places() {
+        let text = "job_name: a\n---\njob_name: b\n---\njob_name: a\n";
+        let documents = read("f.yaml", text.as_bytes()).unwrap();
+        let told = no_name_twice(&documents).unwrap_err().lines();
+        assert!(
+            told.iter()
+                .any(|line| line.starts_with("f.yaml:4:1:") && line.contains("first in f.yaml:1")),
+            "{told:?}"
+        );
+        assert!(no_name_twice(&documents[..2]).is_ok());
     }
 
     #[test]

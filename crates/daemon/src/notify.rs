@@ -85,7 +85,7 @@ impl Notifier {
         }
     }
 
-    /// The owner of the state goes on. It may say so as often as it likes: what is sent is one message in a period.
+    /// The owner of the state goes on, and says so in its own loop. It may say so as often as it likes: what is sent is one message in a period.
     pub fn alive(&self) {
         let Some((inner, period)) = self.watched() else {
             return;
@@ -104,26 +104,6 @@ impl Notifier {
         let (inner, period) = self.watched()?;
         let since = steady_millis().saturating_sub(inner.alive_at.load(Ordering::Relaxed));
         Some(period.saturating_sub(Duration::from_millis(since)))
-    }
-
-    /// Asks the owner of the state for a sign of life in each period, and passes it on, until the token is cancelled.
-    /// `owner` answers through the owner's own queue; while it does not answer, nothing is passed on.
-    pub async fn watch<F>(&self, shutdown: CancellationToken, mut owner: impl FnMut() -> F)
-    where
-        F: Future<Output = bool>,
-    {
-        let watching = async {
-            while let (Some(within), Some((_, period))) = (self.alive_within(), self.watched()) {
-                // One that answers no is asked again soon, and not without a pause.
-                tokio::time::sleep(within.max(period / 10)).await;
-                if owner().await {
-                    self.alive();
-                }
-            }
-        };
-        let _stopped = shutdown.run_until_cancelled(watching).await;
-        // Where nobody watches there is nothing to do, and a task that ends unasked would end the program.
-        shutdown.cancelled().await;
     }
 
     fn watched(&self) -> Option<(&Inner, Duration)> {
@@ -259,34 +239,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_deaf_owner_is_not_passed_off_as_alive_and_a_stop_is_told() {
+    async fn a_stop_is_told_when_it_is_asked_for() {
         let manager = Manager::new(true);
-        let notifier = manager.notifier("40000", None);
-        let (shutdown, watched) = (CancellationToken::new(), notifier.clone());
-        let token = shutdown.clone();
-        let (ask, mut asked) = tokio::sync::mpsc::channel::<tokio::sync::oneshot::Sender<()>>(1);
-        let task = tokio::spawn(async move {
-            let owner = || async {
-                let (answer, heard) = tokio::sync::oneshot::channel();
-                ask.send(answer).await.is_ok() && heard.await.is_ok()
-            };
-            watched.watch(token, owner).await;
-        });
+        let notifier = manager.notifier("0", None);
+        let shutdown = CancellationToken::new();
         notifier.stopping_with(shutdown.clone());
-        asked.recv().await.unwrap().send(()).unwrap();
-        let manager = tokio::task::spawn_blocking(move || {
-            assert_eq!(manager.heard(), "WATCHDOG=1\n");
-            manager
-        });
-        let manager = manager.await.unwrap();
-        // The next question is not answered while the owner is stuck.
-        let stuck = asked.recv().await.unwrap();
         assert!(manager.hears_nothing());
         shutdown.cancel();
-        task.await.unwrap();
-        drop(stuck);
-        let manager =
-            tokio::task::spawn_blocking(move || assert_eq!(manager.heard(), "STOPPING=1\n"));
-        manager.await.unwrap();
+        let heard = tokio::task::spawn_blocking(move || manager.heard());
+        assert_eq!(heard.await.unwrap(), "STOPPING=1\n");
     }
 }

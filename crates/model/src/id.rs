@@ -65,6 +65,8 @@ macro_rules! id {
             fn from_str(text: &str) -> Result<Self, IdError> {
                 text.strip_prefix(concat!($kind, "_"))
                     .filter(|ulid| ulid.len() == 26)
+                    // 26 letters hold 130 bits; what is beyond 128 would be cut off, and be another id.
+                    .filter(|ulid| ulid.as_bytes().first() <= Some(&b'7'))
                     .and_then(|ulid| Ulid::from_string(ulid).ok())
                     .map(|ulid| Self(ulid.0))
                     .ok_or_else(|| IdError {
@@ -134,6 +136,7 @@ mod tests {
             "node_",
             "node_0",
             "node_8ZZZZZZZZZZZZZZZZZZZZZZZZZZ",
+            "node_80000000000000000000000009",
             "node_!!!!!!!!!!!!!!!!!!!!!!!!!!",
         ] {
             assert!(text.parse::<NodeId>().is_err(), "{text}");

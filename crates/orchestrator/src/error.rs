@@ -13,7 +13,7 @@ use crate::StartError;
 /// Why an orchestrator did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// An option means nothing.
+    /// Options mean nothing.
     #[error("{0}")]
     Config(String),
     /// An address cannot be used.
@@ -50,6 +50,14 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// All faults of the options, one a line as where they are read.
+    pub fn config(faults: &[String]) -> Self {
+        Self::Config(format!(
+            "the configuration is wrong:\n  {}",
+            faults.join("\n  ")
+        ))
+    }
+
     /// The program's exit code for this error.
     pub fn exit_code(&self) -> u8 {
         match self {

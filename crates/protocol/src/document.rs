@@ -67,7 +67,8 @@ impl Format {
     ///
     /// No type at all, and the one that `curl --data-binary` sends when told nothing, mean YAML.
     pub fn of_content_type(header: Option<&str>) -> Option<Self> {
-        let header = header.unwrap_or("application/yaml");
+        let given = header.map(str::trim).filter(|header| !header.is_empty());
+        let header = given.unwrap_or("application/yaml");
         let mut parts = header
             .split(';')
             .map(|part| part.trim().to_ascii_lowercase());
@@ -75,8 +76,7 @@ impl Format {
             "application/yaml"
             | "application/x-yaml"
             | "text/yaml"
-            | "application/x-www-form-urlencoded"
-            | "" => Self::Yaml,
+            | "application/x-www-form-urlencoded" => Self::Yaml,
             "application/json" => Self::Json,
             _ => return None,
         };

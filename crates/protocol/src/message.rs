@@ -113,6 +113,14 @@ pub enum MessageError {
     /// No JSON, a field missing, or a value of another type.
     #[error("the message is not of its shape")]
     Shape(#[source] serde_json::Error),
+    /// A field has a value of another type, or one that cannot be read.
+    #[error("the message's {path} cannot be read")]
+    Value {
+        /// Which, as `states[0].generation`.
+        path: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
     /// A value that means nothing.
     #[error("the message's {field} {problem}")]
     Field {
@@ -127,6 +135,18 @@ pub enum MessageError {
 }
 
 impl MessageError {
+    /// Which field it is about is what the sender has to know; nothing is lost where all is well.
+    fn shape(error: serde_path_to_error::Error<serde_json::Error>) -> Self {
+        // A path of no fields is written as a dot.
+        let path = clipped(error.path().to_string(), 200);
+        let source = error.into_inner();
+        if path == "." {
+            Self::Shape(source)
+        } else {
+            Self::Value { path, source }
+        }
+    }
+
     pub(crate) const fn field(field: &'static str, problem: &'static str) -> Self {
         Self::Field { field, problem }
     }
@@ -155,7 +175,12 @@ fn known(look: &Look) -> Result<(), MessageError> {
 
 impl Source for [u8] {
     fn fields<T: DeserializeOwned>(&self) -> Result<T, MessageError> {
-        serde_json::from_slice(self).map_err(MessageError::Shape)
+        let read = serde_json::from_slice(self);
+        // Keeping the path costs time, so it is only done for what cannot be read.
+        read.or_else(|_| {
+            let mut reader = serde_json::Deserializer::from_slice(self);
+            serde_path_to_error::deserialize(&mut reader).map_err(MessageError::shape)
+        })
     }
 
     fn open(&self) -> Result<(), MessageError> {
@@ -170,7 +195,8 @@ impl Source for [u8] {
 
 impl Source for Value {
     fn fields<T: DeserializeOwned>(&self) -> Result<T, MessageError> {
-        T::deserialize(self).map_err(MessageError::Shape)
+        T::deserialize(self)
+            .or_else(|_| serde_path_to_error::deserialize(self).map_err(MessageError::shape))
     }
 
     fn open(&self) -> Result<(), MessageError> {

@@ -116,7 +116,10 @@ impl Walk<'_> {
     fn field<'de, A: MapAccess<'de>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error> {
         match key {
             Key::Version if self.depth == 0 => {
-                if self.look.version.replace(map.next_value()?).is_some() {
+                let version = map.next_value();
+                let version =
+                    version.map_err(|error| A::Error::custom(format_args!("version: {error}")))?;
+                if self.look.version.replace(version).is_some() {
                     return Err(A::Error::duplicate_field("version"));
                 }
                 Ok(())

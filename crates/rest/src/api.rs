@@ -17,6 +17,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use axum::body::HttpBody as _;
 use axum::extract::{Request, State};
 use axum::handler::Handler;
 use axum::middleware::{self, Next};
@@ -163,6 +164,9 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         if !taken.has_query() {
             route = route.route_layer(middleware::from_fn(no_query));
         }
+        if !taken.body {
+            route = route.route_layer(middleware::from_fn(no_body));
+        }
         let statuses = self
             .description
             .add(method_name(method), path, taken, operation);
@@ -207,5 +211,14 @@ async fn no_query(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     let problem = Problem::bad_request("this path takes no query parameters; leave them out");
+    ApiError::from(problem).into_response()
+}
+
+/// Refuses a body where none is taken, for the same reason; one of no bytes is none.
+async fn no_body(request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let problem = Problem::bad_request("this path takes no body; leave it out");
     ApiError::from(problem).into_response()
 }

@@ -54,10 +54,11 @@ impl<S: Sync> FromRequest<S> for Body {
 }
 
 fn format(headers: &HeaderMap) -> Result<Format, ApiError> {
+    // A header that is given twice is one list (RFC 9110, section 5.3), and none is ignored.
     let text = |name: &HeaderName| {
-        headers
-            .get(name)
-            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        let values = headers.get_all(name).iter();
+        let texts = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+        texts.reduce(|all, one| format!("{all}, {one}").into())
     };
     if let Some(encoding) = text(&CONTENT_ENCODING).filter(|encoding| encoding != "identity") {
         return Err(Problem::unsupported_media_type(&encoding).into());

@@ -39,9 +39,16 @@ impl<S: Sync> FromRequestParts<S> for LastEventId {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
-        let Some(given) = parts.headers.get("last-event-id") else {
+        let mut all = parts.headers.get_all("last-event-id").iter();
+        let Some(given) = all.next() else {
             return Ok(Self(None));
         };
+        if all.next().is_some() {
+            return Err(Problem::bad_request(
+                "a request has one Last-Event-ID at most; send the last one alone",
+            )
+            .into());
+        }
         let id = given.to_str().ok().map(str::trim);
         match id.map(EventId::from_str) {
             Some(Ok(id)) => Ok(Self(Some(id))),

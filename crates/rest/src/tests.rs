@@ -143,7 +143,7 @@ async fn every_refusal_is_a_problem() {
     let two = [DOCUMENT, b"---\n", DOCUMENT].concat();
     let big = vec![b' '; MAX_BODY + 1];
     let origin = [("Origin", "http://evil.example")];
-    let cases: [Case<'_>; 9] = [
+    let cases: [Case<'_>; 10] = [
         ("GET /nowhere", &[], b"", 404, "no_such_path"),
         ("DELETE /jobs", &[], b"", 405, "method_not_allowed"),
         (
@@ -165,6 +165,17 @@ async fn every_refusal_is_a_problem() {
         (
             "POST /jobs",
             &[("Content-Encoding", "gzip")],
+            b"",
+            415,
+            "unsupported_media_type",
+        ),
+        // The second is not ignored, either.
+        (
+            "POST /jobs",
+            &[
+                ("Content-Encoding", "identity"),
+                ("Content-Encoding", "gzip"),
+            ],
             b"",
             415,
             "unsupported_media_type",

@@ -218,6 +218,11 @@ impl State {
             self.observer.remove(&instance);
             return;
         };
+        // What is being stopped runs until nothing is left of it: the last word stands.
+        let stopping = matches!(self.runs.get(&instance), Some(Run::Stopping { .. }));
+        if stopping && journal.ended.is_none() && self.observer.states().contains_key(&instance) {
+            return;
+        }
         let observed = match (self.runs.get(&instance), &journal.ended) {
             (_, Some(_)) => Observed::Ended,
             (

@@ -190,6 +190,7 @@ async fn following_waits_for_the_instance_and_ends_with_it() {
         follow,
         ..logs("a", 1)
     }));
+    assert_eq!(rig.any_chunk().await.1.text, "", "it was heard");
     assert!(rig.is_quiet().await);
     rig.write(instance(1), b"first\n");
     assert_eq!(rig.chunk().await.1.text, "first\n");

@@ -3,6 +3,7 @@
 //! All that this runtime knows stands in `<data_dir>/instances/<instance>/`, so a new engine knows it too.
 
 mod logs;
+mod look;
 mod remains;
 mod spec;
 mod watch;
@@ -28,6 +29,8 @@ use tokio::time::timeout;
 
 pub use logs::LogReader;
 
+use look::{Look, look};
+
 use super::keyed::Keyed;
 use super::{
     Cause, Exited, Found, Identity, ListError, StartError, Started, Status, StopError, TAIL_BYTES,
@@ -36,7 +39,7 @@ use super::{
 use crate::logs::Wanted;
 use crate::logs::kept::Kept;
 use crate::logs::standing::Known;
-use crate::shim::record::{ExitRecord, Folder, Running, Spec, State};
+use crate::shim::record::{Folder, Running, Spec, State};
 use crate::shim::{output, process};
 
 /// How long a shim may take to start its application, or to end after its application was killed.
@@ -67,13 +70,6 @@ pub struct Native {
     said_unlimited: AtomicBool,
     /// The output of instances that are gone.
     kept: Kept,
-}
-
-/// What a folder says.
-enum Look {
-    Running(Running),
-    Exited(ExitRecord),
-    Created,
 }
 
 impl Native {
@@ -333,36 +329,6 @@ impl Drop for Native {
             .values()
         {
             task.abort();
-        }
-    }
-}
-
-/// Reads a folder, and settles what a shim that was killed has left.
-async fn look(instance: InstanceId, folder: &Folder) -> io::Result<Look> {
-    let deadline = tokio::time::Instant::now() + SHIM;
-    loop {
-        // In this order: a shim that ends between the two looks has left its record.
-        let shim_lives = folder.has_shim();
-        if let Some(record) = folder.exit() {
-            return Ok(Look::Exited(record));
-        }
-        match (folder.state(), shim_lives) {
-            (Some(State::Running(running)), true) => return Ok(Look::Running(running)),
-            (Some(State::Running(running)), false) => {
-                return Ok(Look::Exited(
-                    remains::settle(instance, folder, &running).await,
-                ));
-            }
-            (Some(State::Failed { .. }) | None, false) | (Some(State::Failed { .. }), true) => {
-                return Ok(Look::Created);
-            }
-            (None, true) if tokio::time::Instant::now() >= deadline => {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "its shim lives and says nothing",
-                ));
-            }
-            (None, true) => tokio::time::sleep(LOOK).await,
         }
     }
 }

@@ -105,7 +105,7 @@ pub(crate) async fn the_output_of_all_runs_is_one_and_is_kept_after_the_end(bed:
 
     let began = Instant::now();
     rig.runtime.stop(instance, GRACE).await.unwrap();
-    println!("stop with its output kept: {:?}", began.elapsed());
+    eprintln!("stop with its output kept: {:?}", began.elapsed());
     assert_eq!(bed.remains(instance), 0);
     // Also by the next engine.
     let rig = bed.rig();

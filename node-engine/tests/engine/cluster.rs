@@ -18,8 +18,9 @@ use protocol::message::adopt::Adoption;
 use protocol::message::connection::Connection;
 use protocol::message::information::Information;
 use protocol::message::parts::Assembler;
-use protocol::message::question::Ask;
+use protocol::message::question::{Ask, Stream};
 use protocol::message::register::{self, Request, Welcome};
+use protocol::message::reply::{self, Chunk};
 use protocol::message::{
     DesiredEntry, ReportEntry, adopt, connection, control, desired_entry, information, instances,
     question, sync as sync_message,
@@ -53,6 +54,8 @@ pub(crate) struct Cluster {
     pub(crate) connections: Vec<Connection>,
     pub(crate) information: Vec<Information>,
     pub(crate) adoptions: Vec<Adoption>,
+    /// Chunks of answers, by their questions.
+    pub(crate) replies: BTreeMap<String, Vec<Chunk>>,
     pub(crate) incarnation: Incarnation,
     term: Term,
     endpoint: Handle,
@@ -99,6 +102,7 @@ impl Cluster {
             connections: Vec::new(),
             information: Vec::new(),
             adoptions: Vec::new(),
+            replies: BTreeMap::new(),
             incarnation: Incarnation(1),
             term: Term::default().next(11),
             endpoint,
@@ -130,6 +134,17 @@ impl Cluster {
     pub(crate) fn ask(&self, ask: Ask) {
         let payload = question::encode(ask).into();
         let _ = self.endpoint.publish(&Topic::Request(self.node), payload);
+    }
+
+    pub(crate) fn stream(&self, stream: &Stream) {
+        let payload = question::encode_stream(stream).into();
+        let _ = self.endpoint.publish(&Topic::Request(self.node), payload);
+    }
+
+    /// The text of an answer as far as it came.
+    pub(crate) fn text(&self, request: &str) -> String {
+        let chunks = self.replies.get(request).into_iter().flatten();
+        chunks.map(|chunk| chunk.text.as_str()).collect()
     }
 
     /// The last report of an instance.
@@ -214,8 +229,11 @@ impl Cluster {
                 }
             }
             Topic::Connection(_) => self.connections.push(connection::decode(payload).unwrap()),
-            Topic::Reply { request, .. } => {
-                assert_eq!(request, adopt::REQUEST);
+            Topic::Reply { request, .. } if request != adopt::REQUEST => {
+                let chunk = reply::decode(payload).unwrap();
+                self.replies.entry(request.clone()).or_default().push(chunk);
+            }
+            Topic::Reply { .. } => {
                 let piece = adopt::decode(payload).unwrap();
                 self.adoptions.extend(self.adopting.take(piece));
             }

@@ -8,6 +8,7 @@
 )]
 
 mod cluster;
+mod logs;
 mod process;
 
 use std::time::Duration;

@@ -26,6 +26,7 @@ impl State {
                     self.heads.remove(id);
                     self.deleted.retain(|(_, job)| job != id);
                 }
+                Write::Unsettled(unsettled) => self.unsettled = *unsettled,
                 Write::Submission(submission) => {
                     self.book.take(BookWrite::Submission(submission.clone()));
                 }
@@ -51,6 +52,9 @@ impl State {
             record: Box::new(cluster.record.clone()),
         }));
         writes.extend(self.book.iter().cloned().map(Write::Job));
+        if self.unsettled {
+            writes.push(Write::Unsettled(true));
+        }
         let submissions = self.book.submissions().cloned();
         writes.extend(submissions.map(Write::Submission));
         writes.extend(self.slots.iter().map(|(slot, record)| Write::Slot {

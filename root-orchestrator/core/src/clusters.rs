@@ -1,9 +1,11 @@
 //! Clusters: registration, liveness, acknowledgements, reports, and what is sent to them.
 
+use model::desired::{CopyReport, Desired};
 use model::event::Tier;
 use model::id::ClusterId;
 use model::instance::InstanceState;
 use model::node::{Liveness, Scheduling};
+use model::slot::Slot;
 use model::time::{Instant, Now};
 use sync::{Held, Reading, Term, UpReport};
 
@@ -15,12 +17,17 @@ use crate::{
 impl State {
     pub(crate) fn started(&self, now: Now, term: &Term, fresh: bool) -> Decision {
         // A restored store may lack assignments that were made: nothing is assigned before its clusters could be heard.
-        let hold =
-            (fresh && !self.clusters.is_empty()).then(|| now.steady.plus(self.config.grace()));
-        Decision::default()
+        let restored = fresh && !self.clusters.is_empty();
+        let hold = (restored || self.unsettled).then(|| now.steady.plus(self.config.grace()));
+        let decision = Decision::default()
             .write(Write::Term(term.clone()))
             .soft(Soft::Started)
-            .soft(Soft::Hold(hold))
+            .soft(Soft::Hold(hold));
+        if restored {
+            decision.write(Write::Unsettled(true))
+        } else {
+            decision
+        }
     }
 
     /// A gap between two turns that is longer than an uplink's silence is our own outage: one grace for all.
@@ -220,7 +227,11 @@ impl State {
         }
         let fresh = reading == Reading::Fresh;
         for entry in &report.states {
-            decision = self.slot_events(now, id, cluster, entry, decision);
+            let copies = &entry.value.copies;
+            decision = self.slot_events(now, (id, cluster), &entry.key, copies, decision);
+        }
+        for slot in &report.gone {
+            decision = self.slot_events(now, (id, cluster), slot, &[], decision);
         }
         decision = decision
             .soft(Soft::Reported(id, report.clone()))
@@ -242,16 +253,15 @@ impl State {
         }
     }
 
-    /// What became different for each copy since the cluster's last report.
+    /// What became different for each copy of a slot since the cluster's last report; a copy that is in it no more ended.
     fn slot_events(
         &self,
         now: Now,
-        id: ClusterId,
-        cluster: &Cluster,
-        entry: &SlotEntry,
+        (id, cluster): (ClusterId, &Cluster),
+        slot: &Slot,
+        copies: &[CopyReport],
         mut decision: Decision,
     ) -> Decision {
-        let slot = &entry.key;
         let Some(holding) = self
             .slots
             .get(slot)
@@ -260,7 +270,7 @@ impl State {
             return decision;
         };
         let before = cluster.observed.states().get(slot);
-        for copy in &entry.value.copies {
+        for copy in copies {
             let known = before.and_then(|known| {
                 known
                     .value
@@ -302,6 +312,29 @@ impl State {
                 message.unwrap_or(place),
             ));
         }
+        let ended = before
+            .into_iter()
+            .flat_map(|before| &before.value.copies)
+            .filter(|old| !copies.iter().any(|copy| copy.instance == old.instance));
+        for copy in ended.filter(|copy| !copy.state.is_final()) {
+            let desired = Desired {
+                instance: copy.instance,
+                generation: copy.generation,
+                ..holding.desired.clone()
+            };
+            let message = format!(
+                "nothing of it is left on worker {} of cluster {}",
+                copy.node_name, cluster.record.name
+            );
+            decision = decision.and(Self::event(
+                now,
+                &desired,
+                Tier::Cluster,
+                (copy.state.as_str(), "TERMINATED"),
+                "requested",
+                message,
+            ));
+        }
         decision
     }
 
@@ -325,7 +358,12 @@ impl State {
     /// The next cluster whose time is up.
     pub(crate) fn due_check(&self, now: Now) -> Option<Decision> {
         if self.hold.is_some_and(|until| until <= now.steady) {
-            return Some(Decision::default().soft(Soft::Hold(None)));
+            let decision = Decision::default().soft(Soft::Hold(None));
+            return Some(if self.unsettled {
+                decision.write(Write::Unsettled(false))
+            } else {
+                decision
+            });
         }
         let (_, id) = self.checks.first().filter(|(at, _)| *at <= now.steady)?;
         let cluster = self.clusters.get(id)?;

@@ -193,6 +193,8 @@ pub enum Write {
     Job(Job),
     /// Durable: a deleted job is forgotten.
     ForgetJob(JobId),
+    /// Durable: whether the store is new or restored, and clusters that it does not know of may still have work.
+    Unsettled(bool),
     /// Durable: a submission under a key.
     Submission(Submission),
     /// Durable: the submission of that key is forgotten.

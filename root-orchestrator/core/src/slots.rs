@@ -408,36 +408,42 @@ impl State {
         })
     }
 
-    /// The next waiting slot that may fit since something became free.
+    /// The next waiting slot that may fit since something became free. Of a class a few are tried: what fits depends
+    /// also on the cluster that offers a slot back, which is no candidate for it.
     pub(crate) fn wake_one(&self, now: Now) -> Option<Decision> {
+        const TRIED: usize = 64;
         let class = self.awake.first()?;
-        let slot = self.classes.get(class).and_then(|slots| slots.first());
-        let Some((slot, wanted)) = slot.and_then(|slot| Some((slot, self.wanted(slot)?))) else {
-            return Some(Decision::default().soft(Soft::Asleep(class.clone())));
+        let asleep = Soft::Asleep(class.clone());
+        let held = self.hold.is_some_and(|until| until > now.steady);
+        let Some(slots) = self.classes.get(class).filter(|_| !held) else {
+            return Some(Decision::default().soft(asleep));
         };
-        let holder = self
-            .slots
-            .get(slot)
-            .and_then(|record| record.holdings.iter().find(|holding| !holding.leaving))
-            .map(|holding| holding.cluster);
+        let tried = slots.iter().take(TRIED);
+        let mut wanted = tried.filter_map(|slot| Some((slot, self.wanted(slot)?)));
+        let first = wanted.clone().next();
+        if let Some((slot, _)) = wanted.find(|(slot, wanted)| self.fits_somewhere(slot, wanted)) {
+            return Some(Decision::default().soft(Soft::Wake(slot.clone())));
+        }
+        let decision = first.map_or_else(Decision::default, |(slot, wanted)| {
+            self.renew_reasons(class, slot, &wanted)
+        });
+        Some(decision.soft(asleep))
+    }
+
+    /// Whether `fill` would give this slot to somebody.
+    fn fits_somewhere(&self, slot: &Slot, wanted: &Desired) -> bool {
+        let holder = self.slots.get(slot).and_then(|record| {
+            let holds = |holding: &&Holding| !holding.leaving && !self.must_move(wanted, holding);
+            record.holdings.iter().find(holds)
+        });
         let request = Request {
             workload: &wanted.service.workload,
             rules: &wanted.service.placement,
         };
-        let held = self.hold.is_some_and(|until| until > now.steady);
-        let fits = !held
-            && self.candidates(slot).any(|candidate| {
-                Some(candidate.id) != holder && candidate.reject(&request).is_none()
-            });
-        if fits {
-            return Some(Decision::default().soft(Soft::Wake(slot.clone())));
-        }
-        let decision = if held {
-            Decision::default()
-        } else {
-            self.renew_reasons(class, slot, &wanted)
-        };
-        Some(decision.soft(Soft::Asleep(class.clone())))
+        self.candidates(slot).any(|candidate| {
+            holder.is_none_or(|holding| holding.cluster != candidate.id)
+                && candidate.reject(&request).is_none()
+        })
     }
 
     /// A class that still does not fit says so with its present reason. What a cluster has and offers back keeps that
@@ -471,7 +477,6 @@ impl State {
     }
 
     /// An event of a job's history; [`crate::turn`] numbers it.
-    #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
     pub(crate) fn event(
         now: Now,
         desired: &Desired,

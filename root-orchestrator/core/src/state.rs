@@ -235,6 +235,8 @@ pub struct State {
     pub(crate) unsynced: BTreeSet<ClusterId>,
     pub(crate) checks: BTreeSet<(Instant, ClusterId)>,
     pub(crate) hold: Option<Instant>,
+    /// The hold of a new or restored store was not seen through; a restart begins it again.
+    pub(crate) unsettled: bool,
     pub(crate) last_turn: Option<Instant>,
     pub(crate) deleted: BTreeSet<(Instant, JobId)>,
     pub(crate) history: History,
@@ -266,6 +268,7 @@ impl State {
             unsynced: BTreeSet::new(),
             checks: BTreeSet::new(),
             hold: None,
+            unsettled: false,
             last_turn: None,
             deleted: BTreeSet::new(),
             history: History::default(),

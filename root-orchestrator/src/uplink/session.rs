@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::id::ClusterId;
 use model::location::Location;
-use orchestrator::{Unavailable, clock};
+use orchestrator::{Unavailable, clock, with_sources};
 use protocol::message::adopt::Adoption;
 use protocol::message::instances::Reported;
 use protocol::message::parts::Assembler;
@@ -17,6 +17,7 @@ use serde_json::Value;
 use socketioxide::extract::{AckSender, SocketRef};
 use socketioxide::{SendError, SocketError};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::links::Outbound;
@@ -24,6 +25,8 @@ use super::{CONNECT, Desk, Down};
 
 /// How long a cluster may take nothing before it is disconnected.
 const STUCK: Duration = Duration::from_secs(10);
+/// Between two lines about messages that cannot be read.
+const QUIET: Duration = Duration::from_secs(10);
 /// Between two attempts to send to a connection that is full.
 const RETRY: Duration = Duration::from_millis(5);
 
@@ -142,7 +145,7 @@ impl Session {
 
     async fn admit(&self, request: &Value) -> Result<ClusterId, Refused> {
         let request = Request::decode(request)
-            .map_err(|error| refused("bad_message", format!("{error:#}")))?;
+            .map_err(|error| refused("bad_message", with_sources(&error)))?;
         let location = Location::parse(&request.location)
             .map_err(|error| refused("bad_location", error.to_string()))?;
         let fresh = clock::mint().map_err(no_random)?;
@@ -195,6 +198,7 @@ impl Session {
 
     /// Puts what the cluster says into the controller's queue, until the connection or the controller ends.
     async fn read(&self, inbound: &mut mpsc::Receiver<Frame>, member: &mut Member) {
+        let mut complained: Option<Instant> = None;
         loop {
             let frame = tokio::select! {
                 biased;
@@ -214,11 +218,16 @@ impl Session {
             };
             let inputs = inputs.unwrap_or_else(|error| {
                 self.desk.metrics.dropped.inc();
-                tracing::warn!(
-                    cluster.id = %member.cluster,
-                    error = &error as &dyn std::error::Error,
-                    "a cluster's message cannot be read"
-                );
+                // All are counted; not every one is worth a line.
+                let now = Instant::now();
+                if complained.is_none_or(|last| now.duration_since(last) >= QUIET) {
+                    complained = Some(now);
+                    tracing::warn!(
+                        cluster.id = %member.cluster,
+                        error = &error as &dyn std::error::Error,
+                        "a cluster's message cannot be read and was dropped; others may follow unnamed"
+                    );
+                }
                 Vec::new()
             });
             for input in inputs {

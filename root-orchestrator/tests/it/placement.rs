@@ -161,7 +161,8 @@ async fn a_set_larger_than_what_a_connection_holds_arrives_in_parts() {
     assert_eq!(job["instances"].as_array().unwrap().len(), 5_000);
     let disk = cluster.disk.lock().unwrap();
     let parts = disk.heard.iter().filter(|event| *event == "assign").count();
-    assert!(parts > 128, "{parts}");
+    // More than may be under way at once.
+    assert!(parts > 32, "{parts}");
     // Nothing of it was sent twice, so the connection was never given up.
     assert!(parts < 600, "{parts}");
 }

@@ -1,5 +1,6 @@
 //! Requests as raw bytes, for what no client would send, and the answers to them.
 
+use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -49,7 +50,7 @@ pub(crate) fn request(line: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("{line} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}");
     // A length of nothing is what no client sends with GET.
     if length > 0 || !line.starts_with("GET ") {
-        bytes.push_str(&format!("Content-Length: {length}\r\n"));
+        let _ = write!(bytes, "Content-Length: {length}\r\n");
     }
     bytes.push_str("\r\n");
     [bytes.as_bytes(), body].concat()
@@ -78,7 +79,10 @@ pub(crate) fn connect(address: SocketAddr) -> Result<TcpStream, String> {
         stream.set_write_timeout(Some(PATIENCE)),
         stream.set_nodelay(true),
     ];
-    limits.into_iter().collect::<Result<(), _>>().map_err(|error| error.to_string())?;
+    limits
+        .into_iter()
+        .collect::<Result<(), _>>()
+        .map_err(|error| error.to_string())?;
     Ok(stream)
 }
 

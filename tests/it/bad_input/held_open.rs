@@ -5,7 +5,10 @@ use std::net::TcpStream;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use edgeio_tests::harness::pause;
+
 use super::exchange::{connect, exchange, request};
+use super::refusal::{ask, problem};
 use super::rig::{Rig, Tier};
 use super::row::Verdict;
 
@@ -19,6 +22,9 @@ const SLACK: Duration = Duration::from_secs(10);
 const ASKED: usize = 50;
 /// How long all but the slowest of those may take.
 const QUICK: Duration = Duration::from_millis(250);
+
+/// Who may follow events at once.
+const FOLLOWERS: usize = 256;
 
 /// What begins and does not go on.
 const BEGINNINGS: &[&[u8]] = &[
@@ -44,7 +50,10 @@ impl HeldOpen {
     pub(crate) fn start(rig: &Rig) -> Self {
         let begun = Instant::now();
         let mut held = Vec::new();
-        let http = [(rig.http(Tier::Root), BEGINNINGS), (rig.http(Tier::Cluster), BEGINNINGS)];
+        let http = [
+            (rig.http(Tier::Root), BEGINNINGS),
+            (rig.http(Tier::Cluster), BEGINNINGS),
+        ];
         for (address, beginnings) in http.into_iter().chain([(rig.mqtt(), SESSIONS)]) {
             for bytes in beginnings.iter().cycle().take(HELD) {
                 let mut stream = connect(address).unwrap();
@@ -64,6 +73,39 @@ impl HeldOpen {
     }
 }
 
+/// Whether one follower of events too many is told to come again, and the next finds a seat when others left.
+pub(crate) fn followers(rig: &Rig) -> Verdict {
+    for tier in Tier::BOTH {
+        let bytes = request("GET /api/v1/events?follow=true", "", b"");
+        let mut seated = Vec::new();
+        for _ in 0..FOLLOWERS {
+            seated.push(follower(rig, tier, &bytes)?.ok_or("a follower found no seat")?);
+        }
+        let refused = problem(503, "unavailable").header("retry-after", "10");
+        ask(rig.http(tier), &bytes, &refused)?;
+        drop(seated);
+        let begun = Instant::now();
+        while follower(rig, tier, &bytes)?.is_none() {
+            if begun.elapsed() > Duration::from_secs(3) {
+                return Err(format!("{tier:?}: the seats are not given back"));
+            }
+            pause(Duration::from_millis(20));
+        }
+    }
+    Ok(())
+}
+
+/// A follower that was let in.
+fn follower(rig: &Rig, tier: Tier, bytes: &[u8]) -> Result<Option<TcpStream>, String> {
+    let mut stream = connect(rig.http(tier))?;
+    let mut first = [0; 12];
+    let begun = stream
+        .write_all(bytes)
+        .and_then(|()| stream.read_exact(&mut first));
+    begun.map_err(|error| error.to_string())?;
+    Ok((first == *b"HTTP/1.1 200").then_some(stream))
+}
+
 /// Whether others are answered as ever.
 fn quick(rig: &Rig) -> Verdict {
     let bytes = request("GET /api/v1/jobs/kept", "", b"");
@@ -76,9 +118,13 @@ fn quick(rig: &Rig) -> Verdict {
         }
         times.sort();
         let slow = times[ASKED - 2];
-        eprintln!("{tier:?}: beside {HELD} held open, all but one of {ASKED} took at most {slow:?}");
+        eprintln!(
+            "{tier:?}: beside {HELD} held open, all but one of {ASKED} took at most {slow:?}"
+        );
         if slow > QUICK {
-            return Err(format!("{tier:?}: a request took {slow:?} beside {HELD} held open"));
+            return Err(format!(
+                "{tier:?}: a request took {slow:?} beside {HELD} held open"
+            ));
         }
     }
     Ok(())

@@ -30,7 +30,9 @@ pub(crate) fn text(text: &[u8]) -> Vec<u8> {
 pub(crate) fn connect_with(protocol: &str, level: u8, flags: u8, fields: &[&[u8]]) -> Vec<u8> {
     let mut body = text(protocol.as_bytes());
     body.extend([level, flags, 0, 60]);
-    fields.iter().for_each(|field| body.extend(text(field)));
+    for field in fields {
+        body.extend(text(field));
+    }
     packet(0x10, &body)
 }
 
@@ -122,17 +124,25 @@ impl Peer {
         let mut buffer = [0; 4_096];
         loop {
             if bytes.ends_with(&PONG) {
-                return Ok(Heard { bytes, closed: false });
+                return Ok(Heard {
+                    bytes,
+                    closed: false,
+                });
             }
             match self.0.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => bytes.extend(&buffer[..count]),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
                     return Err(format!("neither an answer nor an end came after {bytes:?}"));
                 }
                 Err(_reset) => break,
             }
         }
-        Ok(Heard { bytes, closed: true })
+        Ok(Heard {
+            bytes,
+            closed: true,
+        })
     }
 }

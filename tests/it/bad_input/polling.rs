@@ -25,7 +25,9 @@ impl Session {
             .find('{')
             .and_then(|at| serde_json::from_str(reply.text.get(at..)?.trim_end()).ok())
             .unwrap_or_default();
-        let id = open["sid"].as_str().ok_or_else(|| format!("no session: {reply:?}"))?;
+        let id = open["sid"]
+            .as_str()
+            .ok_or_else(|| format!("no session: {reply:?}"))?;
         Ok(Self {
             address,
             id: id.to_owned(),
@@ -39,7 +41,9 @@ impl Session {
         let prefix = prefix(namespace);
         this.send(&format!("40{prefix}"))?;
         let joined = this.until(&format!("40{prefix}"))?;
-        joined.map(|_| this).ok_or_else(|| "the session was closed".to_owned())
+        joined
+            .map(|_| this)
+            .ok_or_else(|| "the session was closed".to_owned())
     }
 
     /// Sends packets; gives the status.

@@ -120,7 +120,9 @@ impl Refusal {
         }
         let faults: Vec<&Value> = body["errors"].as_array().into_iter().flatten().collect();
         if let Some((line, column)) = self.place
-            && !faults.iter().any(|fault| fault["line"] == line && fault["column"] == column)
+            && !faults
+                .iter()
+                .any(|fault| fault["line"] == line && fault["column"] == column)
         {
             return Err(format!("no fault at {line}:{column}"));
         }
@@ -144,7 +146,7 @@ fn is_problem(reply: &Reply, body: &Value) -> Verdict {
     if !typed || !named || body["status"] != reply.status {
         return Err("no complete problem".to_owned());
     }
-    if reply.text.len() > 300_000 {
+    if reply.text.len() > 512 * 1024 {
         return Err(format!("a problem of {} bytes", reply.text.len()));
     }
     let faults: Vec<&Value> = body["errors"].as_array().into_iter().flatten().collect();
@@ -152,7 +154,9 @@ fn is_problem(reply: &Reply, body: &Value) -> Verdict {
         fault["line"].as_u64() >= Some(1)
             && fault["column"].as_u64() >= Some(1)
             && fault["path"].is_string()
-            && fault["message"].as_str().is_some_and(|text| !text.is_empty())
+            && fault["message"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty())
     };
     if !faults.iter().all(complete) || (body["code"] == "bad_document" && faults.is_empty()) {
         return Err("a fault without its place or message".to_owned());
@@ -164,13 +168,19 @@ fn is_problem(reply: &Reply, body: &Value) -> Verdict {
 fn told(body: &Value) -> String {
     let faults = body["errors"].as_array().into_iter().flatten();
     let messages = faults.filter_map(|fault| fault["message"].as_str());
-    let all: Vec<&str> = body["detail"].as_str().into_iter().chain(messages).collect();
+    let all: Vec<&str> = body["detail"]
+        .as_str()
+        .into_iter()
+        .chain(messages)
+        .collect();
     all.join("\n")
 }
 
 /// Bytes sent to one tier.
 pub(crate) fn row(name: impl Into<String>, tier: Tier, bytes: Vec<u8>, expected: Refusal) -> Row {
-    Row::new(name, move |rig: &Rig| ask(rig.http(tier), &bytes, &expected))
+    Row::new(name, move |rig: &Rig| {
+        ask(rig.http(tier), &bytes, &expected)
+    })
 }
 
 /// Bytes sent to an address.

@@ -16,6 +16,8 @@ use crate::documents::sleeper;
 
 /// What a program may have grown over all rows, in KiB.
 const GROWTH: u64 = 32 * 1024;
+/// What it may have grown for a moment.
+const PEAK: u64 = 64 * 1024;
 /// The job that is there all the time.
 pub(crate) const KEPT: &str = "kept";
 /// Where good jobs go: rows bring workers and clusters that run nothing.
@@ -140,12 +142,15 @@ impl Rig {
         if answer.status != 202 {
             return Err(format!("a good job: {} {}", answer.status, answer.body));
         }
-        self.system.wait_state(&name, "RUNNING", Duration::from_secs(10));
+        self.system
+            .wait_state(&name, "RUNNING", Duration::from_secs(10));
         let id = answer.body["job_id"].as_str().unwrap_or_default();
         root.delete(&format!("/api/v1/jobs/{id}"))?;
         wait_until("the good job is gone", Duration::from_secs(10), || {
             let job = root.job(id)?;
-            (job["state"] == "TERMINATED").then_some(()).ok_or_else(|| job.to_string())
+            (job["state"] == "TERMINATED")
+                .then_some(())
+                .ok_or_else(|| job.to_string())
         });
         let jobs = root.list("/api/v1/jobs")?;
         let others: BTreeSet<&str> = jobs
@@ -169,19 +174,35 @@ impl Rig {
     /// Whether the programs are as small as they were, and none panicked.
     pub(crate) fn is_as_before(&self) -> Verdict {
         let mut wrong = Vec::new();
-        for Process { name, pid, resident: was } in &self.processes {
-            let is = resident(*pid)?;
-            eprintln!("the {name}: {was} KiB, then {is} KiB");
+        for Process {
+            name,
+            pid,
+            resident: was,
+        } in &self.processes
+        {
+            let (is, peak) = (resident(*pid)?, memory(*pid, "VmHWM:")?);
+            eprintln!("the {name}: {was} KiB, then {is} KiB, and {peak} KiB at most");
+            if peak > was + PEAK {
+                wrong.push(format!("the {name} had {peak} KiB for a moment"));
+            }
             if is > was + GROWTH {
                 wrong.push(format!("the {name} grew from {was} to {is} KiB"));
             }
-            let log = if *name == "root" { "root" } else { &format!("{name}-1") };
+            let log = if *name == "root" {
+                "root"
+            } else {
+                &format!("{name}-1")
+            };
             let log = self.directory().join(format!("{log}.log"));
             let log = fs::read_to_string(log).map_err(|error| error.to_string())?;
             let panics = log.lines().filter(|line| line.contains("panicked"));
             wrong.extend(panics.map(|line| format!("the {name}: {line}")));
         }
-        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(wrong.join("; "))
+        }
     }
 }
 
@@ -203,9 +224,13 @@ fn address(url: &str) -> SocketAddr {
 
 /// Memory of a process in KiB.
 fn resident(pid: i32) -> Result<u64, String> {
+    memory(pid, "VmRSS:")
+}
+
+fn memory(pid: i32, field: &str) -> Result<u64, String> {
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     // One that only waits to be reaped has none.
     line.and_then(|text| text.trim().split(' ').next()?.parse().ok())
         .ok_or_else(|| "it has ended".to_owned())

@@ -24,10 +24,7 @@ pub(crate) struct Row {
 
 impl Row {
     /// A case by its name.
-    pub(crate) fn new(
-        name: impl Into<String>,
-        act: impl Fn(&Rig) -> Verdict + 'static,
-    ) -> Self {
+    pub(crate) fn new(name: impl Into<String>, act: impl Fn(&Rig) -> Verdict + 'static) -> Self {
         Self {
             name: name.into(),
             act: Box::new(act),

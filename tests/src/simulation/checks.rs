@@ -65,6 +65,23 @@ fn violation(world: &World, what: String) -> Box<Violation> {
                 state.incarnation()
             )
         }));
+        let now = world.time();
+        let rows = state.clone().flat_map(|state| {
+            state.jobs(
+                now,
+                &cluster_core::Page {
+                    after: None,
+                    limit: usize::MAX,
+                },
+                None,
+            )
+        });
+        trace.extend(rows.flat_map(|view| view.instances).map(|row| {
+            format!(
+                "cluster {index}: {:?} {} {:?} {}",
+                row.instance, row.generation, row.role, row.state
+            )
+        }));
         trace.extend(
             state
                 .flat_map(cluster_core::State::sync_status)
@@ -79,6 +96,16 @@ fn violation(world: &World, what: String) -> Box<Violation> {
                 state.node(),
                 worker.session,
                 state.held()
+            )
+        }));
+        let state = worker.program.live.iter();
+        let observed = state.flat_map(node_core::State::observed);
+        trace.extend(observed.map(|report| {
+            format!(
+                "worker {index}: {} {} {}",
+                report.instance,
+                report.generation,
+                report.report.word()
             )
         }));
     }

@@ -11,6 +11,8 @@ use crate::support::{Document, Site};
 fn assigned(memories: &[u64], web: &Document) -> Site {
     let mut site = Site::of(memories);
     site.meet_root();
+    // The first set of a root is empty, unless this cluster has lost its store.
+    site.sync_root();
     for index in 0..web.replicas {
         site.root.assign(web, index, 1);
     }

@@ -27,6 +27,11 @@ pub(super) fn is_local(base: &str) -> Result<bool, &'static str> {
     if uri.query().is_some() || uri.authority().is_some_and(|a| a.as_str().contains('@')) {
         return Err("it must be no more than http://HOST:PORT; give a token with --token");
     }
+    let port = uri.authority().and_then(|a| a.as_str().rsplit_once(':'));
+    let is_port = |(_, port): (&str, &str)| port.ends_with(']') || port.parse::<u16>().is_ok();
+    if !port.is_none_or(is_port) {
+        return Err("its port must be 1 to 65535");
+    }
     // A URI keeps the brackets of an IPv6 address; an address does not.
     let host = uri
         .host()
@@ -64,6 +69,8 @@ mod tests {
             ("http://127.0.0.1/?a=b", "HOST:PORT"),
             ("ftp://127.0.0.1", "http://"),
             ("", "http://"),
+            ("http://127.0.0.1:99999", "65535"),
+            ("http://127.0.0.1:", "65535"),
         ];
         for (url, remedy) in table {
             let failure = client(url, None, false).unwrap_err();

@@ -15,6 +15,8 @@ use crate::values;
 
 use super::{JOBS, for_each, job_path, print_answers, print_done};
 
+/// The largest file of documents, in bytes.
+const LARGEST: u64 = 16 * 1024 * 1024;
 /// How often what got no answer is sent.
 const TRIES: usize = 3;
 
@@ -52,6 +54,8 @@ pub(super) fn run(client: &Client, options: &Options, format: Format) -> Result<
         let (origin, bytes) = read(path)?;
         documents.extend(documents::read(&origin, &bytes)?);
     }
+    // The later would undo what the earlier says.
+    documents::no_name_twice(&documents)?;
     if options.create {
         return create(client, options, &documents, format);
     }
@@ -163,13 +167,21 @@ fn read(path: &Path) -> Result<(String, Vec<u8>), Failure> {
         source,
     };
     if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        std::io::stdin()
-            .lock()
-            .read_to_end(&mut bytes)
-            .map_err(fault)?;
+        let bytes = bounded(std::io::stdin().lock()).map_err(fault)?;
         return Ok(("standard input".to_owned(), bytes));
     }
-    let bytes = std::fs::read(path).map_err(fault)?;
-    Ok((path.display().to_string(), bytes))
+    let bytes = std::fs::File::open(path).and_then(bounded);
+    Ok((path.display().to_string(), bytes.map_err(fault)?))
+}
+
+/// All bytes, as far as documents can be long: what a path names may have no end.
+fn bounded(from: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(std::io::Error::other(format!(
+            "it is larger than {LARGEST} bytes; give the documents in several files"
+        )));
+    }
+    Ok(bytes)
 }

@@ -310,14 +310,24 @@ fn faults_are_told_with_file_line_and_column_and_the_others_are_applied() {
          error: 1 of 2 failed\n"
     );
     // The second document begins in line 2 of the file.
-    let server = Server::start(vec![(
-        "PUT /api/v1/jobs/b",
-        vec![problem(400, "bad_document", "1 fault", fault)],
-    )]);
-    let text = "# one\n\n---\n# c\njob_name: b\n---\njob_name: b\n";
+    let refused = || vec![problem(400, "bad_document", "1 fault", fault)];
+    let server = Server::start(vec![
+        ("PUT /api/v1/jobs/b", refused()),
+        ("PUT /api/v1/jobs/c", refused()),
+    ]);
+    let text = "# one\n\n---\n# c\njob_name: b\n---\njob_name: c\n";
     let output = edgeio_with(&server.url, &["apply", "-f", "-"], &[], text);
     assert!(err(&output).contains("input:3:1: "), "{}", err(&output));
     assert!(err(&output).contains("input:8:1: "), "{}", err(&output));
+    // Of two documents for one job the later would undo the earlier: nothing is sent.
+    let text = "job_name: b\n---\njob_name: b\n";
+    let output = edgeio_with(&server.url, &["apply", "-f", "-"], &[], text);
+    assert_eq!((code(&output), out(&output).as_str()), (1, ""));
+    assert!(
+        err(&output).contains("input:2:1: job_name: "),
+        "{}",
+        err(&output)
+    );
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! The three sources of settings, each translated into command-line arguments.
 
 use std::ffi::{OsStr, OsString};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, Command};
 
 use super::{CONFIG, Fault, Origin, PREFIX};
+
+/// The largest configuration file, in bytes.
+const LARGEST: u64 = 256 * 1024;
 
 /// One option as one source gives it.
 #[derive(Debug, PartialEq, Eq)]
@@ -114,7 +118,7 @@ pub(super) fn config_path(flags: &[Setting], environment: &[Setting]) -> Option<
 pub(super) fn file(command: &Command, path: &Path, faults: &mut Vec<Fault>) -> Vec<Setting> {
     let origin = Origin::File(path.display().to_string());
     let mut fault = |option, message| faults.push(Fault::new(&origin, option, message));
-    let text = match std::fs::read_to_string(path) {
+    let text = match read(path) {
         Ok(text) => text,
         Err(error) => {
             fault(None, format!("cannot read the configuration file: {error}"));
@@ -150,6 +154,19 @@ pub(super) fn file(command: &Command, path: &Path, faults: &mut Vec<Fault>) -> V
         }
     }
     settings
+}
+
+/// The file's text, as far as one of a configuration can be long: what a path names may have no end.
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    file.take(LARGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST {
+        return Err(std::io::Error::other(format!(
+            "it is larger than {LARGEST} bytes; name another file"
+        )));
+    }
+    Ok(text)
 }
 
 fn syntax(text: &str, error: &toml::de::Error) -> String {

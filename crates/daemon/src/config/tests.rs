@@ -330,6 +330,15 @@ fn a_file_that_is_missing_or_no_toml_is_one_fault_among_the_others() {
         "{faults:?}"
     );
 
+    // One without an end is not read to it.
+    let args = ["--config", "/dev/zero", "--name", "n"];
+    let faults = Case {
+        args: &args,
+        ..Case::default()
+    }
+    .faults();
+    assert!(faults[0].contains("larger than 262144 bytes"), "{faults:?}");
+
     let case = Case {
         file: Some("name = 'n'\ncount = = 1"),
         ..Case::default()

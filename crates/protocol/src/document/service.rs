@@ -17,7 +17,7 @@ use super::files;
 use super::image::{check_program, check_reference};
 use super::mount;
 use crate::message::size;
-use crate::workload::{WireWorkload, sealed};
+use crate::workload::{WireServiceSpec, sealed};
 
 /// The fields of a service but for its name and placement.
 pub(super) const FIELDS: &[&str] = &[
@@ -48,7 +48,7 @@ const STOP_GRACE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hou
 const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// Most bytes that a service takes in a message to its worker, which has room for a little more ([`crate::message::LARGEST`]).
-const MAX_WORKLOAD: usize = 224 * 1024;
+const MAX_SERVICE: usize = 224 * 1024;
 
 pub(super) const KNOWN_REQUIREMENTS: Known<'static> = Known {
     fields: &[&["cpu", "memory", "disk", "architecture", "runtime"]],
@@ -114,14 +114,14 @@ pub(super) fn read(
         RuntimeKind::Noop => {}
     }
     workload.files = files::files(fields, runtime, &workload.volumes, faults);
-    let workload = sealed(workload);
-    check_size(fields, &workload, faults);
-    Some(ServiceSpec {
+    let service = ServiceSpec {
         name: name?,
-        workload: Arc::new(workload),
+        workload: Arc::new(sealed(workload)),
         placement,
         replicas: replicas? as u32,
-    })
+    };
+    check_size(fields, &service, faults);
+    Some(service)
 }
 
 fn runtime(fields: &Fields<'_>, options: Options, faults: &mut Faults) -> Option<RuntimeKind> {
@@ -298,11 +298,11 @@ fn volumes(fields: &Fields<'_>, runtime: RuntimeKind, faults: &mut Faults) -> Ve
 }
 
 /// What escaping makes too large for a message would never arrive at a worker.
-fn check_size(fields: &Fields<'_>, workload: &Workload, faults: &mut Faults) {
-    let bytes = size(&WireWorkload::from(workload));
-    if bytes > MAX_WORKLOAD {
+fn check_size(fields: &Fields<'_>, service: &ServiceSpec, faults: &mut Faults) {
+    let bytes = size(&WireServiceSpec::from(service));
+    if bytes > MAX_SERVICE {
         let message = format!(
-            "the service takes {bytes} bytes as JSON, at most {MAX_WORKLOAD} are sent to a worker; move files into its image or a volume"
+            "the service takes {bytes} bytes as JSON, at most {MAX_SERVICE} are sent to a worker; move files into its image or a volume"
         );
         faults.add(&fields.path, fields.at, message);
     }

@@ -69,11 +69,11 @@ impl JsonSchema for NodePatch {
             "properties": {
                 "labels": {
                     "description": "Labels to set; null removes the one that an operator set.",
-                    "type": "object",
+                    "type": ["object", "null"],
                     "propertyNames": {"pattern": "^[A-Za-z0-9_./-]{1,253}$"},
                     "additionalProperties": {"type": ["string", "null"], "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]{0,253}$"},
                 },
-                "report_interval": generator.subschema_for::<ReportInterval>(),
+                "report_interval": generator.subschema_for::<Option<ReportInterval>>(),
             },
         })
     }

@@ -267,6 +267,17 @@ async fn parameters_that_nobody_takes_are_refused() {
 }
 
 #[tokio::test]
+async fn a_body_that_nobody_takes_is_refused() {
+    let status = async |body: &'static str| {
+        let request = Request::get("/jobs/a").body(HttpBody::from(body));
+        let response = api().serve(()).oneshot(request.unwrap()).await.unwrap();
+        response.status()
+    };
+    assert_eq!(status("").await, 200);
+    assert_eq!(status("force: true").await, 400);
+}
+
+#[tokio::test]
 async fn headers_are_honoured_or_refused() {
     let post = |key: &'static str| async move {
         let (status, response) = ask(Request::post("/jobs").header("Idempotency-Key", key)).await;

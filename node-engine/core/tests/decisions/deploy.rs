@@ -77,10 +77,9 @@ fn what_is_terminated_stays_in_the_reports_until_nothing_is_left_of_it() {
     expect![[r#"
         acknowledge 2
         stop 1 within 5s
-        report news at 2: 1 starting
     "#]]
     .assert_eq(&worker.sync());
-    assert_eq!(worker.observed(), "1 starting");
+    assert_eq!(worker.observed(), "1 running");
     expect![[r#"
         report news at 2: 1 gone
     "#]]
@@ -120,6 +119,7 @@ fn what_is_wanted_again_while_it_stops_is_started_once_it_has() {
     .assert_eq(&worker.sync());
     expect![[r#"
         start 1 1.1
+        report news at 3: 1 starting
     "#]]
     .assert_eq(&worker.turn([stopped(1)]));
 }

@@ -55,7 +55,6 @@ fn another_stores_set_changes_nothing_before_it_has_taken_over_what_is_held() {
     expect![[r#"
         acknowledge 0
         stop 1 within 5s
-        report news at 0: 1 starting
     "#]]
     .assert_eq(&worker.turn(change.into_iter().map(Input::Control)));
 }

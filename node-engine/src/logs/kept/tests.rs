@@ -11,7 +11,8 @@ fn instance(bits: u128) -> InstanceId {
 /// Output of so many lines of 100 bytes.
 fn output(folder: &Path, lines: usize) -> PathBuf {
     let output = folder.join("output");
-    let text: String = (0..lines).map(|line| format!("{line:099}\n")).collect();
+    let lines: Vec<String> = (0..lines).map(|line| format!("{line:099}\n")).collect();
+    let text = lines.concat();
     Output::open(output.clone()).copy(text.as_bytes());
     output
 }

@@ -21,7 +21,7 @@ use super::Shared;
 use crate::logs::kept::Frame;
 use crate::logs::standing::{Known, Standing};
 use crate::logs::{Piece, Wanted};
-use crate::runtime::chain;
+use crate::runtime::{chain, wall};
 
 /// Lines that are asked for when a container goes; of them, as many bytes are kept as fit.
 const KEPT_LINES: u64 = 4_000;
@@ -245,6 +245,13 @@ impl LogReader {
         let options = LogsOptionsBuilder::new()
             .follow(self.wanted.follow)
             .since(i32::try_from(since).unwrap_or(i32::MAX));
+        // Who does not follow gets what is there now, also of one that writes without end. 0: no such bound.
+        let until = if self.wanted.follow {
+            0
+        } else {
+            wall().0 / 1_000 + 1
+        };
+        let options = options.until(i32::try_from(until).unwrap_or(i32::MAX));
         self.open = Some(Open {
             frames: frames(&docker, &container, tail, options),
             container,

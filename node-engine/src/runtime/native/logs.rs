@@ -42,8 +42,14 @@ impl LogReader {
     pub(super) async fn open(places: Places, wanted: Wanted, standing: Known) -> Option<Self> {
         let folder = places.now()?.clone();
         // The last lines may begin far back.
-        let opened =
-            tokio::task::spawn_blocking(move || Reader::open(folder, wanted.tail, wanted.since));
+        let opened = tokio::task::spawn_blocking(move || {
+            let reader = Reader::open(folder, wanted.tail, wanted.since);
+            if wanted.follow {
+                reader
+            } else {
+                reader.present()
+            }
+        });
         let reader = opened.await.ok()?;
         Some(Self {
             places,

@@ -15,6 +15,8 @@ pub(crate) struct Reader {
     folder: PathBuf,
     /// Of the next byte.
     position: u64,
+    /// Nothing from here on is read.
+    until: u64,
     /// A file that is open can be read to its end, also when it was removed in the meantime.
     open: Option<(Segment, File)>,
 }
@@ -46,8 +48,16 @@ impl Reader {
         Self {
             folder,
             position,
+            until: u64::MAX,
             open: None,
         }
+    }
+
+    /// Reads only what is there now.
+    #[must_use]
+    pub(crate) fn present(mut self) -> Self {
+        self.until = segment::end(&segment::list(&self.folder).unwrap_or_default());
+        self
     }
 
     /// The files are in another folder now.
@@ -70,7 +80,8 @@ impl Reader {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Step::End),
                 other => other?,
             };
-            let Some(next) = self.next(&segments) else {
+            let next = self.next(&segments);
+            let Some(next) = next.filter(|next| next.base < self.until) else {
                 return Ok(Step::End);
             };
             let file = match File::open(&next.path) {
@@ -95,6 +106,11 @@ impl Reader {
         let Some((segment, file)) = &self.open else {
             return Ok(None);
         };
+        let room = self.until.saturating_sub(self.position);
+        let length = buffer
+            .len()
+            .min(usize::try_from(room).unwrap_or(usize::MAX));
+        let buffer = buffer.get_mut(..length).unwrap_or_default();
         let count = file.read_at(buffer, self.position.saturating_sub(segment.base))?;
         self.position += count as u64;
         Ok((count > 0).then_some(count))

@@ -222,6 +222,19 @@ fn a_reader_follows_over_the_change_of_files_and_says_what_it_missed() {
 }
 
 #[test]
+fn who_does_not_follow_reads_what_was_there_at_the_beginning() {
+    let (_folder, path) = folder();
+    let mut log = Rotating::open(path.clone());
+    log.write(b"one\n");
+    let mut reader = Reader::open(path, None, None).present();
+    log.write(b"two\n");
+    for _ in 0..1024 {
+        log.write(&line());
+    }
+    assert_eq!(rest(&mut reader), ("one\n".to_owned(), 0));
+}
+
+#[test]
 fn a_reader_goes_on_when_the_files_move() {
     let (folder, path) = folder();
     let mut log = Rotating::open(path.clone());

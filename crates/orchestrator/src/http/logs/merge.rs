@@ -38,6 +38,8 @@ pub(super) struct Merge<C: Jobs, H: Holders> {
     turn: usize,
     look_at: Instant,
     is_over: bool,
+    /// The last look was not answered.
+    is_unanswered: bool,
 }
 
 /// One output under way.
@@ -82,6 +84,7 @@ impl<C: Jobs, H: Holders> Merge<C, H> {
             turn: 0,
             look_at: Instant::now() + LOOK,
             is_over: false,
+            is_unanswered: false,
         }
     }
 
@@ -221,8 +224,13 @@ impl<C: Jobs, H: Holders> Merge<C, H> {
     /// Joins in what is new of the job. `None` at the end of the orchestrator.
     async fn look(&mut self) -> Option<()> {
         let key = self.job.to_string();
-        let sight = target::look(&self.logs, &key, &self.which).await.ok()?;
+        let sight = target::look(&self.logs, &key, &self.which).await;
         self.look_at = Instant::now() + LOOK;
+        let Ok(sight) = sight else {
+            // Once may be overload; the outputs that are open go on meanwhile.
+            return (!std::mem::replace(&mut self.is_unanswered, true)).then_some(());
+        };
+        self.is_unanswered = false;
         let Some(sight) = sight else {
             self.is_over = true;
             return Some(());

@@ -180,7 +180,7 @@ fn forgotten<H: Holders>(holders: &H, key: &str, which: &Which) -> Option<Sight<
     let targets: Vec<_> = asked_for
         .map(|instance| of_past(holders, instance))
         .collect();
-    (!past.is_empty()).then(|| Sight {
+    (!past.is_empty()).then_some(Sight {
         job,
         is_known: !targets.is_empty(),
         targets,

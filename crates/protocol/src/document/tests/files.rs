@@ -141,6 +141,11 @@ fn contents_are_texts_and_bounded() {
 fn what_escaping_makes_too_large_for_a_message_is_refused_and_not_lost_later() {
     let quotes = format!("environment: {{A: '{}'}}", "\"".repeat(120 * 1024));
     told(&container(&quotes), "", 1, "as JSON");
+    let labels: Vec<String> = (0..900)
+        .map(|number| format!("    l{number}: '{}'\n", "\"".repeat(240)))
+        .collect();
+    let labels = container(&format!("placement:\n  labels:\n{}", labels.concat()));
+    told(&labels, "", 1, "as JSON");
     let letters = format!("environment: {{A: '{}'}}", "x".repeat(200 * 1024));
     assert!(yaml(&container(&letters)).is_ok());
 }
