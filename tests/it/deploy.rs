@@ -1,5 +1,8 @@
 //! The main job: a document sent to the root becomes a process on a worker, three tiers down.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use edgeio_tests::harness::{Settings, System, listening, together, wait_until};
@@ -245,5 +248,41 @@ fn two_services_spread_over_workers_and_a_bad_document_names_all_its_faults() {
     assert!(
         errors.iter().all(|error| error["line"].is_u64()),
         "{errors:?}"
+    );
+}
+
+#[test]
+fn every_native_example_runs_as_it_stands() {
+    let _turn = together();
+    let mut system = System::start(Settings::QUICK);
+    system.add_cluster("cluster-1", &[]);
+    let worker = ["--runtimes", "native", "--capacity", "cpu=8,memory=1000"];
+    system.add_worker(
+        "worker-1",
+        0,
+        &[worker.as_slice(), &["--label", "zone=lab"]].concat(),
+    );
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sla-examples");
+    let mut jobs = BTreeSet::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        // Containers need images: the listing of the seed has a test of its own.
+        if text.contains("image_runtime: native") {
+            let job = system.root().submit(&text);
+            jobs.insert(job["job_name"].as_str().unwrap().to_owned());
+        }
+    }
+    let all = ["hello", "pinned", "pipeline", "with-files"];
+    assert_eq!(jobs, all.map(str::to_owned).into());
+    for job in &jobs {
+        system.wait_state(job, "RUNNING", LIMIT);
+    }
+
+    let copies = system.copies("with-files");
+    assert_eq!(copies.len(), 1, "{copies:?}");
+    let greeting = format!("/proc/{}/cwd/conf/greeting.txt", copies[0].pid);
+    assert_eq!(
+        fs::read_to_string(greeting).unwrap(),
+        "Good morning from a file of the document.\n"
     );
 }

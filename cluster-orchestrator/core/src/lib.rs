@@ -545,7 +545,7 @@ impl State {
 
 /// Decides a batch one after another on the working state, then reconciles until nothing is left to do.
 ///
-/// The caller commits the durable writes of the answer and only then performs its actions; if the commit fails it
+/// The answer has the durable writes only. The caller commits them and only then performs the actions; if the commit fails it
 /// rebuilds the state from its store.
 pub fn turn(state: &mut State, now: Now, inputs: impl IntoIterator<Item = Input>) -> Decision {
     let mut total = Decision::default();
@@ -553,7 +553,9 @@ pub fn turn(state: &mut State, now: Now, inputs: impl IntoIterator<Item = Input>
         let idle = decision.is_empty();
         state.number_events(now, &mut decision.writes);
         state.apply(now, &decision.writes);
-        total.writes.extend(decision.writes);
+        // What need not survive is in the state now, and nobody's business any more.
+        let durable = decision.writes.into_iter().filter(Write::is_durable);
+        total.writes.extend(durable);
         total.actions.extend(decision.actions);
         idle
     };

@@ -1,6 +1,7 @@
 //! What Prometheus is told by both orchestrators (contract, Metrics).
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use model::job::JobState;
@@ -8,6 +9,7 @@ use prometheus::core::Collector;
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, Opts, Registry,
 };
+use protocol::skew::{unknown_fields, unknown_words};
 
 use crate::Core;
 
@@ -25,6 +27,8 @@ pub struct Metrics {
     pub dropped: IntCounter,
     /// Clients that follow events.
     pub(crate) followers: IntGauge,
+    unknown_fields: IntCounter,
+    unknown_words: IntCounter,
     jobs: GaugeVec,
     instances: GaugeVec,
     deploy: Histogram,
@@ -39,6 +43,7 @@ impl Metrics {
     /// Two series of one name: a bug.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
+        let counter = |name: &str, help: &str| registered(&registry, IntCounter::new(name, help)?);
         let gauges = |name: &str, help: &str| {
             registered(&registry, GaugeVec::new(Opts::new(name, help), &["state"])?)
         };
@@ -54,16 +59,17 @@ impl Metrics {
         let placement = seconds("edgeio_placement_seconds", placement, &short);
         let commit = "Time of a commit, in seconds";
         let dropped = "Messages of the tier below that could not be read";
+        let fields = "Fields of neighbours' messages that were ignored, since this version does not know them";
+        let words = "Words of neighbours that were read as their nearest meaning, since this version does not know them";
         Ok(Self {
             http: rest::Metrics::register(&registry)?,
-            dropped: registered(
-                &registry,
-                IntCounter::new("edgeio_messages_dropped_total", dropped)?,
-            )?,
+            dropped: counter("edgeio_messages_dropped_total", dropped)?,
             followers: registered(
                 &registry,
                 IntGauge::new("edgeio_event_followers", "Clients that follow events")?,
             )?,
+            unknown_fields: counter("edgeio_unknown_fields_total", fields)?,
+            unknown_words: counter("edgeio_unknown_words_total", words)?,
             jobs: gauges("edgeio_jobs", "Jobs by state")?,
             instances: gauges("edgeio_instances", "Instances by state")?,
             deploy: registered(
@@ -101,6 +107,8 @@ impl Metrics {
 
     /// Sets what is counted when it is asked for; a state that nothing is in shows 0.
     pub fn show(&self, jobs: &Counts, instances: &Counts) {
+        raise(&self.unknown_fields, unknown_fields());
+        raise(&self.unknown_words, unknown_words());
         let of = |counts: &Counts, state| counts.get(state).copied().unwrap_or_default() as f64;
         for state in JobState::ALL.map(JobState::as_str) {
             self.jobs.with_label_values(&[state]).set(of(jobs, state));
@@ -113,6 +121,14 @@ impl Metrics {
     }
 }
 
+/// Brings a counter up to what was counted elsewhere.
+fn raise(counter: &IntCounter, counted: u64) {
+    /// Two who ask at the same moment must not both add the difference.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    counter.inc_by(counted.saturating_sub(counter.get()));
+}
+
 /// Adds a series to a registry.
 ///
 /// # Errors
@@ -123,4 +139,43 @@ pub fn registered<M: Collector + Clone + 'static>(
 ) -> Result<M, prometheus::Error> {
     registry.register(Box::new(series.clone()))?;
     Ok(series)
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::message::connection;
+    use protocol::message::report::Word;
+    use protocol::skew::Spoken;
+
+    use super::*;
+
+    fn shown(metrics: &Metrics, name: &str) -> u64 {
+        metrics.show(&Counts::new(), &Counts::new());
+        let families = metrics.registry.gather();
+        let family = families
+            .iter()
+            .find(|family| family.name() == name)
+            .unwrap();
+        family.get_metric()[0].get_counter().get_value() as u64
+    }
+
+    #[test]
+    fn what_a_newer_neighbour_says_is_counted_once_however_often_it_is_asked() {
+        let metrics = Metrics::new().unwrap();
+        let fields = shown(&metrics, "edgeio_unknown_fields_total");
+        let words = shown(&metrics, "edgeio_unknown_words_total");
+
+        let newer = br#"{"version": 1, "online": true, "connect": 1, "mood": "good"}"#;
+        assert!(connection::decode(newer).unwrap().online);
+        let word: Spoken<Word> = serde_json::from_str("\"dreaming\"").unwrap();
+        assert!(matches!(word, Spoken::Newer(_)), "{word:?}");
+
+        for _ in 0..2 {
+            assert_eq!(shown(&metrics, "edgeio_unknown_fields_total"), fields + 1);
+            assert_eq!(shown(&metrics, "edgeio_unknown_words_total"), words + 1);
+        }
+        // Counts are of the process; a registry that is made later shows them all the same.
+        let later = Metrics::new().unwrap();
+        assert_eq!(shown(&later, "edgeio_unknown_fields_total"), fields + 1);
+    }
 }

@@ -8,12 +8,22 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt::{
+    set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::patience::Patient;
+
+/// Silence after which the client's system is asked whether it is still there.
+const SILENT: Duration = Duration::from_secs(30);
+/// Between two such questions.
+const BETWEEN_PROBES: Duration = Duration::from_secs(10);
+/// Questions without an answer that end the connection.
+const PROBES: u32 = 3;
 
 /// What a client may take.
 #[derive(Debug, Clone, Copy)]
@@ -116,6 +126,16 @@ async fn accept(
     }
 }
 
+/// Asks a silent client's system whether it is there, and ends the connection when nothing answers: who follows events
+/// sends nothing, so nothing else says that it vanished, and its seat would never be free again.
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    set_tcp_keepidle(stream, SILENT)?;
+    set_tcp_keepintvl(stream, BETWEEN_PROBES)?;
+    set_tcp_keepcnt(stream, PROBES)?;
+    set_socket_keepalive(stream, true)?;
+    Ok(())
+}
+
 struct Connection {
     router: Router,
     shutdown: CancellationToken,
@@ -127,6 +147,9 @@ impl Connection {
     async fn run(self, stream: TcpStream) {
         // Small answers must not wait for the acknowledgement of the ones before; it works without, too.
         let _ = stream.set_nodelay(true);
+        if let Err(error) = keep_alive(&stream) {
+            tracing::debug!(%error, "a connection is kept open without looking whether its client is there");
+        }
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header)
@@ -147,5 +170,25 @@ impl Connection {
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::sockopt::{socket_keepalive, tcp_keepcnt, tcp_keepidle, tcp_keepintvl};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_vanished_is_noticed_within_a_minute() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (_client, (stream, _)) = (client.unwrap(), accepted.unwrap());
+        keep_alive(&stream).unwrap();
+        assert!(socket_keepalive(&stream).unwrap());
+        let probes = tcp_keepcnt(&stream).unwrap();
+        let longest = tcp_keepidle(&stream).unwrap() + tcp_keepintvl(&stream).unwrap() * probes;
+        assert_eq!(longest, Duration::from_mins(1));
     }
 }

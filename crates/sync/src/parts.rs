@@ -72,7 +72,8 @@ impl<T: Item> IntoIterator for Parcel<T> {
     type IntoIter = std::vec::IntoIter<Change<T>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.to_vec().into_iter()
+        let parts: Vec<_> = self.iter().cloned().collect();
+        parts.into_iter()
     }
 }
 

@@ -3,14 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bollard::models::SystemInfo;
 use model::workload::RuntimeKind;
 use tokio::time::timeout;
 
 use super::{Finding, Level};
 use crate::config::Config;
 use crate::runtime::chain;
-use crate::runtime::docker::{connect, percent_used};
+use crate::runtime::docker::About;
 
 /// How long the engine may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,7 +24,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         return vec![runtimes(config, false)];
     }
     let mut findings = match ask(config).await {
-        Ok((version, info)) => answered(&version, &info),
+        Ok(about) => answered(&about),
         Err(finding) => vec![finding],
     };
     let answers = findings.iter().all(|finding| finding.level != Level::Bad);
@@ -39,7 +38,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
     findings
 }
 
-async fn ask(config: &Config) -> Result<(String, SystemInfo), Finding> {
+async fn ask(config: &Config) -> Result<About, Finding> {
     let host = &config.docker_host;
     if let Some(path) = host.strip_prefix("unix://").map(Path::new)
         && !path.exists()
@@ -50,13 +49,8 @@ async fn ask(config: &Config) -> Result<(String, SystemInfo), Finding> {
             "install and start Docker, name its socket with --docker-host, or leave docker out of --runtimes",
         ));
     }
-    let asked = async {
-        let docker = connect(host)?.negotiate_version().await?;
-        let version = docker.version().await?.api_version.unwrap_or_default();
-        Ok::<_, bollard::errors::Error>((version, docker.info().await?))
-    };
-    match timeout(PATIENCE, asked).await {
-        Ok(Ok(answer)) => Ok(answer),
+    match timeout(PATIENCE, About::ask(host)).await {
+        Ok(Ok(about)) => Ok(about),
         Ok(Err(error)) => Err(refused(host, &chain(&error))),
         Err(_) => Err(Finding::bad(
             "docker",
@@ -79,13 +73,11 @@ fn refused(host: &str, why: &str) -> Finding {
     )
 }
 
-fn answered(version: &str, info: &SystemInfo) -> Vec<Finding> {
+fn answered(about: &About) -> Vec<Finding> {
+    let version = &about.api;
     let mut numbers = version.split('.').map(|part| part.parse().unwrap_or(0));
     let api = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    let server = info
-        .server_version
-        .as_deref()
-        .unwrap_or("of an unknown version");
+    let server = about.server.as_deref().unwrap_or("of an unknown version");
     let what = format!("Docker {server} answers with API {version}");
     let mut findings = vec![if api < API {
         let remedy = format!(
@@ -96,7 +88,7 @@ fn answered(version: &str, info: &SystemInfo) -> Vec<Finding> {
     } else {
         Finding::ok("docker", what)
     }];
-    let driver = info.driver.as_deref().unwrap_or("unknown");
+    let driver = about.driver.as_deref().unwrap_or("unknown");
     let what = format!("images are kept by the storage driver {driver}");
     findings.push(if driver == "vfs" {
         let remedy = "use overlay2: vfs copies an image for each container, which is slow and fills the disk";
@@ -104,28 +96,14 @@ fn answered(version: &str, info: &SystemInfo) -> Vec<Finding> {
     } else {
         Finding::ok("docker_disk", what)
     });
-    let lacks = [
-        ("memory", info.memory_limit),
-        ("swap", info.swap_limit),
-        ("cpu", info.cpu_cfs_quota),
-    ];
-    let lacking: Vec<&str> = lacks
-        .into_iter()
-        .filter(|(_, has)| *has == Some(false))
-        .map(|(what, _)| what)
-        .collect();
-    if !lacking.is_empty() {
+    if !about.lacks.is_empty() {
         findings.push(Finding::warn(
             "docker_limits",
-            format!("the engine sets no limit of {} for containers", lacking.join(", ")),
+            format!("the engine sets no limit of {} for containers", about.lacks.join(", ")),
             "switch the controllers on in the kernel's command line: cgroup_enable=memory swapaccount=1",
         ));
     }
-    if let Some(percent) = info
-        .docker_root_dir
-        .as_deref()
-        .map(Path::new)
-        .and_then(percent_used)
+    if let Some(percent) = about.disk
         && percent >= FULL
     {
         findings.push(Finding::warn(

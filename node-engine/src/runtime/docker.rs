@@ -3,6 +3,7 @@
 //! The engine is the record: everything is found again by its labels, and only containers that carry this worker's id
 //! are ever touched. A deploy costs two calls, and a third only where ports were published.
 
+mod about;
 mod body;
 mod containers;
 mod events;
@@ -35,8 +36,8 @@ use images::Images;
 use place::{Placed, Placing};
 use watched::{Phase, Watched};
 
+pub(crate) use about::About;
 pub use images::ImageLimit;
-pub(crate) use images::percent_used;
 pub use logs::LogReader;
 
 use super::keyed::Keyed;
@@ -91,7 +92,7 @@ pub async fn probe(host: &str) -> bool {
     )
 }
 
-pub(crate) fn connect(host: &str) -> Result<bollard::Docker, Error> {
+fn connect(host: &str) -> Result<bollard::Docker, Error> {
     bollard::Docker::connect_with_unix(host, CALL.as_secs(), bollard::API_DEFAULT_VERSION)
 }
 

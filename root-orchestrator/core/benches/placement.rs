@@ -8,6 +8,12 @@
 use std::time::Duration;
 
 #[path = "../tests/decisions"]
+#[expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "it is what the tests are made of"
+)]
 mod decisions {
     #[expect(dead_code, reason = "the tests use the rest")]
     pub(crate) mod support;

@@ -244,7 +244,7 @@ pub(super) async fn look_after(shared: Arc<Shared>, limit: ImageLimit) {
 }
 
 /// How full a disk is for those who are not root, as `df` says it.
-pub(crate) fn percent_used(path: &Path) -> Option<u8> {
+pub(super) fn percent_used(path: &Path) -> Option<u8> {
     let stat = rustix::fs::statvfs(path).ok()?;
     let used = stat.f_blocks.checked_sub(stat.f_bfree)?;
     let all = used.checked_add(stat.f_bavail).filter(|all| *all > 0)?;
