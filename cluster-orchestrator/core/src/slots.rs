@@ -49,6 +49,17 @@ impl State {
                 }
             }
         }
+        if let (Some(waiting), Some(wanted)) = (&waiting, &wanted)
+            && !self.waiting.contains_key(slot)
+        {
+            decision = decision.and(Self::event(
+                now,
+                wanted,
+                ("SCHEDULED_CLUSTER", "NOT_DEPLOYED"),
+                waiting.reason.code.as_str(),
+                waiting.reason.message.clone(),
+            ));
+        }
         if self.waiting.get(slot) != waiting.as_ref() {
             decision = decision.soft(Soft::Waiting {
                 slot: slot.clone(),
@@ -366,11 +377,16 @@ impl State {
             .nodes
             .get(&node)
             .map_or("", |node| node.record.facts.name.as_str());
+        let from = if self.waiting.contains_key(slot) {
+            "NOT_DEPLOYED"
+        } else {
+            "SCHEDULED_CLUSTER"
+        };
         let message = format!("placed on worker {name} by {}", self.algorithm.name());
         Ok(Self::event(
             now,
             &desired,
-            ("SCHEDULED_CLUSTER", "SCHEDULED_NODE"),
+            (from, "SCHEDULED_NODE"),
             "placed",
             message,
         ))

@@ -35,6 +35,23 @@ impl State {
             self.keep_one(&mut record);
             (waiting, decision) = self.fill(now, slot, wanted, &mut record, decision);
         }
+        if let (Some(waiting), Some(wanted)) = (&waiting, &wanted)
+            && !self.waiting.contains_key(slot)
+        {
+            let from = if record.holdings.is_empty() {
+                "REQUESTED"
+            } else {
+                "SCHEDULED_CLUSTER"
+            };
+            decision = decision.and(Self::event(
+                now,
+                wanted,
+                Tier::Root,
+                (from, "NOT_DEPLOYED"),
+                waiting.reason.code.as_str(),
+                waiting.reason.message.clone(),
+            ));
+        }
         if self.waiting.get(slot) != waiting.as_ref() {
             decision = decision.soft(Soft::Waiting {
                 slot: slot.clone(),
@@ -258,12 +275,17 @@ impl State {
             .clusters
             .get(&cluster)
             .map_or("", |cluster| cluster.record.name.as_str());
+        let from = if self.waiting.contains_key(slot) {
+            "NOT_DEPLOYED"
+        } else {
+            "REQUESTED"
+        };
         let message = format!("assigned to cluster {name}");
         Self::event(
             now,
             &desired,
             Tier::Root,
-            ("REQUESTED", "SCHEDULED_CLUSTER"),
+            (from, "SCHEDULED_CLUSTER"),
             "assigned",
             message,
         )
