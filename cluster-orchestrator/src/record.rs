@@ -23,6 +23,7 @@ const UPSTREAM: Table = Table("upstream");
 
 /// Keys of [`META`].
 const UNSETTLED: &[u8] = b"unsettled";
+const TRUST: &[u8] = b"trust";
 const ALGORITHM: &[u8] = b"algorithm";
 const CLUSTER: &[u8] = b"cluster";
 const UPSTREAM_MARK: &[u8] = b"upstream";
@@ -35,6 +36,7 @@ pub(crate) fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordErro
         Write::Algorithm(algorithm) => changes.put(META, ALGORITHM, || algorithm.as_str())?,
         Write::Job(job) => changes.job(job)?,
         Write::ForgetJob(id) => changes.forget_job(*id),
+        Write::Trust(trusting) => changes.put(META, TRUST, || *trusting)?,
         Write::Unsettled(unsettled) => changes.put(META, UNSETTLED, || *unsettled)?,
         Write::Submission(submission) => changes.submission(submission)?,
         Write::ForgetSubmission(key) => changes.forget_submission(key),
@@ -88,6 +90,9 @@ pub(crate) fn read(records: &mut Records<'_>) -> Result<Vec<Write>, RecordError>
             node: NodeId::from_bits(record.id()?),
             record: Box::new(NodeRecord::from(record.value::<shape::Node>()?)),
         });
+    }
+    if let Some(record) = records.meta(TRUST) {
+        writes.push(Write::Trust(record.value()?));
     }
     if let Some(record) = records.meta(UNSETTLED) {
         writes.push(Write::Unsettled(record.value()?));

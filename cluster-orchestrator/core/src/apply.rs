@@ -33,6 +33,7 @@ impl State {
                     self.deleted.retain(|(_, job)| job != id);
                 }
                 Write::Unsettled(unsettled) => self.unsettled = *unsettled,
+                Write::Trust(trusting) => self.trusting = *trusting,
                 Write::Submission(submission) => {
                     self.book.take(BookWrite::Submission(submission.clone()));
                 }
@@ -64,6 +65,9 @@ impl State {
         writes.extend(self.book.iter().cloned().map(Write::Job));
         if self.unsettled {
             writes.push(Write::Unsettled(true));
+        }
+        if !self.trusting {
+            writes.push(Write::Trust(false));
         }
         let submissions = self.book.submissions().cloned();
         writes.extend(submissions.map(Write::Submission));
@@ -324,7 +328,6 @@ impl State {
     fn take_soft(&mut self, now: Now, soft: &Soft) {
         match soft {
             Soft::Started => self.begin(now),
-            Soft::Trust(trusting) => self.trusting = *trusting,
             Soft::Hold(until) => {
                 self.hold = *until;
                 let held_back = self

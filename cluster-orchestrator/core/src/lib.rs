@@ -227,6 +227,8 @@ pub enum Write {
     ForgetJob(JobId),
     /// Durable: whether the store is new or restored, and workers that it does not know of may still have work.
     Unsettled(bool),
+    /// Durable: whether the root's ids for first copies are known to be unused here.
+    Trust(bool),
     /// Durable: a submission under a key.
     Submission(Submission),
     /// Durable: the submission of that key is forgotten.
@@ -267,8 +269,6 @@ pub enum Write {
 pub enum Soft {
     /// This start: every known worker is to be heard again.
     Started,
-    /// Whether the root's ids for first copies are known to be unused here.
-    Trust(bool),
     /// Until then nothing is placed, since workers that are not heard yet may run it.
     Hold(Option<Instant>),
     /// Our own loop stood still: everybody gets one grace.

@@ -30,7 +30,9 @@ impl State {
             decision = decision.write(Write::Unsettled(true));
         }
         let known = self.upstream.set().values().map(|entry| &entry.value);
-        decision.and(self.mark_used(known)).soft(Soft::Trust(false))
+        decision
+            .and(self.mark_used(known))
+            .write(Write::Trust(false))
     }
 
     /// A gap of more than one keep-alive between two turns of our own loop is our own outage: one grace for all.

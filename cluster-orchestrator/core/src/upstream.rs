@@ -37,10 +37,10 @@ impl State {
                 } else {
                     self.mark_used(update.put.iter().map(|entry| &entry.value))
                 };
-                let mut decision = Decision::default()
-                    .write(Write::Upstream(update))
-                    .and(used)
-                    .soft(Soft::Trust(true));
+                let mut decision = Decision::default().write(Write::Upstream(update)).and(used);
+                if !self.trusting {
+                    decision = decision.write(Write::Trust(true));
+                }
                 if first {
                     // An emptied store: workers that run these may come back and must be heard first.
                     decision = decision

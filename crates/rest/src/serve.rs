@@ -10,6 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustix::net::sockopt::{
     set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl,
+    set_tcp_user_timeout,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -34,7 +35,7 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Open connections; more of them wait in the system's queue.
     pub connections: usize,
-    /// How long a client may take nothing of what is sent to it.
+    /// How long a client may take, or its system may acknowledge, nothing of what is sent to it.
     pub stuck: Duration,
     /// From the shutdown to the end of the last request.
     pub drain: Duration,
@@ -126,13 +127,15 @@ async fn accept(
     }
 }
 
-/// Asks a silent client's system whether it is there, and ends the connection when nothing answers: who follows events
-/// sends nothing, so nothing else says that it vanished, and its seat would never be free again.
-fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+/// Ends the connection when the client's system no longer answers: who follows events sends nothing, so nothing else
+/// says that it vanished, and its seat would not be free again. A silent connection is probed; probes are not sent
+/// where heartbeats wait for their acknowledgement, so those get a limit, which the system sets to a quarter of an hour.
+fn keep_alive(stream: &TcpStream, stuck: Duration) -> io::Result<()> {
     set_tcp_keepidle(stream, SILENT)?;
     set_tcp_keepintvl(stream, BETWEEN_PROBES)?;
     set_tcp_keepcnt(stream, PROBES)?;
     set_socket_keepalive(stream, true)?;
+    set_tcp_user_timeout(stream, u32::try_from(stuck.as_millis()).unwrap_or(u32::MAX))?;
     Ok(())
 }
 
@@ -147,7 +150,7 @@ impl Connection {
     async fn run(self, stream: TcpStream) {
         // Small answers must not wait for the acknowledgement of the ones before; it works without, too.
         let _ = stream.set_nodelay(true);
-        if let Err(error) = keep_alive(&stream) {
+        if let Err(error) = keep_alive(&stream, self.limits.stuck) {
             tracing::debug!(%error, "a connection is kept open without looking whether its client is there");
         }
         let connection = http1::Builder::new()
@@ -175,7 +178,9 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
-    use rustix::net::sockopt::{socket_keepalive, tcp_keepcnt, tcp_keepidle, tcp_keepintvl};
+    use rustix::net::sockopt::{
+        socket_keepalive, tcp_keepcnt, tcp_keepidle, tcp_keepintvl, tcp_user_timeout,
+    };
 
     use super::*;
 
@@ -185,10 +190,11 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let (_client, (stream, _)) = (client.unwrap(), accepted.unwrap());
-        keep_alive(&stream).unwrap();
+        keep_alive(&stream, Duration::from_mins(1)).unwrap();
         assert!(socket_keepalive(&stream).unwrap());
         let probes = tcp_keepcnt(&stream).unwrap();
         let longest = tcp_keepidle(&stream).unwrap() + tcp_keepintvl(&stream).unwrap() * probes;
         assert_eq!(longest, Duration::from_mins(1));
+        assert_eq!(tcp_user_timeout(&stream), Ok(60_000));
     }
 }
