@@ -36,8 +36,11 @@ pub(crate) fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordErro
         Write::Algorithm(algorithm) => changes.put(META, ALGORITHM, || algorithm.as_str())?,
         Write::Job(job) => changes.job(job)?,
         Write::ForgetJob(id) => changes.forget_job(*id),
-        Write::Trust(trusting) => changes.put(META, TRUST, || *trusting)?,
-        Write::Unsettled(unsettled) => changes.put(META, UNSETTLED, || *unsettled)?,
+        // Only the doubt is a record, as in a snapshot.
+        Write::Trust(true) => changes.delete(META, TRUST),
+        Write::Trust(false) => changes.put(META, TRUST, || false)?,
+        Write::Unsettled(true) => changes.put(META, UNSETTLED, || true)?,
+        Write::Unsettled(false) => changes.delete(META, UNSETTLED),
         Write::Submission(submission) => changes.submission(submission)?,
         Write::ForgetSubmission(key) => changes.forget_submission(key),
         Write::Slot { slot, record } => match record {

@@ -26,7 +26,8 @@ pub(crate) fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordErro
         Write::Term(term) => changes.term(term)?,
         Write::Job(job) => changes.job(job)?,
         Write::ForgetJob(id) => changes.forget_job(*id),
-        Write::Unsettled(unsettled) => changes.put(META, UNSETTLED, || *unsettled)?,
+        Write::Unsettled(true) => changes.put(META, UNSETTLED, || true)?,
+        Write::Unsettled(false) => changes.delete(META, UNSETTLED),
         Write::Submission(submission) => changes.submission(submission)?,
         Write::ForgetSubmission(key) => changes.forget_submission(key),
         Write::Slot { slot, record } => match record {
