@@ -62,8 +62,8 @@ fn names(client: &Client, path: &str, field: &str) -> Vec<String> {
 }
 
 /// The names most like this one, the best first.
-fn near(asked: &str, names: Vec<String>) -> Vec<String> {
-    let asked = asked.to_lowercase();
+fn near(exactly: &str, names: Vec<String>) -> Vec<String> {
+    let asked = exactly.to_lowercase();
     let likeness = |name: &String| {
         let name = name.to_lowercase();
         let begins = name.starts_with(&asked) && asked.len() > 1;
@@ -73,8 +73,9 @@ fn near(asked: &str, names: Vec<String>) -> Vec<String> {
             strsim::jaro_winkler(&asked, &name)
         }
     };
-    let mut alike: Vec<(f64, String)> = names
-        .into_iter()
+    // The name itself may still be listed, of a job that is being deleted.
+    let others = names.into_iter().filter(|name| name != exactly);
+    let mut alike: Vec<(f64, String)> = others
         .map(|name| (likeness(&name), name))
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .collect();
@@ -98,5 +99,6 @@ mod tests {
         assert_eq!(near("pipe", names()), ["pipeline"]);
         assert_eq!(near("web1", names()), ["Web-1"]);
         assert_eq!(near("database", names()), [""; 0]);
+        assert_eq!(near("help", names()), ["hello"], "never itself");
     }
 }
