@@ -13,6 +13,7 @@ mod apply;
 mod jobs;
 mod liveness;
 mod nodes;
+mod overdue;
 mod slots;
 mod state;
 mod upstream;

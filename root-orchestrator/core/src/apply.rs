@@ -287,19 +287,24 @@ impl State {
             Soft::Liveness { cluster, liveness } => self.take_liveness(now, *cluster, *liveness),
             Soft::Check { cluster, at } => self.take_check(*cluster, *at),
             Soft::Boot {
-                cluster,
+                cluster: id,
                 boot,
                 start,
             } => {
                 if let Some(cluster) = self
                     .clusters
-                    .get_mut(cluster)
+                    .get_mut(id)
                     .filter(|cluster| cluster.start != *start)
                 {
                     cluster.start = *start;
                     cluster.observed.expect(*boot);
                     cluster.observed_at = 0;
                     cluster.capacity = (0, 0);
+                    // What it refused with is counted anew: a restored disk counts the same numbers again.
+                    for known in self.refusals.values_mut() {
+                        known.remove(id);
+                    }
+                    self.room_freed();
                 }
             }
             Soft::Held {

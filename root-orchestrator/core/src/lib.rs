@@ -15,6 +15,7 @@ mod jobs;
 mod slots;
 mod state;
 mod view;
+mod waking;
 
 pub use state::{ClusterRecord, Config, Holding, SlotRecord, State, Waiting};
 pub use view::Page;

@@ -10,7 +10,7 @@ use model::node::Liveness;
 use model::reason::{Reason, ReasonCode, Rejections};
 use model::slot::{Generation, Role, Slot};
 use model::time::Now;
-use schedulers::{Candidate, ClusterCandidate, Request, Scheduler, Unplaceable};
+use schedulers::{ClusterCandidate, Request, Scheduler, Unplaceable};
 
 use crate::state::{Cluster, Holding, SlotRecord, State, Waiting};
 use crate::{Decision, Soft, Write};
@@ -299,7 +299,7 @@ impl State {
     }
 
     /// The cluster for a slot.
-    fn choose(
+    pub(crate) fn choose(
         &self,
         slot: &Slot,
         wanted: &Desired,
@@ -320,7 +320,10 @@ impl State {
             .ok_or_else(Unplaceable::default)
     }
 
-    fn candidates<'a>(&'a self, slot: &'a Slot) -> impl Iterator<Item = ClusterCandidate<'a>> {
+    pub(crate) fn candidates<'a>(
+        &'a self,
+        slot: &'a Slot,
+    ) -> impl Iterator<Item = ClusterCandidate<'a>> {
         let service = (slot.job, slot.service.clone());
         let refusals = self.refusals.get(slot);
         self.clusters
@@ -430,74 +433,6 @@ impl State {
         })
     }
 
-    /// The next waiting slot that may fit since something became free. Of a class a few are tried: what fits depends
-    /// also on the cluster that offers a slot back, which is no candidate for it.
-    pub(crate) fn wake_one(&self, now: Now) -> Option<Decision> {
-        const TRIED: usize = 64;
-        let class = self.awake.first()?;
-        let asleep = Soft::Asleep(class.clone());
-        let held = self.hold.is_some_and(|until| until > now.steady);
-        let Some(slots) = self.classes.get(class).filter(|_| !held) else {
-            return Some(Decision::default().soft(asleep));
-        };
-        let tried = slots.iter().take(TRIED);
-        let mut wanted = tried.filter_map(|slot| Some((slot, self.wanted(slot)?)));
-        let first = wanted.clone().next();
-        if let Some((slot, _)) = wanted.find(|(slot, wanted)| self.fits_somewhere(slot, wanted)) {
-            return Some(Decision::default().soft(Soft::Wake(slot.clone())));
-        }
-        let decision = first.map_or_else(Decision::default, |(slot, wanted)| {
-            self.renew_reasons(class, slot, &wanted)
-        });
-        Some(decision.soft(asleep))
-    }
-
-    /// Whether `fill` would give this slot to somebody.
-    fn fits_somewhere(&self, slot: &Slot, wanted: &Desired) -> bool {
-        let holder = self.slots.get(slot).and_then(|record| {
-            let holds = |holding: &&Holding| !holding.leaving && !self.must_move(wanted, holding);
-            record.holdings.iter().find(holds)
-        });
-        let request = Request {
-            workload: &wanted.service.workload,
-            rules: &wanted.service.placement,
-        };
-        self.candidates(slot).any(|candidate| {
-            holder.is_none_or(|holding| holding.cluster != candidate.id)
-                && candidate.reject(&request).is_none()
-        })
-    }
-
-    /// A class that still does not fit says so with its present reason. What a cluster has and offers back keeps that
-    /// cluster's reason; the counts stay those of each slot's last try.
-    fn renew_reasons(&self, name: &str, first: &Slot, wanted: &Desired) -> Decision {
-        let Err(unplaceable) = self.choose(first, wanted, None) else {
-            return Decision::default();
-        };
-        let waiting = Waiting {
-            reason: self.no_cluster(&unplaceable, &wanted.service),
-            rejections: unplaceable.rejections,
-            class: name.to_owned(),
-        };
-        let outdated = |slot: &&Slot| {
-            let held = self
-                .slots
-                .get(*slot)
-                .is_some_and(|record| record.holdings.iter().any(|holding| !holding.leaving));
-            let known = self.waiting.get(*slot);
-            !held && known.is_some_and(|known| known.reason.code != waiting.reason.code)
-        };
-        let slots = self.classes.get(name).into_iter().flatten();
-        slots
-            .filter(outdated)
-            .fold(Decision::default(), |decision, slot| {
-                decision.soft(Soft::Waiting {
-                    slot: slot.clone(),
-                    waiting: Some(waiting.clone()),
-                })
-            })
-    }
-
     /// An event of a job's history; [`crate::turn`] numbers it.
     pub(crate) fn event(
         now: Now,
@@ -522,7 +457,7 @@ impl State {
     }
 
     /// The sentence for what no cluster can host.
-    fn no_cluster(&self, unplaceable: &Unplaceable, service: &ServiceSpec) -> Reason {
+    pub(crate) fn no_cluster(&self, unplaceable: &Unplaceable, service: &ServiceSpec) -> Reason {
         let rejections = &unplaceable.rejections;
         if self.clusters.is_empty() {
             let message = "no cluster has joined yet; start a cluster-orchestrator with --root and this root's address";

@@ -281,14 +281,10 @@ pub(crate) fn settled(world: &World) -> Result<(), Box<Violation>> {
                 | InstanceState::Terminated { .. } => false,
             };
             if !agrees {
-                let known: Vec<String> = world
-                    .clusters
-                    .iter()
-                    .filter_map(|cluster| Some(cluster.program.live.as_ref()?.slot_status(&slot)))
-                    .collect();
+                let (name, state) = (&view.job.spec.name, &row.state);
+                let status = slot_status(world, root, &slot);
                 let what = format!(
-                    "slot {slot} of {} is {} with {running} live copies: {row:?}\n  at the clusters: {known:#?}",
-                    view.job.spec.name, row.state
+                    "slot {slot} of {name} is {state} with {running} live copies: {row:?}\n  {status}"
                 );
                 return Err(violation(world, what));
             }
@@ -308,6 +304,19 @@ pub(crate) fn settled(world: &World) -> Result<(), Box<Violation>> {
         ));
     }
     Ok(())
+}
+
+/// How a slot stands with everybody.
+fn slot_status(world: &World, root: &root_core::State, slot: &Slot) -> String {
+    let clusters: Vec<String> = world
+        .clusters
+        .iter()
+        .filter_map(|cluster| Some(cluster.program.live.as_ref()?.slot_status(slot)))
+        .collect();
+    format!(
+        "at the clusters: {clusters:#?}\n  at the root: {}",
+        root.slot_status(slot)
+    )
 }
 
 fn exists(world: &World, id: NodeId) -> bool {

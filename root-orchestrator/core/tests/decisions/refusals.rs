@@ -78,6 +78,34 @@ fn a_cluster_that_refused_is_asked_again_only_when_it_has_more() {
 }
 
 #[test]
+fn a_cluster_with_a_restored_disk_is_asked_again_though_it_counts_less() {
+    let mut world = World::of(&[10, 20]);
+    for cluster in world.clusters.values_mut() {
+        cluster.claims = 1_000;
+        cluster.capacity_revision = 50;
+        cluster.aggregate_due = true;
+    }
+    world.deliver();
+    world.run(&Document::new("web", 50, 1));
+    let rows = world.rows("web");
+    assert_eq!(rows.len(), 1);
+    let other = if rows[0].contains(" c1 ") { 2 } else { 1 };
+    world.cut(other);
+    let restored = world.clusters.get_mut(&other).unwrap();
+    restored.restored += 1;
+    restored.capacity_revision = 2;
+    restored.memory = 100;
+    restored.claims = 0;
+    world.back(other);
+    world.deliver();
+    let rows = world.rows("web");
+    assert!(
+        rows[0].starts_with(&format!("0 Holder RUNNING c{other} ")),
+        "{rows:?}"
+    );
+}
+
+#[test]
 fn two_boasting_clusters_are_each_asked_once() {
     let mut world = boasting(&[10, 10]);
     let second = world.clusters.get_mut(&2).unwrap();

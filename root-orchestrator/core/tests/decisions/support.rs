@@ -199,7 +199,7 @@ impl World {
             saved,
             fresh: ClusterId::from_bits(u128::from(number)),
             boot: cluster.observer.boot(),
-            start: cluster.observer.boot() + 100 * u64::from(number),
+            start: cluster.observer.boot() + 100 * u64::from(number) + 10_000 * cluster.restored,
         });
         self.ask(|request| Input::Register {
             request,

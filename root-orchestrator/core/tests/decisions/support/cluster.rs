@@ -29,6 +29,8 @@ pub(crate) struct Cluster {
     /// What its aggregate claims beyond that.
     pub(crate) claims: u64,
     pub(crate) capacity_revision: u64,
+    /// How often its disk was restored: it counts the same numbers again.
+    pub(crate) restored: u64,
     pub(crate) up: bool,
     pub(crate) session: u64,
     pub(crate) inbox: Vec<Change<AssignmentEntry>>,
@@ -51,6 +53,7 @@ impl Cluster {
             memory,
             claims: 0,
             capacity_revision: 1,
+            restored: 0,
             up: false,
             session: 0,
             inbox: Vec::new(),

@@ -1,0 +1,119 @@
+//! Slots that wait: which is tried again when something becomes free, and what the others say meanwhile.
+
+use model::desired::Desired;
+use model::slot::Slot;
+use model::time::Now;
+use schedulers::{Candidate, Request};
+
+use crate::state::{Holding, State, Waiting};
+use crate::{Decision, Soft};
+
+impl State {
+    /// The next waiting slot that may fit since something became free. Of a class a few are tried: what fits depends
+    /// also on the cluster that offers a slot back, which is no candidate for it.
+    pub(crate) fn wake_one(&self, now: Now) -> Option<Decision> {
+        const TRIED: usize = 64;
+        let class = self.awake.first()?;
+        let asleep = Soft::Asleep(class.clone());
+        let held = self.hold.is_some_and(|until| until > now.steady);
+        let Some(slots) = self.classes.get(class).filter(|_| !held) else {
+            return Some(Decision::default().soft(asleep));
+        };
+        let tried = slots.iter().take(TRIED);
+        let mut wanted = tried.filter_map(|slot| Some((slot, self.wanted(slot)?)));
+        let first = wanted.clone().next();
+        if let Some((slot, _)) = wanted.find(|(slot, wanted)| self.fits_somewhere(slot, wanted)) {
+            return Some(Decision::default().soft(Soft::Wake(slot.clone())));
+        }
+        let decision = first.map_or_else(Decision::default, |(slot, wanted)| {
+            self.renew_reasons(class, slot, &wanted)
+        });
+        Some(decision.soft(asleep))
+    }
+
+    /// Whether `fill` would give this slot to somebody.
+    fn fits_somewhere(&self, slot: &Slot, wanted: &Desired) -> bool {
+        let holder = self.slots.get(slot).and_then(|record| {
+            let holds = |holding: &&Holding| !holding.leaving && !self.must_move(wanted, holding);
+            record.holdings.iter().find(holds)
+        });
+        let request = Request {
+            workload: &wanted.service.workload,
+            rules: &wanted.service.placement,
+        };
+        self.candidates(slot).any(|candidate| {
+            holder.is_none_or(|holding| holding.cluster != candidate.id)
+                && candidate.reject(&request).is_none()
+        })
+    }
+
+    /// A class that still does not fit says so with its present reason. What a cluster has and offers back keeps that
+    /// cluster's reason; the counts stay those of each slot's last try.
+    fn renew_reasons(&self, name: &str, first: &Slot, wanted: &Desired) -> Decision {
+        let Err(unplaceable) = self.choose(first, wanted, None) else {
+            return Decision::default();
+        };
+        let waiting = Waiting {
+            reason: self.no_cluster(&unplaceable, &wanted.service),
+            rejections: unplaceable.rejections,
+            class: name.to_owned(),
+        };
+        let outdated = |slot: &&Slot| {
+            let held = self
+                .slots
+                .get(*slot)
+                .is_some_and(|record| record.holdings.iter().any(|holding| !holding.leaving));
+            let known = self.waiting.get(*slot);
+            !held && known.is_some_and(|known| known.reason.code != waiting.reason.code)
+        };
+        let slots = self.classes.get(name).into_iter().flatten();
+        slots
+            .filter(outdated)
+            .fold(Decision::default(), |decision, slot| {
+                decision.soft(Soft::Waiting {
+                    slot: slot.clone(),
+                    waiting: Some(waiting.clone()),
+                })
+            })
+    }
+
+    /// How a slot stands with each cluster: for operators and checkers.
+    pub fn slot_status(&self, slot: &Slot) -> String {
+        let Some(wanted) = self.wanted(slot) else {
+            return "not wanted".to_owned();
+        };
+        let request = Request {
+            workload: &wanted.service.workload,
+            rules: &wanted.service.placement,
+        };
+        let clusters = self.candidates(slot).map(|candidate| {
+            let capacity = self
+                .clusters
+                .get(&candidate.id)
+                .map(|cluster| cluster.capacity);
+            format!(
+                "{}: rejected {:?} refused {} at {:?} capacity {capacity:?} pending {:?} room {:?}",
+                candidate.name,
+                candidate.reject(&request),
+                candidate.refused,
+                self.refusals
+                    .get(slot)
+                    .and_then(|known| known.get(&candidate.id)),
+                candidate.pending,
+                candidate.room(),
+            )
+        });
+        let clusters: Vec<String> = clusters.collect();
+        format!(
+            "record {:?} waiting {:?} dirty {} awake {:?} clusters {clusters:#?}",
+            self.slots.get(slot).map(|record| record
+                .holdings
+                .iter()
+                .map(|holding| (holding.cluster, holding.leaving))
+                .collect::<Vec<_>>()),
+            self.waiting.get(slot).map(|waiting| &waiting.reason),
+            self.dirty.contains(slot),
+            self.awake,
+        )
+    }
+}
