@@ -497,8 +497,8 @@ impl State {
         let turn = self
             .last_turn
             .map(|last| last.plus(self.config.keep_alive / 2));
-        // What was due at the last turn and is still there was looked at: only something else can change it.
         let deadline = self.deadlines.first().map(|(at, _)| *at);
+        // What was due at the last turn and is still there was looked at: only something else can change it.
         [check, resend, aggregate, expiry, deadline, self.hold, turn]
             .into_iter()
             .flatten()

@@ -49,7 +49,7 @@ impl State {
             .map(|(_, id)| *id)
             .find(|id| self.book.get(*id).is_none_or(|job| self.is_over(job)))?;
         let mut decision = Decision::default();
-        for event in self.events(id) {
+        for event in self.history.of(id) {
             decision = decision.write(Write::ForgetEvent(id, event.id));
         }
         Some(decision.write(Write::ForgetJob(id)))

@@ -48,11 +48,7 @@ pub type SlotEntry = Entry<Slot, SlotReport>;
 pub fn desired_entry(item: NodeItem) -> DesiredEntry {
     let (key, identity, weight) = (item.key(), item.identity(), item.weight());
     let shared = item.shared();
-    let entry = Entry::new(key, item, &identity, weight);
-    match shared {
-        Some(shared) => entry.sharing(shared),
-        None => entry,
-    }
+    Entry::new(key, item, &identity, weight).sharing(shared)
 }
 
 /// The entry of a worker's report.
@@ -64,7 +60,7 @@ pub fn report_entry(report: InstanceReport) -> ReportEntry {
 /// The entry of an assignment.
 pub fn assignment_entry(desired: Desired) -> AssignmentEntry {
     let (key, identity, weight) = (desired.slot.clone(), desired.identity(), desired.weight());
-    let shared = desired.shared();
+    let shared = Some(desired.shared());
     Entry::new(key, desired, &identity, weight).sharing(shared)
 }
 

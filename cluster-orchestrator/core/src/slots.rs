@@ -94,7 +94,8 @@ impl State {
                 .writes
                 .retain(|write| !matches!(write, Write::Event(_)));
             let events = self
-                .events(last.job)
+                .history
+                .of(last.job)
                 .map(|event| Write::ForgetEvent(event.job, event.id));
             decision.writes.extend(events);
         }

@@ -1,6 +1,5 @@
 //! What a cluster shows of itself.
 
-use model::event::Event;
 use model::id::{JobId, NodeId};
 use model::instance::InstanceState;
 use model::job::{Job, JobState, Owner, Tally};
@@ -336,16 +335,6 @@ impl State {
             instances: self.copies_on(id).filter(|(_, copy)| !copy.leaving).count() as u32,
             last_seen: node.last_seen,
         })
-    }
-
-    /// The history of a job that is kept, oldest first.
-    pub fn events(&self, job: JobId) -> impl Iterator<Item = &Event> {
-        self.history.of(job).map(std::sync::Arc::as_ref)
-    }
-
-    /// The history of all jobs that is kept, unordered.
-    pub fn all_events(&self) -> impl Iterator<Item = &Event> {
-        self.history.after(None).map(std::sync::Arc::as_ref)
     }
 
     /// Why each slot of a job is where it is, or is nowhere, as far as this cluster decides it.

@@ -59,11 +59,7 @@ pub type SlotEntry = ::sync::Entry<Slot, SlotReport>;
 pub fn desired_entry(item: NodeItem) -> DesiredEntry {
     let (key, identity, weight) = (item.key(), item.identity(), item.weight());
     let shared = item.shared();
-    let entry = ::sync::Entry::new(key, item, &identity, weight);
-    match shared {
-        Some(shared) => entry.sharing(shared),
-        None => entry,
-    }
+    ::sync::Entry::new(key, item, &identity, weight).sharing(shared)
 }
 
 /// The entry of a worker's report of an instance.
@@ -79,7 +75,7 @@ pub(crate) fn report_entry_of(report: InstanceReport, identity: &str) -> ReportE
 /// The entry of an assignment to a cluster.
 pub fn assignment_entry(desired: Desired) -> AssignmentEntry {
     let (key, identity, weight) = (desired.slot.clone(), desired.identity(), desired.weight());
-    let shared = desired.shared();
+    let shared = Some(desired.shared());
     ::sync::Entry::new(key, desired, &identity, weight).sharing(shared)
 }
 

@@ -76,11 +76,11 @@ impl<K, V> Entry<K, V> {
         }
     }
 
-    /// The same, with what it shares with others of a message.
+    /// The same, with what it shares with others of a message, if anything.
     #[must_use]
-    pub fn sharing(self, (what, bytes): (u128, usize)) -> Self {
+    pub fn sharing(self, shared: Option<(u128, usize)>) -> Self {
         Self {
-            shared: Some((Digest(what), bytes)),
+            shared: shared.map(|(what, bytes)| (Digest(what), bytes)),
             ..self
         }
     }

@@ -34,11 +34,7 @@ pub type ReportEntry = Entry<InstanceId, InstanceReport>;
 pub fn desired_entry(item: NodeItem) -> DesiredEntry {
     let (key, identity) = (item.key(), item.identity());
     let (weight, shared) = (item.weight(), item.shared());
-    let entry = Entry::new(key, item, &identity, weight);
-    match shared {
-        Some(shared) => entry.sharing(shared),
-        None => entry,
-    }
+    Entry::new(key, item, &identity, weight).sharing(shared)
 }
 
 /// The report entry of an instance.

@@ -41,7 +41,7 @@ pub type SlotEntry = Entry<Slot, SlotReport>;
 /// The entry of an assignment.
 pub fn assignment_entry(desired: Desired) -> AssignmentEntry {
     let (key, identity, weight) = (desired.slot.clone(), desired.identity(), desired.weight());
-    let shared = desired.shared();
+    let shared = Some(desired.shared());
     Entry::new(key, desired, &identity, weight).sharing(shared)
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use model::desired::{CopyReport, Desired, SlotReport};
-use model::event::Event;
 use model::id::{ClusterId, JobId};
 use model::instance::{InstanceState, Observed, Report};
 use model::job::{Job, JobState, Tally};
@@ -348,16 +347,6 @@ impl State {
         self.clusters
             .get(&id)
             .map(|cluster| cluster_view(id, cluster))
-    }
-
-    /// The history of a job that is kept, oldest first.
-    pub fn events(&self, job: JobId) -> impl Iterator<Item = &Event> {
-        self.history.of(job).map(std::sync::Arc::as_ref)
-    }
-
-    /// The history of all jobs that is kept, unordered.
-    pub fn all_events(&self) -> impl Iterator<Item = &Event> {
-        self.history.after(None).map(std::sync::Arc::as_ref)
     }
 
     /// Why each slot of a job is where it is, or is nowhere: this root's part; the clusters explain theirs.

@@ -38,7 +38,8 @@ fn a_copy_that_does_not_run_in_time_is_placed_on_another_worker() {
     assert_eq!(site.runs(1), 0);
     let causes: Vec<String> = site
         .state
-        .all_events()
+        .history()
+        .after(None)
         .map(|event| event.cause.clone())
         .collect();
     assert!(causes.contains(&"deploy_deadline".to_owned()), "{causes:?}");

@@ -208,9 +208,7 @@ impl Worker {
 
     pub(crate) fn decide(&mut self, inputs: impl IntoIterator<Item = Input>) -> Decision {
         let decision = turn(&mut self.state, self.now, inputs);
-        let durable = decision.writes.iter().filter(|write| write.is_durable());
-        let durable: Vec<Write> = durable.cloned().collect();
-        self.disk.apply(self.now, &durable);
+        self.disk.apply(self.now, &decision.writes);
         assert_eq!(
             self.disk.snapshot(),
             self.state.snapshot(),

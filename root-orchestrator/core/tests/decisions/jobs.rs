@@ -199,7 +199,7 @@ fn a_deleted_job_can_be_seen_for_its_retention_and_is_then_forgotten() {
     world.jump(60);
     world.turn([]);
     assert!(world.state.job(&key).is_none());
-    assert_eq!(world.state.all_events().count(), 0);
+    assert_eq!(world.state.history().after(None).count(), 0);
 }
 
 #[test]

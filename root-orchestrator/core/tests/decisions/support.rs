@@ -140,9 +140,7 @@ impl World {
     }
 
     fn check(&mut self, decision: &Decision) {
-        let durable = decision.writes.iter().filter(|write| write.is_durable());
-        let durable: Vec<Write> = durable.cloned().collect();
-        self.disk.apply(self.now, &durable);
+        self.disk.apply(self.now, &decision.writes);
         assert_eq!(
             self.disk.snapshot(),
             self.state.snapshot(),

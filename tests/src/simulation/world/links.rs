@@ -109,12 +109,7 @@ impl World {
             registration: Box::new(registration),
         };
         let decision = root_core::turn(root, now, [input]);
-        let durable: Vec<root_core::Write> = decision
-            .writes
-            .iter()
-            .filter(|write| write.is_durable())
-            .cloned()
-            .collect();
+        let durable = decision.writes;
         self.root.durable.apply(now, &durable);
         let mut id = None;
         for action in decision.actions {
@@ -170,12 +165,7 @@ impl World {
             registration: Box::new(registration),
         };
         let decision = cluster_core::turn(state, now, [input]);
-        let durable: Vec<cluster_core::Write> = decision
-            .writes
-            .iter()
-            .filter(|write| write.is_durable())
-            .cloned()
-            .collect();
+        let durable = decision.writes;
         self.clusters[cluster].program.durable.apply(now, &durable);
         let mut id = None;
         for action in decision.actions {

@@ -16,12 +16,7 @@ impl World {
             return;
         };
         let decision = root_core::turn(state, now, [input]);
-        let durable: Vec<root_core::Write> = decision
-            .writes
-            .iter()
-            .filter(|write| write.is_durable())
-            .cloned()
-            .collect();
+        let durable = decision.writes;
         let fate = self.fate(!durable.is_empty());
         if fate.commits {
             self.root.durable.apply(now, &durable);
@@ -43,12 +38,7 @@ impl World {
             return;
         };
         let decision = cluster_core::turn(state, now, [input]);
-        let durable: Vec<cluster_core::Write> = decision
-            .writes
-            .iter()
-            .filter(|write| write.is_durable())
-            .cloned()
-            .collect();
+        let durable = decision.writes;
         let fate = self.fate(!durable.is_empty());
         if fate.commits {
             self.note_ended(index, &durable);
@@ -71,12 +61,7 @@ impl World {
             return;
         };
         let decision = node_core::turn(state, now, [input]);
-        let durable: Vec<node_core::Write> = decision
-            .writes
-            .iter()
-            .filter(|write| write.is_durable())
-            .cloned()
-            .collect();
+        let durable = decision.writes;
         let fate = self.fate(!durable.is_empty());
         if fate.commits {
             self.workers[index].program.durable.apply(now, &durable);
