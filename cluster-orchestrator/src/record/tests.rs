@@ -93,6 +93,7 @@ fn service(name: Name, replicas: u8) -> Arc<ServiceSpec> {
             disk: Bytes(0),
         },
         restart: Restart::OnFailure,
+        health: None,
         stop_grace: Duration::from_millis(1_234),
     };
     Arc::new(ServiceSpec {

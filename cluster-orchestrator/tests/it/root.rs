@@ -166,6 +166,7 @@ fn assignment() -> AssignmentEntry {
             ..Resources::default()
         },
         restart: Restart::Always,
+        health: None,
         stop_grace: Duration::from_secs(5),
     });
     assignment_entry(Desired {

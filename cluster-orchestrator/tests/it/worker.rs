@@ -338,6 +338,7 @@ fn running(instance: InstanceId, generation: model::slot::Generation) -> ReportE
             observed: Observed::Running {
                 since: Wall(0),
                 endpoints: Vec::new(),
+                health: None,
             },
             restarts: 0,
             last_exit: None,

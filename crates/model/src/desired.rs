@@ -10,6 +10,7 @@ use crate::name::Name;
 use crate::reason::{Reason, Rejections};
 use crate::slot::{Generation, Role, Slot};
 use crate::time::Wall;
+use crate::workload::HealthCheck;
 
 /// What a child must know of a job to run, show, and in need rebuild it.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +79,7 @@ impl Desired {
             .command
             .iter()
             .chain(&workload.args)
+            .chain(workload.health.iter().flat_map(HealthCheck::texts))
             .map(String::len)
             .sum::<usize>()
             + workload
@@ -167,13 +169,18 @@ pub struct InstanceReport {
 impl InstanceReport {
     /// What digests cover.
     pub fn identity(&self) -> String {
-        format!(
+        let mut text = format!(
             "{}|{}|{}|{}",
             self.instance,
             self.generation,
             self.report.word(),
             self.report.restarts
-        )
+        );
+        if let Some(health) = self.report.health() {
+            text.push('|');
+            text.push_str(health.as_str());
+        }
+        text
     }
 }
 
@@ -246,6 +253,10 @@ impl SlotReport {
                 "|{} {} {:?} {} {word} {restarts}",
                 copy.instance, copy.generation, copy.role, copy.state
             );
+            if let Some(health) = report.and_then(Report::health) {
+                text.push(' ');
+                text.push_str(health.as_str());
+            }
         }
         text
     }

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::reason::{Reason, Rejections};
 use crate::time::Wall;
 use crate::workload::Transport;
@@ -42,6 +44,35 @@ pub struct Endpoint {
     pub transport: Transport,
 }
 
+/// What the health check of a running instance says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// No probe has succeeded since its start, and not enough have failed.
+    Starting,
+    /// A probe succeeded, and not enough have failed since.
+    Healthy,
+    /// Too many probes failed in a row.
+    Unhealthy,
+}
+
+impl Health {
+    /// The word in answers and digests.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// What a worker observed of an instance; the only source of "it runs".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observed {
@@ -53,6 +84,8 @@ pub enum Observed {
         since: Wall,
         /// Published ports.
         endpoints: Vec<Endpoint>,
+        /// What its health check says; `None` where it has none.
+        health: Option<Health>,
     },
     /// It does not run, and the worker will try again, or not (`next_attempt` is `None`).
     Failed {
@@ -86,6 +119,22 @@ impl Report {
             Observed::Running { .. } => "running",
             Observed::Failed { reason, .. } => reason.code.as_str(),
             Observed::Ended => "ended",
+        }
+    }
+
+    /// What the health check says, of what runs and has one.
+    pub const fn health(&self) -> Option<Health> {
+        match &self.observed {
+            Observed::Running { health, .. } => *health,
+            Observed::Starting | Observed::Failed { .. } | Observed::Ended => None,
+        }
+    }
+
+    /// Whether it does its work: it runs, and is healthy if it has a health check.
+    pub const fn is_ready(&self) -> bool {
+        match &self.observed {
+            Observed::Running { health, .. } => matches!(health, None | Some(Health::Healthy)),
+            Observed::Starting | Observed::Failed { .. } | Observed::Ended => false,
         }
     }
 }

@@ -53,6 +53,8 @@ pub enum ReasonCode {
     CrashLoop,
     /// It ended and its restart policy leaves it ended.
     Exited,
+    /// Its health check fails; it is started again.
+    Unhealthy,
     /// It did not start within the deploy deadline.
     DeployDeadline,
     /// The worker's disk, runtime or engine misbehaves.
@@ -87,6 +89,7 @@ impl ReasonCode {
             Self::StartFailed => "start_failed",
             Self::CrashLoop => "crash_loop",
             Self::Exited => "exited",
+            Self::Unhealthy => "unhealthy",
             Self::DeployDeadline => "deploy_deadline",
             Self::WorkerFault => "worker_fault",
             Self::Requested => "requested",
@@ -115,6 +118,7 @@ impl ReasonCode {
             Self::StartFailed | Self::DeployDeadline => "failed to start it",
             Self::CrashLoop => "crashing",
             Self::Exited => "ended",
+            Self::Unhealthy => "unhealthy",
             Self::WorkerFault => "faulty",
             Self::Requested => "as requested",
         }

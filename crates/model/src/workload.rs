@@ -112,6 +112,58 @@ pub struct Volume {
     pub read_only: bool,
 }
 
+/// How a worker finds out whether an application is well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// `GET` answers with a status from 200 to 399.
+    Http {
+        /// Inside the container.
+        port: u16,
+        /// Begins with `/`; may have a query.
+        path: String,
+    },
+    /// The port takes a connection.
+    Tcp {
+        /// Inside the container.
+        port: u16,
+    },
+    /// The command, run beside the application, ends with 0.
+    Command(Vec<String>),
+}
+
+/// A health check: what is probed, and what its answers mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is probed.
+    pub probe: Probe,
+    /// Between the end of a probe and the next one.
+    pub interval: Duration,
+    /// A probe without an answer by then has failed.
+    pub timeout: Duration,
+    /// This many failures in a row make it unhealthy; one at least.
+    pub retries: u32,
+    /// After each start, failures do not count for so long.
+    pub start_period: Duration,
+}
+
+impl HealthCheck {
+    /// Where nothing else is said: the time between two probes.
+    pub const INTERVAL: Duration = Duration::from_secs(10);
+    /// Where nothing else is said: how long a probe may take.
+    pub const TIMEOUT: Duration = Duration::from_secs(2);
+    /// Where nothing else is said: failures in a row.
+    pub const RETRIES: u32 = 3;
+
+    /// Its texts, for who estimates what it takes in a message.
+    pub(crate) fn texts(&self) -> &[String] {
+        match &self.probe {
+            Probe::Http { path, .. } => std::slice::from_ref(path),
+            Probe::Command(command) => command,
+            Probe::Tcp { .. } => &[],
+        }
+    }
+}
+
 /// SHA-256 of a workload's canonical JSON, its first 16 bytes, as lower-case hex on the wire: what "the same spec" means everywhere.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -179,6 +231,8 @@ pub struct Workload {
     pub resources: Resources,
     /// After it ended by itself.
     pub restart: Restart,
+    /// How its worker finds out whether it is well; `None`: what runs is well.
+    pub health: Option<HealthCheck>,
     /// Between the polite signal and the kill.
     pub stop_grace: Duration,
 }

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use expect_test::expect_file;
-use model::instance::{Exit, InstanceEvent, InstanceState, Observed, Report, Transition};
+use model::instance::{Exit, Health, InstanceEvent, InstanceState, Observed, Report, Transition};
 use model::reason::{Reason, ReasonCode, Rejections};
 use model::time::Wall;
 
@@ -44,6 +44,7 @@ fn running(at: i64) -> Report {
     let observed = Observed::Running {
         since: Wall(at),
         endpoints: Vec::new(),
+        health: None,
     };
     report(observed, None, at)
 }
@@ -244,5 +245,28 @@ fn the_same_event_again_changes_nothing_more() {
                 "{state} on {name}, twice"
             );
         }
+    }
+}
+
+#[test]
+fn what_runs_is_ready_unless_its_check_says_otherwise() {
+    let runs = |health| {
+        let observed = Observed::Running {
+            since: Wall(1),
+            endpoints: Vec::new(),
+            health,
+        };
+        report(observed, None, 1)
+    };
+    for (observed, ready) in [
+        (runs(None), true),
+        (runs(Some(Health::Healthy)), true),
+        (runs(Some(Health::Starting)), false),
+        (runs(Some(Health::Unhealthy)), false),
+        (failed(1, None), false),
+        (report(Observed::Starting, None, 1), false),
+        (report(Observed::Ended, Some(exit(0)), 1), false),
+    ] {
+        assert_eq!(observed.is_ready(), ready, "{observed:?}");
     }
 }

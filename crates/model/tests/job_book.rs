@@ -42,6 +42,7 @@ mod tests {
                 files: BTreeMap::new(),
                 resources: Resources::default(),
                 restart: Restart::Always,
+                health: None,
                 stop_grace: Duration::from_secs(5),
             }),
             placement: PlacementRules::default(),

@@ -3,6 +3,7 @@
 //! A default is never written, so a field that is added later with its default changes no old hash. A reader that does
 //! not know a new field computes another hash and refuses the workload: nothing is silently ignored.
 
+mod health;
 mod job;
 
 use std::collections::BTreeMap;
@@ -11,11 +12,13 @@ use std::time::Duration;
 use model::name::Name;
 use model::units::{Bytes, Millicores, Resources};
 use model::workload::{
-    Port, Pull, Restart, RuntimeKind, SpecHash, Transport, Volume, VolumeSource, Workload,
+    HealthCheck, Port, Pull, Restart, RuntimeKind, SpecHash, Transport, Volume, VolumeSource,
+    Workload,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use health::{WireHealth, WireHttpProbe, WireTcpProbe};
 pub use job::{WireJobSpec, WireOnPartition, WirePlacement, WireServiceSpec};
 
 /// Where nothing else is said, an application has this long between the polite signal and the kill.
@@ -46,6 +49,9 @@ pub struct WireWorkload {
     /// The hash of all the rest; left out while it is computed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<SpecHash>,
+    /// Left out where the application has no health check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<WireHealth>,
     /// Reference or program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -123,6 +129,9 @@ pub enum WorkloadError {
         /// Its path inside the container.
         target: String,
     },
+    /// None of `http`, `tcp` and `command`, or more than one.
+    #[error("the health check must have one of http, tcp and command")]
+    Probe,
     /// A job without services.
     #[error("job {name} has no service")]
     NoService {
@@ -173,6 +182,7 @@ impl From<&Workload> for WireWorkload {
             environment: workload.environment.clone(),
             files: workload.files.clone(),
             hash: Some(workload.hash),
+            health: workload.health.as_ref().map(WireHealth::from),
             image: workload.image.clone(),
             memory: workload.resources.memory,
             ports: workload.ports.iter().map(WirePort::from).collect(),
@@ -215,6 +225,7 @@ impl TryFrom<WireWorkload> for Workload {
                 disk: wire.disk,
             },
             restart: wire.restart,
+            health: wire.health.map(HealthCheck::try_from).transpose()?,
             stop_grace: Duration::from_millis(wire.stop_grace_ms),
         })
     }

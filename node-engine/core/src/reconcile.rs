@@ -233,6 +233,7 @@ impl State {
             ) => Observed::Running {
                 since: *since,
                 endpoints: endpoints.clone(),
+                health: None,
             },
             (
                 Some(Run::Waiting {

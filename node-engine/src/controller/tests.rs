@@ -167,6 +167,7 @@ fn item(index: u32) -> DesiredEntry {
         files: BTreeMap::new(),
         resources: Resources::default(),
         restart: Restart::Always,
+        health: None,
         stop_grace: Duration::from_secs(5),
     });
     let job = JobId::from_bits(1);

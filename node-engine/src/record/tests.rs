@@ -33,6 +33,7 @@ fn desired(seed: u8, replicas: u32) -> Desired {
         files: BTreeMap::new(),
         resources: Resources::default(),
         restart: Restart::Always,
+        health: None,
         stop_grace: Duration::from_secs(1),
     });
     let job = JobId::from_bits(u128::from(seed % 3));

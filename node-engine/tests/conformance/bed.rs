@@ -125,6 +125,7 @@ impl Bed {
             files: BTreeMap::new(),
             resources: Resources::default(),
             restart: Restart::Always,
+            health: None,
             stop_grace: Duration::from_secs(5),
         }
     }

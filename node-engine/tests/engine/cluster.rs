@@ -307,6 +307,7 @@ pub(crate) fn application(seed: u128, command: &[&str]) -> Desired {
         files: BTreeMap::new(),
         resources: Resources::default(),
         restart: Restart::Always,
+        health: None,
         stop_grace: Duration::from_secs(5),
     });
     let job = JobId::from_bits(seed);

@@ -37,6 +37,7 @@ mod tests {
             files: std::collections::BTreeMap::new(),
             resources: Resources::default(),
             restart: Restart::Always,
+            health: None,
             stop_grace: Duration::from_secs(5),
         };
         let service = Arc::new(ServiceSpec {

@@ -390,6 +390,7 @@ fn running(desired: &Desired) -> SlotEntry {
         observed: Observed::Running {
             since: Wall(1),
             endpoints: Vec::new(),
+            health: None,
         },
         restarts: 0,
         last_exit: None,

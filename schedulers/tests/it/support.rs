@@ -48,6 +48,7 @@ impl Wish {
             files: BTreeMap::new(),
             resources,
             restart: Restart::Always,
+            health: None,
             stop_grace: Duration::from_secs(5),
         };
         Self {

@@ -37,6 +37,7 @@ pub(crate) fn document(rng: &mut Rng, name: &str, replicas: u32, version: u64) -
             disk: Bytes(0),
         },
         restart: Restart::Always,
+        health: None,
         stop_grace: Duration::from_secs(5),
     };
     Arc::new(JobSpec {

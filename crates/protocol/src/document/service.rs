@@ -103,6 +103,7 @@ pub(super) fn read(
             ],
             faults,
         ),
+        health: None,
         stop_grace: fields
             .get("stop_grace")
             .and_then(|spot| spot.duration(&STOP_GRACE, faults))

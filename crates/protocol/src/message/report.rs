@@ -5,7 +5,7 @@ mod slot;
 
 use model::desired::InstanceReport;
 use model::id::InstanceId;
-use model::instance::{Endpoint, Exit, Observed, Report};
+use model::instance::{Endpoint, Exit, Health, Observed, Report};
 use model::reason::{Reason, ReasonCode};
 use model::slot::Generation;
 use model::time::Wall;
@@ -103,6 +103,9 @@ pub struct WireReport {
     /// Of `running`: published ports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<WireEndpoint>,
+    /// Of `running`: what its health check says; left out where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Spoken<Health>>,
     /// Of `failed`: why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<WireReason>,
@@ -133,6 +136,14 @@ pub struct WireInstance {
     pub generation: Generation,
     /// What was observed.
     pub report: WireReport,
+}
+
+/// What a health check says; a word that this program does not know is no promise that it does its work.
+fn health(said: &Spoken<Health>) -> Health {
+    match said {
+        Spoken::Known(health) => *health,
+        Spoken::Newer(_) => Health::Starting,
+    }
 }
 
 /// The reason that a word names; one that this program does not know is the worker's or cluster's own affair.
@@ -235,6 +246,7 @@ impl From<&Report> for WireReport {
             state: Word::Starting.into(),
             since: None,
             endpoints: Vec::new(),
+            health: None,
             reason: None,
             next_attempt_at: None,
             restarts: report.restarts,
@@ -243,8 +255,13 @@ impl From<&Report> for WireReport {
         };
         match &report.observed {
             Observed::Starting => {}
-            Observed::Running { since, endpoints } => {
+            Observed::Running {
+                since,
+                endpoints,
+                health,
+            } => {
                 wire.state = Word::Running.into();
+                wire.health = health.map(Spoken::Known);
                 wire.since = Some(*since);
                 wire.endpoints = endpoints.iter().map(WireEndpoint::from).collect();
             }
@@ -278,6 +295,7 @@ impl TryFrom<WireReport> for Report {
                     .into_iter()
                     .filter_map(WireEndpoint::endpoint)
                     .collect(),
+                health: wire.health.as_ref().map(health),
             },
             Word::Failed => Observed::Failed {
                 reason: wire

@@ -12,7 +12,7 @@ use model::desired::{
     SlotReport,
 };
 use model::id::{ClusterId, InstanceId, JobId, NodeId};
-use model::instance::{Endpoint, Exit, InstanceState, Observed, Report};
+use model::instance::{Endpoint, Exit, Health, InstanceState, Observed, Report};
 use model::job::{OnPartition, Owner, PlacementRules, ServiceSpec};
 use model::name::Name;
 use model::node::{NodeFacts, Usage};
@@ -50,6 +50,7 @@ fn workload(text: &str) -> Workload {
         files: BTreeMap::new(),
         resources: Resources::default(),
         restart: Restart::Always,
+        health: None,
         stop_grace: Duration::from_secs(5),
     })
 }
@@ -176,11 +177,21 @@ fn running() -> Report {
                 host_port: 32_768,
                 transport: Transport::Udp,
             }],
+            health: None,
         },
         restarts: 2,
         last_exit: Some(exit()),
         at: Wall(1_793_867_401_000),
     }
+}
+
+/// What runs and has a health check that says this.
+fn checked(said: Health) -> Report {
+    let mut report = running();
+    if let Observed::Running { health, .. } = &mut report.observed {
+        *health = Some(said);
+    }
+    report
 }
 
 fn failed() -> Report {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::id::{ClusterId, InstanceId, JobId, NodeId};
-use model::instance::{Endpoint, Exit, Observed};
+use model::instance::{Endpoint, Exit, Health, InstanceState, Observed};
 use model::job::ServiceSpec;
 use model::slot::{Generation, Role};
 use model::time::Wall;
@@ -118,6 +118,13 @@ pub struct InstanceBody {
     /// Where its published ports are reached.
     #[serde(default)]
     pub endpoints: Vec<EndpointBody>,
+    /// What its health check says while it runs; null where it has none.
+    #[serde(default)]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::rest::schema::HealthWord>")
+    )]
+    pub health: Option<Health>,
     /// One sentence for why it does not run.
     #[serde(default)]
     pub reason: Option<String>,
@@ -255,6 +262,16 @@ impl From<&InstanceView> for InstanceBody {
             worker_node: view.worker.as_ref().map(ToString::to_string),
             worker_id: view.worker_id,
             endpoints: view.endpoints.iter().map(EndpointBody::from).collect(),
+            health: match &view.state {
+                InstanceState::Running(report) => report.health(),
+                InstanceState::Requested
+                | InstanceState::ScheduledCluster
+                | InstanceState::ScheduledNode
+                | InstanceState::Failed(_)
+                | InstanceState::NotDeployed { .. }
+                | InstanceState::Unknown { .. }
+                | InstanceState::Terminated { .. } => None,
+            },
             reason: view.reason.as_ref().map(|reason| reason.message.clone()),
             reason_code: view
                 .reason

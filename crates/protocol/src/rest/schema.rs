@@ -47,6 +47,8 @@ inline! {
     Pair => {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 2, "maxItems": 2};
     /// A role of an instance.
     RoleWord => {"type": "string", "enum": ["holder", "dangling", "leaving"]};
+    /// What a health check says.
+    HealthWord => {"type": "string", "enum": ["starting", "healthy", "unhealthy"]};
     /// A transport of a port.
     TransportWord => {"type": "string", "enum": ["tcp", "udp"]};
     /// A name of a job, service, cluster or worker.

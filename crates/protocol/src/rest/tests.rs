@@ -111,6 +111,7 @@ fn a_running_job() {
         observed: Observed::Running {
             since: NOON,
             endpoints: vec![endpoint.clone()],
+            health: None,
         },
         restarts: 1,
         last_exit: Some(exit),
@@ -133,68 +134,69 @@ fn a_running_job() {
     check(
         &JobBody::from(&view),
         &expect![[r#"
-        {
-          "job_id": "job_00000000000000000000000001",
-          "job_name": "hello",
-          "tenant": "default",
-          "owner": "root",
-          "state": "RUNNING",
-          "terminating": false,
-          "reason": null,
-          "reason_code": null,
-          "rejections": null,
-          "generation": 1,
-          "created_at": "2026-11-05T12:00:00.000Z",
-          "services": [
             {
-              "name": "hello",
-              "replicas": 1,
-              "image": "nginx",
-              "image_runtime": "docker"
-            }
-          ],
-          "instances": [
-            {
-              "instance_id": "ins_00000000000000000000000002",
-              "service": "hello",
-              "index": 0,
-              "role": "holder",
-              "generation": [
-                1,
-                1
-              ],
+              "job_id": "job_00000000000000000000000001",
+              "job_name": "hello",
+              "tenant": "default",
+              "owner": "root",
               "state": "RUNNING",
-              "cluster": "cluster-1",
-              "cluster_id": "cl_00000000000000000000000003",
-              "worker_node": "worker-1",
-              "worker_id": "node_00000000000000000000000004",
-              "endpoints": [
-                {
-                  "container_port": 80,
-                  "host_port": 32768,
-                  "address": "192.0.2.7",
-                  "protocol": "tcp"
-                }
-              ],
+              "terminating": false,
               "reason": null,
               "reason_code": null,
-              "restarts": 1,
-              "next_attempt_at": null,
-              "last_exit": {
-                "code": 1,
-                "signal": null,
-                "oom": false,
-                "at": "2026-11-05T11:59:57.500Z",
-                "log_tail": [
-                  "bye"
-                ]
-              },
-              "since": "2026-11-05T12:00:00.000Z",
-              "observed_at": "2026-11-05T12:00:00.000Z",
-              "stale": false
-            }
-          ]
-        }"#]],
+              "rejections": null,
+              "generation": 1,
+              "created_at": "2026-11-05T12:00:00.000Z",
+              "services": [
+                {
+                  "name": "hello",
+                  "replicas": 1,
+                  "image": "nginx",
+                  "image_runtime": "docker"
+                }
+              ],
+              "instances": [
+                {
+                  "instance_id": "ins_00000000000000000000000002",
+                  "service": "hello",
+                  "index": 0,
+                  "role": "holder",
+                  "generation": [
+                    1,
+                    1
+                  ],
+                  "state": "RUNNING",
+                  "cluster": "cluster-1",
+                  "cluster_id": "cl_00000000000000000000000003",
+                  "worker_node": "worker-1",
+                  "worker_id": "node_00000000000000000000000004",
+                  "endpoints": [
+                    {
+                      "container_port": 80,
+                      "host_port": 32768,
+                      "address": "192.0.2.7",
+                      "protocol": "tcp"
+                    }
+                  ],
+                  "health": null,
+                  "reason": null,
+                  "reason_code": null,
+                  "restarts": 1,
+                  "next_attempt_at": null,
+                  "last_exit": {
+                    "code": 1,
+                    "signal": null,
+                    "oom": false,
+                    "at": "2026-11-05T11:59:57.500Z",
+                    "log_tail": [
+                      "bye"
+                    ]
+                  },
+                  "since": "2026-11-05T12:00:00.000Z",
+                  "observed_at": "2026-11-05T12:00:00.000Z",
+                  "stale": false
+                }
+              ]
+            }"#]],
     );
 }
 
@@ -225,57 +227,58 @@ fn a_job_that_nothing_can_host() {
     check(
         &JobBody::from(&view),
         &expect![[r#"
-        {
-          "job_id": "job_00000000000000000000000001",
-          "job_name": "hello",
-          "tenant": "default",
-          "owner": "cluster-1",
-          "state": "NOT_DEPLOYED",
-          "terminating": true,
-          "reason": "no worker fits: 3 short of memory, 1 without the runtime",
-          "reason_code": "insufficient_memory",
-          "rejections": {
-            "insufficient_memory": 3,
-            "runtime_missing": 1
-          },
-          "unconfirmed": 2,
-          "generation": 1,
-          "created_at": "2026-11-05T12:00:00.000Z",
-          "services": [
             {
-              "name": "hello",
-              "replicas": 1,
-              "image": null,
-              "image_runtime": "native"
-            }
-          ],
-          "instances": [
-            {
-              "instance_id": null,
-              "service": "hello",
-              "index": 0,
-              "role": "holder",
-              "generation": [
-                1,
-                1
-              ],
+              "job_id": "job_00000000000000000000000001",
+              "job_name": "hello",
+              "tenant": "default",
+              "owner": "cluster-1",
               "state": "NOT_DEPLOYED",
-              "cluster": "cluster-1",
-              "cluster_id": "cl_00000000000000000000000003",
-              "worker_node": null,
-              "worker_id": null,
-              "endpoints": [],
+              "terminating": true,
               "reason": "no worker fits: 3 short of memory, 1 without the runtime",
               "reason_code": "insufficient_memory",
-              "restarts": 0,
-              "next_attempt_at": null,
-              "last_exit": null,
-              "since": "2026-11-05T12:00:00.000Z",
-              "observed_at": null,
-              "stale": false
-            }
-          ]
-        }"#]],
+              "rejections": {
+                "insufficient_memory": 3,
+                "runtime_missing": 1
+              },
+              "unconfirmed": 2,
+              "generation": 1,
+              "created_at": "2026-11-05T12:00:00.000Z",
+              "services": [
+                {
+                  "name": "hello",
+                  "replicas": 1,
+                  "image": null,
+                  "image_runtime": "native"
+                }
+              ],
+              "instances": [
+                {
+                  "instance_id": null,
+                  "service": "hello",
+                  "index": 0,
+                  "role": "holder",
+                  "generation": [
+                    1,
+                    1
+                  ],
+                  "state": "NOT_DEPLOYED",
+                  "cluster": "cluster-1",
+                  "cluster_id": "cl_00000000000000000000000003",
+                  "worker_node": null,
+                  "worker_id": null,
+                  "endpoints": [],
+                  "health": null,
+                  "reason": "no worker fits: 3 short of memory, 1 without the runtime",
+                  "reason_code": "insufficient_memory",
+                  "restarts": 0,
+                  "next_attempt_at": null,
+                  "last_exit": null,
+                  "since": "2026-11-05T12:00:00.000Z",
+                  "observed_at": null,
+                  "stale": false
+                }
+              ]
+            }"#]],
     );
 }
 

@@ -2,6 +2,7 @@ use expect_test::expect;
 use std::sync::Arc;
 
 use model::job::{JobSpec, OnPartition, PlacementRules, ServiceSpec};
+use model::workload::Probe;
 use proptest::prelude::*;
 
 use super::*;
@@ -20,6 +21,7 @@ fn small() -> Workload {
         files: BTreeMap::new(),
         resources: Resources::default(),
         restart: Restart::Always,
+        health: None,
         stop_grace: Duration::from_secs(5),
     })
 }
@@ -121,6 +123,30 @@ fn the_wire_shape_and_its_hash_are_as_ever() {
 }
 
 #[test]
+fn a_health_check_is_part_of_the_hash_and_must_have_one_probe() {
+    let with = |retries| {
+        let health = Some(HealthCheck {
+            probe: Probe::Tcp { port: 5432 },
+            interval: HealthCheck::INTERVAL,
+            timeout: HealthCheck::TIMEOUT,
+            retries,
+            start_period: Duration::ZERO,
+        });
+        sealed(Workload { health, ..small() })
+    };
+    expect![[r#"{"hash":"f6ed0b37b90ce8929d87c02ffa27b104","health":{"tcp":{"port":5432}},"image":"nginx","runtime":"docker"}"#]].assert_eq(&serde_json::to_string(&WireWorkload::from(&with(3))).unwrap());
+    assert_ne!(with(3).hash, small().hash);
+    assert_ne!(with(3).hash, with(4).hash);
+    for probes in [
+        serde_json::json!({}),
+        serde_json::json!({"tcp": {"port": 1}, "command": ["/bin/true"]}),
+    ] {
+        let wire: WireHealth = serde_json::from_value(probes).unwrap();
+        assert_eq!(HealthCheck::try_from(wire), Err(WorkloadError::Probe));
+    }
+}
+
+#[test]
 fn a_workload_whose_hash_is_not_that_of_its_content_is_refused() {
     let mut json = serde_json::to_value(WireWorkload::from(&full())).unwrap();
     json["image"] = "other".into();
@@ -159,6 +185,21 @@ prop_compose! {
     }
 }
 
+fn probe() -> impl Strategy<Value = Probe> {
+    prop_oneof![
+        (any::<u16>(), text()).prop_map(|(port, path)| Probe::Http { port, path }),
+        any::<u16>().prop_map(|port| Probe::Tcp { port }),
+        prop::collection::vec(text(), 0..3).prop_map(Probe::Command),
+    ]
+}
+
+prop_compose! {
+    fn health()(probe in probe(), [interval, timeout, start_period] in any::<[u64; 3]>(), retries in any::<u32>()) -> HealthCheck {
+        let [interval, timeout, start_period] = [interval, timeout, start_period].map(Duration::from_millis);
+        HealthCheck { probe, interval, timeout, retries, start_period }
+    }
+}
+
 prop_compose! {
     fn workload()(
         runtime in prop::sample::select(vec![RuntimeKind::Docker, RuntimeKind::Native, RuntimeKind::Noop]),
@@ -171,11 +212,11 @@ prop_compose! {
         (cpu, memory, disk) in any::<(u64, u64, u64)>(),
         pull in prop::sample::select(vec![Pull::IfAbsent, Pull::Always]),
         restart in prop::sample::select(vec![Restart::Always, Restart::OnFailure, Restart::Never]),
-        grace in any::<u64>(),
+        (grace, health) in (any::<u64>(), prop::option::of(health())),
     ) -> Workload {
         let resources = Resources { cpu: Millicores(cpu), memory: Bytes(memory), disk: Bytes(disk) };
         let stop_grace = Duration::from_millis(grace);
-        sealed(Workload { hash: SpecHash::default(), runtime, image, pull, command, args, environment, files, ports, volumes, resources, restart, stop_grace })
+        sealed(Workload { hash: SpecHash::default(), runtime, image, pull, command, args, environment, files, ports, volumes, resources, restart, health, stop_grace })
     }
 }
 

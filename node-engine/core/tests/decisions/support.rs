@@ -84,6 +84,7 @@ pub(crate) fn workload(runtime: RuntimeKind, restart: Restart) -> Workload {
         files: BTreeMap::new(),
         resources: Resources::default(),
         restart,
+        health: None,
         stop_grace: Duration::from_secs(5),
     }
 }

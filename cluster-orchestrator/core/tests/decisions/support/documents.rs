@@ -58,6 +58,7 @@ impl Document {
                 files: BTreeMap::new(),
                 resources: megabytes(self.memory),
                 restart: Restart::Always,
+                health: None,
                 stop_grace: Duration::from_secs(5),
             }),
             placement: PlacementRules {

@@ -134,6 +134,7 @@ impl Worker {
                 Observed::Running {
                     since: Wall(0),
                     endpoints: Vec::new(),
+                    health: None,
                 }
             };
             self.observer.put(report_entry(InstanceReport {

@@ -15,11 +15,18 @@ use crate::skew::Spoken;
 /// The entry of a worker's report of an instance.
 pub(crate) fn instance_in(wire: WireInstance) -> Result<ReportEntry, MessageError> {
     let word = unknown_word(&wire.report);
+    let health = unknown_health(&wire.report);
     let report = InstanceReport::try_from(wire)?;
     let mut identity = report.identity();
-    if let Some(word) = word {
-        let before = format!("{}|{}|", report.instance, report.generation);
-        restore(&mut identity, &before, report.report.word(), &word);
+    let mut before = format!("{}|{}|", report.instance, report.generation);
+    let known = report.report.word();
+    if let Some(word) = &word {
+        restore(&mut identity, &before, known, word);
+    }
+    if let (Some(said), Some(known_health)) = (health, report.report.health()) {
+        before.push_str(word.as_deref().unwrap_or(known));
+        before = format!("{before}|{}|", report.report.restarts);
+        restore(&mut identity, &before, known_health.as_str(), &said);
     }
     Ok(report_entry_of(report, &identity))
 }
@@ -49,6 +56,7 @@ struct CopyWords {
     role: Option<String>,
     state: Option<String>,
     observed: Option<String>,
+    health: Option<String>,
 }
 
 impl CopyWords {
@@ -60,10 +68,11 @@ impl CopyWords {
             },
             state: (!STATES.contains(&copy.state.as_str())).then(|| copy.state.clone()),
             observed: copy.report.as_ref().and_then(unknown_word),
+            health: copy.report.as_ref().and_then(unknown_health),
         }
     }
 
-    /// Puts them into the identity: `|<instance> <generation> <role> <state> <word> <restarts>`.
+    /// Puts them into the identity: `|<instance> <generation> <role> <state> <word> <restarts>[ <health>]`.
     fn restore(&self, identity: &mut String, copy: &CopyReport) {
         let mut before = format!("|{} {} ", copy.instance, copy.generation);
         let role = format!("{:?}", copy.role);
@@ -81,6 +90,13 @@ impl CopyWords {
             }
             before.push_str(said.unwrap_or(replaced));
             before.push(' ');
+        }
+        let report = copy.state.report();
+        if let (Some(said), Some(report)) = (&self.health, report)
+            && let Some(known) = report.health()
+        {
+            before = format!("{before}{} ", report.restarts);
+            restore(identity, &before, known.as_str(), said);
         }
     }
 }
@@ -113,6 +129,14 @@ fn unknown_word(report: &WireReport) -> Option<String> {
                 .as_ref()
                 .map_or_else(|| word.clone(), |reason| reason.code.clone()),
         ),
+    }
+}
+
+/// The word of a health check that this program does not know.
+fn unknown_health(report: &WireReport) -> Option<String> {
+    match &report.health {
+        Some(Spoken::Newer(word)) => Some(word.clone()),
+        Some(Spoken::Known(_)) | None => None,
     }
 }
 

@@ -86,6 +86,7 @@ fn samples() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         running(),
         failed(),
         ended,
+        checked(Health::Unhealthy),
         plain(Observed::Starting),
         plain(Observed::Ended),
     ];
@@ -106,6 +107,11 @@ fn samples() -> Vec<(&'static str, &'static str, Vec<u8>)> {
             "control",
             "control",
             control::encode(&change(vec![set], Vec::new())),
+        ),
+        (
+            "control",
+            "control",
+            control::encode(&change(skew::every_probe(), Vec::new())),
         ),
         ("sync", "sync", sync::encode(&whole_set, &beat())),
         (

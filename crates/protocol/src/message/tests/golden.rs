@@ -110,6 +110,120 @@ fn control_holds_jobs_and_specs_once() {
 }
 
 #[test]
+fn a_spec_has_its_health_check() {
+    let payload = control::encode(&change(skew::every_probe(), Vec::new()));
+    let message: Value = serde_json::from_slice(&payload).unwrap();
+    value(
+        &message["specs"],
+        &expect![[r#"
+        [
+          {
+            "command": [
+              "/bin/echo",
+              "x"
+            ],
+            "hash": "8120cdacebc38cd0380164c0ff8097c3",
+            "health": {
+              "http": {
+                "path": "/healthz",
+                "port": 8080
+              },
+              "interval_ms": 1000,
+              "retries": 5,
+              "start_period_ms": 20000,
+              "timeout_ms": 500
+            },
+            "runtime": "native"
+          },
+          {
+            "command": [
+              "/bin/echo",
+              "x"
+            ],
+            "hash": "bd5af32968ed3c93efa0ccefbeb0bc5f",
+            "health": {
+              "interval_ms": 1000,
+              "retries": 5,
+              "start_period_ms": 20000,
+              "tcp": {
+                "port": 5432
+              },
+              "timeout_ms": 500
+            },
+            "runtime": "native"
+          },
+          {
+            "command": [
+              "/bin/echo",
+              "x"
+            ],
+            "hash": "d57b614a905a2d9ec3e3878ff7d85eb2",
+            "health": {
+              "command": [
+                "/bin/check",
+                "now"
+              ],
+              "interval_ms": 1000,
+              "retries": 5,
+              "start_period_ms": 20000,
+              "timeout_ms": 500
+            },
+            "runtime": "native"
+          }
+        ]"#]],
+    );
+    let check = crate::workload::WireHealth::from(&model::workload::HealthCheck {
+        probe: model::workload::Probe::Tcp { port: 5432 },
+        interval: model::workload::HealthCheck::INTERVAL,
+        timeout: model::workload::HealthCheck::TIMEOUT,
+        retries: model::workload::HealthCheck::RETRIES,
+        start_period: Duration::ZERO,
+    });
+    expect![[r#"{"tcp":{"port":5432}}"#]].assert_eq(&serde_json::to_string(&check).unwrap());
+}
+
+#[test]
+fn a_worker_says_how_well_an_instance_is() {
+    let report = instance_report(1, checked(Health::Unhealthy)).value;
+    expect!["ins_00000000000000000000000001|2.1|running|2|unhealthy"].assert_eq(&report.identity());
+    value(
+        &serde_json::to_value(report::WireInstance::from(&report)).unwrap(),
+        &expect![[r#"
+            {
+              "generation": [
+                2,
+                1
+              ],
+              "instance": "ins_00000000000000000000000001",
+              "report": {
+                "at": "2026-11-05T08:30:01.000Z",
+                "endpoints": [
+                  {
+                    "container_port": 80,
+                    "host_port": 32768,
+                    "protocol": "udp"
+                  }
+                ],
+                "health": "unhealthy",
+                "last_exit": {
+                  "at": "2026-11-05T08:30:00.123Z",
+                  "log_tail": [
+                    "last words"
+                  ],
+                  "oom": true,
+                  "signal": 9
+                },
+                "restarts": 2,
+                "since": "2026-11-05T08:30:00.000Z",
+                "state": "running"
+              }
+            }"#]],
+    );
+    let slot = slot_report([InstanceState::Running(checked(Health::Healthy))], false);
+    expect!["job_00000000000000000000000001/web/1|2|ins_00000000000000000000000001 2.1 Holder RUNNING running 2 healthy"].assert_eq(&slot.identity());
+}
+
+#[test]
 fn the_first_set_is_whole_and_small() {
     let change: Change<DesiredEntry> = Change {
         base: None,
@@ -561,6 +675,7 @@ fn a_cluster_reports_slots() {
         InstanceState::Running(plain(Observed::Running {
             since: Wall(0),
             endpoints: Vec::new(),
+            health: None,
         })),
         InstanceState::Unknown { last: None },
     ];

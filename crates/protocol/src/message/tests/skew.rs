@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use model::workload::{HealthCheck, Probe};
+
 use super::*;
 use crate::skew::{Look, unknown_fields, unknown_words};
 
@@ -28,6 +30,7 @@ fn all_messages() -> Vec<Value> {
                 connect: 1,
             }),
             control::encode(&change(vec![desired_entry(everything())], Vec::new())),
+            control::encode(&change(every_probe(), Vec::new())),
         ]
         .iter()
         .map(|text| serde_json::from_slice::<Value>(text).unwrap()),
@@ -65,7 +68,8 @@ fn all_messages() -> Vec<Value> {
         code: Some(1),
         ..exit()
     });
-    let states = vec![instance_report(1, ended)];
+    let well = instance_report(3, checked(Health::Healthy));
+    let states = vec![instance_report(1, ended), well];
     let whole = up(true, states, vec![InstanceId::from_bits(2)]);
     let piece = serde_json::json!({"version": 1, "part": 1, "parts": 2});
     all.push(piece);
@@ -110,10 +114,38 @@ pub(super) fn everything() -> NodeItem {
         ],
         resources: resources(),
         restart: Restart::Never,
+        health: None,
         stop_grace: Duration::from_secs(1),
         ..workload("x")
     }));
     NodeItem::Instance(desired)
+}
+
+/// An instance for each kind of probe, with every field of a health check.
+pub(super) fn every_probe() -> Vec<DesiredEntry> {
+    let path = "/healthz".to_owned();
+    let probes = [
+        Probe::Http { port: 8080, path },
+        Probe::Tcp { port: 5432 },
+        Probe::Command(vec!["/bin/check".to_owned(), "now".to_owned()]),
+    ];
+    let item = |(number, probe)| {
+        let mut desired = desired(number);
+        let service = Arc::make_mut(&mut desired.service);
+        let health = Some(HealthCheck {
+            probe,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_millis(500),
+            retries: 5,
+            start_period: Duration::from_secs(20),
+        });
+        service.workload = Arc::new(crate::workload::sealed(Workload {
+            health,
+            ..workload("x")
+        }));
+        desired_entry(NodeItem::Instance(desired))
+    };
+    (10..).zip(probes).map(item).collect()
 }
 
 fn pairs(value: &Value, parent: &str, into: &mut BTreeSet<(String, String)>) {
@@ -212,6 +244,36 @@ fn an_observation_of_the_next_version_has_the_nearest_meaning_and_its_neighbours
     // What is no word at all is a fault of the sender.
     let message = next_worker(&serde_json::json!({"state": "no word", "at": at}));
     assert!(instances::decode(message.to_string().as_bytes()).is_err());
+}
+
+/// A newer program's word for health is no promise that the instance does its work, and its mark stays that of its sender.
+#[test]
+fn a_health_of_the_next_version_is_not_ready_and_keeps_its_mark() {
+    let known = instance_report(1, checked(Health::Healthy)).value;
+    let mut wire = serde_json::to_value(report::WireInstance::from(&known)).unwrap();
+    assert_eq!(wire["report"]["health"], "healthy");
+    wire["report"]["health"] = "limping".into();
+    let before = unknown_words();
+    let entry = report::instance_in(serde_json::from_value(wire).unwrap()).unwrap();
+    assert_eq!(unknown_words() - before, 1);
+    assert_eq!(entry.value.report.health(), Some(Health::Starting));
+    assert!(!entry.value.report.is_ready());
+    let theirs = known.identity().replace("|healthy", "|limping");
+    assert_eq!(
+        entry.mark(),
+        report_entry_of(entry.value.clone(), &theirs).mark()
+    );
+
+    let known = slot_report([InstanceState::Running(checked(Health::Unhealthy))], false);
+    let mut wire = serde_json::to_value(report::WireSlotReport::from(&known)).unwrap();
+    wire["copies"][0]["report"]["health"] = "limping".into();
+    let entry = report::slot_in(serde_json::from_value(wire).unwrap()).unwrap();
+    let theirs = known.identity().replace(" unhealthy", " limping");
+    assert_ne!(theirs, known.identity());
+    assert_eq!(
+        entry.mark(),
+        slot_entry_of(entry.value.clone(), &theirs).mark()
+    );
 }
 
 #[test]

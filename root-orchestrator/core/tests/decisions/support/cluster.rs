@@ -191,6 +191,7 @@ impl Cluster {
             observed: Observed::Running {
                 since: Wall(0),
                 endpoints: Vec::new(),
+                health: None,
             },
             restarts: 0,
             last_exit: None,
