@@ -107,7 +107,10 @@ impl State {
                     .get(id)
                     .map_or_else(|| self.foreign_job(now, id), |job| self.own_job(now, job))
             })
-            .filter(|view| state.is_none_or(|state| view.state == state))
+            .filter(|view| match state {
+                Some(state) => view.state == state,
+                None => !(view.job.is_deleted() && view.state == JobState::Terminated),
+            })
             .take(page.limit)
             .collect()
     }

@@ -173,6 +173,22 @@ fn a_deleted_job_is_over_when_its_worker_has_confirmed_it() {
 }
 
 #[test]
+fn a_deleted_job_is_listed_until_it_has_ended_and_then_where_it_is_asked_for() {
+    let mut site = Site::of(&[100]);
+    site.run(&Document::new("web", 10, 1));
+    site.delete("web");
+    let all = cluster_core::Page {
+        after: None,
+        limit: 10,
+    };
+    let listed = |site: &Site, state| site.state.jobs(site.now, &all, state).len();
+    assert_eq!(listed(&site, None), 1, "it still ends");
+    site.deliver();
+    assert_eq!(listed(&site, None), 0);
+    assert_eq!(listed(&site, Some(JobState::Terminated)), 1);
+}
+
+#[test]
 fn a_deleted_job_can_be_seen_for_its_retention_and_is_then_forgotten() {
     let mut site = Site::of(&[100]);
     site.run(&Document::new("web", 10, 1));
