@@ -48,6 +48,22 @@ use crate::places::{Places, Workers};
 use crate::tier::{Cluster, Handle};
 use crate::workers::Desk;
 
+/// Where this program can be told to die (`daemon::crash`), beside the points of the shared shell.
+pub const CRASH_POINTS: &[&str] = daemon::crashpoints![
+    "cluster.uplink.registered",
+    "cluster.assign.unheard",
+    "cluster.assign.heard",
+    "cluster.ack.unsent",
+    "cluster.ack.sent",
+    "cluster.part.staged",
+    "cluster.report.unsent",
+    "cluster.report.sent",
+    "cluster.control.unsent",
+    "cluster.control.sent",
+    "cluster.worker.registered",
+    "cluster.worker.answered",
+];
+
 pub use config::Config;
 pub use orchestrator::{RunError as ClusterError, StoreKind};
 

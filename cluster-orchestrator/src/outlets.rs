@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use cluster_core::{Action, Input, State, Write};
+use daemon::crashpoint;
 use model::id::{ClusterId, NodeId};
 use mqtt::endpoint::Published;
 use mqtt::link::Link;
@@ -119,13 +120,18 @@ impl orchestrator::Outlets<Cluster> for Outlets {
         match action {
             Action::Control(node, changes) => {
                 self.places.sent(node, &changes);
+                crashpoint!("cluster.control.unsent");
                 for change in &changes {
                     self.publish(&Topic::Control(node), control::encode(change));
                 }
+                crashpoint!("cluster.control.sent");
             }
             Action::AskWhole(node) => self.ask(node, Ask::WholeReport),
             Action::AskAdopt(node) => self.ask(node, Ask::Adopt),
-            Action::Acknowledge { held, beat } => self.up(Up::Acknowledge { held, beat }),
+            Action::Acknowledge { held, beat } => {
+                crashpoint!("cluster.part.staged", if held.staged.is_some());
+                self.up(Up::Acknowledge { held, beat });
+            }
             Action::Report { report, held } => self.up(Up::Report { report, held }),
             Action::Adopt { held, desired } => self.up(Up::Adopt { held, desired }),
             Action::Aggregate(aggregate) => self.up(Up::Aggregate(aggregate)),

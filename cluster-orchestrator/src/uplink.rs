@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_core::{Beat, Input, SlotEntry};
+use daemon::crashpoint;
 use model::aggregate::Aggregate;
 use model::desired::Desired;
 use model::location::Location;
@@ -207,6 +208,7 @@ impl Uplink {
             };
             let (client, events) = socketio::connect(options).await?;
             let welcome = self.register(&client).await?;
+            crashpoint!("cluster.uplink.registered");
             // What was queued for the last connection means nothing to this one.
             while self.queue.try_recv().is_ok() {}
             let cluster = welcome.cluster;
@@ -289,6 +291,10 @@ impl Uplink {
     }
 
     async fn emit(&self, client: &Client, up: Up) -> Result<(), Ended> {
+        let is_report = matches!(up, Up::Report { .. });
+        let is_ack = matches!(up, Up::Acknowledge { .. });
+        crashpoint!("cluster.ack.unsent", if is_ack);
+        crashpoint!("cluster.report.unsent", if is_report);
         let (event, values): (&str, Vec<Value>) = match up {
             Up::Acknowledge { held, beat } => {
                 (uplink::SYNC, vec![uplink::sync(&held, &wire(beat))])
@@ -312,6 +318,8 @@ impl Uplink {
         for value in values {
             client.emit(event, &value).await?;
         }
+        crashpoint!("cluster.ack.sent", if is_ack);
+        crashpoint!("cluster.report.sent", if is_report);
         Ok(())
     }
 }
@@ -368,9 +376,12 @@ async fn receive(handle: &Handle, mut events: Events, mut relays: Relays) -> End
                 continue;
             }
         };
+        let is_assign = matches!(input, Input::Assigned(_));
+        crashpoint!("cluster.assign.unheard", if is_assign);
         if handle.tell(input).await.is_err() {
             return Ended::Stopped;
         }
+        crashpoint!("cluster.assign.heard", if is_assign);
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::header::{HOST, ORIGIN};
 use cluster_core::{Answer, Input, Registration};
+use daemon::crashpoint;
 use daemon::dial::authority;
 use model::id::NodeId;
 use orchestrator::clock::{self, NoRandom};
@@ -81,8 +82,10 @@ fn open(socket: &SocketRef, desk: Desk) {
                 Ok(request) => desk.register(&request, used).await,
                 Err(()) => Err(refused("bad_message", "the registration is no JSON")),
             };
+            crashpoint!("cluster.worker.registered");
             // A worker that is gone registers again.
             let _ = ack.send(&register::answer(&answer));
+            crashpoint!("cluster.worker.answered");
         },
     );
 }

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use daemon::crashpoint;
 use model::id::InstanceId;
 use model::instance::Observed;
 use model::time::{Instant, Now, Wall};
@@ -206,6 +207,7 @@ impl Controller {
     async fn turn(&mut self, batch: Vec<Input>) -> Result<(), EngineError> {
         let decision = turn(&mut self.deps.state, now(), batch);
         let ops = record::ops(&decision.writes);
+        crashpoint!("node.turn.before_commit", if !ops.is_empty());
         if !ops.is_empty()
             && let Err(error) = self.deps.writer.commit(ops).await
         {
@@ -223,9 +225,14 @@ impl Controller {
         if joined {
             self.make_runtimes()?;
         }
-        for action in decision.actions {
+        crashpoint!("node.turn.after_commit", if !decision.writes.is_empty());
+        crashpoint!("node.exit.recorded", if decision.writes.iter().any(ends));
+        let acts = !decision.actions.is_empty();
+        for (before, action) in decision.actions.into_iter().enumerate() {
+            crashpoint!("node.turn.between_actions", if before > 0);
             self.perform(action);
         }
+        crashpoint!("node.turn.acted", if acts);
         Ok(())
     }
 
@@ -294,6 +301,7 @@ impl Controller {
             } => self.performer.stop(instance, runtime, grace),
             Action::List(runtime) => self.performer.list(runtime),
             Action::Acknowledge { held, beat } => {
+                crashpoint!("node.part.staged", if held.staged.is_some());
                 self.send(Outgoing::Sync(sync::encode(&held, &wire(beat))));
             }
             Action::Report { report, held } => {
@@ -369,7 +377,13 @@ const fn wire(beat: node_core::Beat) -> Beat {
     }
 }
 
+/// Whether a write says that an application ended for good.
+fn ends(write: &Write) -> bool {
+    matches!(write, Write::Journal { record: Some(journal), .. } if journal.ended.is_some())
+}
+
 fn translate_exit(exited: Exited) -> Input {
+    crashpoint!("node.exit.heard");
     tracing::info!(
         instance.id = %exited.instance,
         code = exited.exit.code,

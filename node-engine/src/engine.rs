@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use daemon::crashpoint;
 use model::id::NodeId;
 use model::node::NodeFacts;
 use model::workload::RuntimeKind;
@@ -124,6 +125,7 @@ pub async fn run(
     make_data_dir(&config.data_dir)?;
     let store = open(&config.data_dir)?;
     let restored = restore(&config, store.as_ref())?;
+    crashpoint!("node.start.loaded");
     let writer = Writer::start(store)?;
     let kinds = restored.kinds(&config).await;
     let facts = facts(&config, &kinds)?;
@@ -134,6 +136,7 @@ pub async fn run(
     state.apply(now, &restored.writes);
     state.apply(now, &began);
     writer.commit(record::ops(&began)).await?;
+    crashpoint!("node.start.committed");
     tracing::info!(worker.name = %facts.name, worker.id = state.node().map(tracing::field::display), boot, "the engine starts");
     let (inputs, from_link) = mpsc::channel(INPUTS);
     let (outgoing, to_link) = mpsc::channel(OUTGOING);

@@ -23,5 +23,44 @@ mod record;
 pub mod runtime;
 pub mod shim;
 
+/// Where this program can be told to die (`daemon::crash`).
+pub const CRASH_POINTS: &[&str] = daemon::crashpoints![
+    "node.start.loaded",
+    "node.start.committed",
+    "node.adopting",
+    "node.adopted",
+    "node.register.answered",
+    "node.register.saved",
+    "node.control.unheard",
+    "node.control.heard",
+    "node.turn.before_commit",
+    "node.turn.after_commit",
+    "node.turn.between_actions",
+    "node.turn.acted",
+    "node.part.staged",
+    "node.ack.unsent",
+    "node.ack.sent",
+    "node.report.unsent",
+    "node.report.sent",
+    "node.exit.heard",
+    "node.exit.recorded",
+    "node.start.done",
+    "node.stop.done",
+    "native.start.unmade",
+    "native.start.made",
+    "native.start.spawned",
+    "native.start.running",
+    "native.stop.asked",
+    "native.stop.ended",
+    "native.stop.removed",
+    "docker.start.uncreated",
+    "docker.start.created",
+    "docker.start.started",
+    "docker.start.taken",
+    "docker.stop.asked",
+    "docker.stop.stopped",
+    "docker.stop.removed",
+];
+
 pub use config::Config;
 pub use engine::{EngineError, Ready, run};

@@ -19,6 +19,7 @@ mod session;
 
 use std::time::Duration;
 
+use daemon::crashpoint;
 use model::id::NodeId;
 use model::node::NodeFacts;
 use mqtt::backoff::Backoff;
@@ -171,11 +172,13 @@ impl Link {
             ));
             return Ok(Asked::Refused);
         }
+        crashpoint!("node.register.answered");
         if let Err(error) = saved::store(&self.config.data_dir, &saved) {
             // Only the next start without its cluster misses it.
             tracing::warn!(error = %error, "cannot save where the broker is");
         }
         tracing::info!(worker.id = %saved.node, broker = saved.host, port = saved.port, "registered");
+        crashpoint!("node.register.saved");
         self.complained = None;
         self.node = Some(saved.node);
         self.inputs

@@ -15,6 +15,10 @@ fn main() -> ExitCode {
         .is_some_and(|first| first == "doctor");
     // Nothing below reads the environment: it gets values.
     let variable = |name: &str| std::env::var(name).ok();
+    let all: Vec<_> = std::env::args_os().collect();
+    if let Some(ended) = daemon::crash::begin(&all, &variable, &[node_engine::CRASH_POINTS]) {
+        return ended;
+    }
     let args = std::env::args_os()
         .enumerate()
         .filter(|(place, _)| !is_doctor || *place != 1)

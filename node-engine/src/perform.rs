@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::crashpoint;
 use model::desired::Desired;
 use model::id::{InstanceId, NodeId};
 use model::reason::{Reason, ReasonCode};
@@ -164,11 +165,15 @@ impl Performer {
                     Input::Listed { runtime, found }
                 };
             };
+            crashpoint!("node.adopting");
             match found.list().await {
-                Ok(found) => Input::Listed {
-                    runtime,
-                    found: found.into_iter().map(translate).collect(),
-                },
+                Ok(found) => {
+                    crashpoint!("node.adopted");
+                    Input::Listed {
+                        runtime,
+                        found: found.into_iter().map(translate).collect(),
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(runtime = %runtime, error = chain(&error), "a runtime does not answer");
                     Input::ListFailed { runtime }
@@ -306,6 +311,7 @@ async fn start(runtime: Option<Arc<Runtime>>, node: Option<NodeId>, desired: &De
     match runtime.start(&identity, workload).await {
         Ok(started) => {
             tracing::info!(instance.id = %instance, job = %identity.job_name, "an instance runs");
+            crashpoint!("node.start.done");
             Input::Started {
                 instance,
                 since: started.since,
@@ -327,6 +333,7 @@ async fn stop(runtime: Option<Arc<Runtime>>, instance: InstanceId, grace: Durati
     match runtime.stop(instance, grace).await {
         Ok(()) => {
             tracing::info!(instance.id = %instance, "an instance is gone");
+            crashpoint!("node.stop.done");
             Input::Stopped { instance }
         }
         Err(error) => {

@@ -38,6 +38,16 @@ use crate::outlets::Outlets;
 use crate::tier::Root;
 use crate::uplink::{Desk, Links};
 
+/// Where this program can be told to die (`daemon::crash`), beside the points of the shared shell.
+pub const CRASH_POINTS: &[&str] = daemon::crashpoints![
+    "root.register.admitted",
+    "root.register.answered",
+    "root.assign.unsent",
+    "root.assign.sent",
+    "root.news.unheard",
+    "root.news.heard",
+];
+
 pub use config::Config;
 pub use orchestrator::{RunError as RootError, StoreKind};
 

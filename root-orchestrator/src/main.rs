@@ -5,5 +5,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Nothing below reads the environment: it gets values.
     let variable = |name: &str| std::env::var(name).ok();
-    orchestrator::program(std::env::args_os(), &variable, root_orchestrator::run)
+    orchestrator::program(
+        std::env::args_os(),
+        &variable,
+        root_orchestrator::CRASH_POINTS,
+        root_orchestrator::run,
+    )
 }

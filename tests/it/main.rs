@@ -10,6 +10,7 @@
 mod architecture;
 mod bad_input;
 mod burst;
+mod crash_points;
 mod crashes;
 mod deploy;
 mod docker;

@@ -30,7 +30,7 @@ pub use http::{Answer, Client};
 pub use namespace::inside;
 pub use processes::{Copy, copies, copies_in, end_all_in, listening};
 pub use program::Program;
-pub use programs::directory as programs;
+pub use programs::{crash_points, directory as programs};
 pub use sampler::{Sampler, Sampling};
 pub use system::{Settings, System, Worker};
 pub use turn::{Turn, alone, together};

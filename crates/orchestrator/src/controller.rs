@@ -16,6 +16,7 @@ mod start;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use daemon::crashpoint;
 use daemon::notify::Notifier;
 use model::time::Now;
 use protocol::stored::RecordError;
@@ -157,29 +158,43 @@ impl<C: Core> Controller<C> {
         outlets: &mut O,
     ) -> Result<(), NotStored> {
         let begun = Instant::now();
+        // A turn that nobody asked for: what is due by time.
+        let is_sweep = inputs.is_empty();
         let decision = C::turn(&mut self.state, clock::now(), inputs);
         self.metrics.placed::<C>(&decision.writes, begun.elapsed());
         let ops = record::ops::<C>(&decision.writes)?;
         if !ops.is_empty() {
+            crashpoint!("turn.before_commit");
+            crashpoint!("sweep.before_commit", if is_sweep);
             let begun = Instant::now();
             self.writer.commit(ops).await?;
             self.metrics.committed(begun.elapsed());
+            crashpoint!("turn.after_commit");
+            crashpoint!("sweep.after_commit", if is_sweep);
         }
         self.events
             .publish(decision.writes.iter().filter_map(C::event));
         outlets.committed(&self.state, &decision.writes);
+        if decision.actions.is_empty() {
+            return Ok(());
+        }
+        crashpoint!("turn.published");
         self.perform(decision.actions, outlets);
+        crashpoint!("turn.acted");
         Ok(())
     }
 
     /// Performs actions in their order.
     fn perform<O: Outlets<C>>(&mut self, actions: Vec<C::Action>, outlets: &mut O) {
-        for action in actions {
+        for (before, action) in actions.into_iter().enumerate() {
+            crashpoint!("turn.between_actions", if before > 0);
             match C::effect(action) {
                 Effect::Answer(request, answer) => {
                     if let Some(waiter) = self.waiters.remove(&request) {
+                        crashpoint!("turn.before_answer");
                         // Whoever asked may have gone away.
                         let _ = waiter.send(answer);
+                        crashpoint!("turn.after_answer");
                     }
                 }
                 Effect::Outward(action) => outlets.perform(action),

@@ -23,6 +23,21 @@ mod metrics;
 mod program;
 mod tier;
 
+/// Where this shell can be told to die (`daemon::crash`), in both orchestrators.
+pub const CRASH_POINTS: &[&str] = daemon::crashpoints![
+    "start.loaded",
+    "start.committed",
+    "turn.before_commit",
+    "turn.after_commit",
+    "turn.published",
+    "turn.before_answer",
+    "turn.after_answer",
+    "turn.between_actions",
+    "turn.acted",
+    "sweep.before_commit",
+    "sweep.after_commit",
+];
+
 pub use controller::{Controller, Handle, StartError, Unavailable, open};
 pub use data::{StoreKind, open_store};
 pub use error::RunError;

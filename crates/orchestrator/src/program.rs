@@ -27,12 +27,18 @@ pub trait Options: clap::Parser {
 /// What is called once everything serves.
 type Announce<R> = Box<dyn FnOnce(R) + Send>;
 
-/// Runs an orchestrator as a program, until it is told to stop.
+/// Runs an orchestrator as a program, until it is told to stop. `crash_points` are those of its own crate.
 pub fn program<O: Options, F: Future<Output = Result<(), RunError>>>(
     arguments: impl IntoIterator<Item = OsString>,
     variable: &dyn Fn(&str) -> Option<String>,
+    crash_points: &[&'static str],
     run: impl FnOnce(O, CancellationToken, Announce<O::Ready>) -> F,
 ) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let points = [crate::CRASH_POINTS, crash_points];
+    if let Some(ended) = daemon::crash::begin(&arguments, variable, &points) {
+        return ended;
+    }
     let options = match daemon::config::load::<O>(arguments, variable) {
         Ok(options) => options,
         Err(error) => return error.report(),

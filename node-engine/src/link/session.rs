@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use daemon::crashpoint;
 use futures_util::TryFutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use mqtt::client::{self, Client, ClientError, Closed, Event, Events, Options, Qos};
@@ -128,10 +129,13 @@ impl Session<'_> {
                     return End::Broken;
                 }
             };
-            if let Some(input) = input
-                && self.inputs.send(input).await.is_err()
-            {
-                return End::Stopped;
+            if let Some(input) = input {
+                let is_control = matches!(input, Input::Control(_));
+                crashpoint!("node.control.unheard", if is_control);
+                if self.inputs.send(input).await.is_err() {
+                    return End::Stopped;
+                }
+                crashpoint!("node.control.heard", if is_control);
             }
         }
         End::Broken
@@ -188,6 +192,10 @@ impl Session<'_> {
 
     async fn forward(&self, client: &Client, message: Outgoing) -> Result<(), ClientError> {
         let node = self.saved.node;
+        let is_ack = matches!(message, Outgoing::Sync(_));
+        let is_report = matches!(message, Outgoing::Instances(_));
+        crashpoint!("node.ack.unsent", if is_ack);
+        crashpoint!("node.report.unsent", if is_report);
         let (topic, parts) = match message {
             Outgoing::Sync(payload) => (Topic::Sync(node), vec![payload]),
             Outgoing::Instances(parts) => (Topic::Instances(node), parts),
@@ -206,6 +214,8 @@ impl Session<'_> {
                 other => other?,
             }
         }
+        crashpoint!("node.ack.sent", if is_ack);
+        crashpoint!("node.report.sent", if is_report);
         Ok(())
     }
 

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::query_parameters::StopContainerOptionsBuilder;
+use daemon::crashpoint;
 use futures_util::stream::{self, StreamExt};
 use model::id::{InstanceId, NodeId};
 use model::workload::{Pull, RuntimeKind, Workload};
@@ -227,15 +228,18 @@ impl Docker {
             let Some(container) = summary.id else {
                 continue;
             };
+            crashpoint!("docker.stop.asked");
             shared.watched.remember(instance, &container, Phase::Over);
             let options = StopContainerOptionsBuilder::new().t(seconds).build();
             gone_is_fine(patient.stop_container(&container, Some(options)).await)
                 .map_err(|error| failed("stop", error))?;
+            crashpoint!("docker.stop.stopped");
             shared.keep_output(&docker, &container, instance).await;
             shared
                 .remove(&docker, &container)
                 .await
                 .map_err(|error| failed("remove", error))?;
+            crashpoint!("docker.stop.removed");
         }
         shared.watched.forget(instance);
         Ok(())

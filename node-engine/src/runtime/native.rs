@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use daemon::crashpoint;
 use model::id::{InstanceId, NodeId};
 use model::workload::{RuntimeKind, Workload};
 use rustix::process::Signal;
@@ -122,16 +123,19 @@ impl Native {
                 }
             }
         }
+        crashpoint!("native.start.unmade");
         let made = folder
             .make(&spec)
             .and_then(|()| self.kept.give_back(identity.instance, &folder.output()));
         let made = made.and_then(|()| spec::put_files(&folder.work(), &workload.files));
+        crashpoint!("native.start.made");
         let launched = match made {
             Ok(()) => self.launch(&folder, &spec).await,
             Err(source) => Err(fault("make the instance's folder", source)),
         };
         match launched {
             Ok(running) => {
+                crashpoint!("native.start.running");
                 self.say_unlimited(&running);
                 self.watch(identity.instance, &folder, &running);
                 Ok(started(&spec, &running))
@@ -153,6 +157,7 @@ impl Native {
         if !folder.exists() {
             return Ok(());
         }
+        crashpoint!("native.stop.asked");
         let look = look(instance, &folder).await;
         let failed = |operation, source: io::Error| StopError {
             instance,
@@ -167,9 +172,12 @@ impl Native {
             }
         }
         self.unwatch(instance);
+        crashpoint!("native.stop.ended");
         self.discard(instance, &folder)
             .await
-            .map_err(|source| failed("remove the folder of", source))
+            .map_err(|source| failed("remove the folder of", source))?;
+        crashpoint!("native.stop.removed");
+        Ok(())
     }
 
     pub(super) async fn list(&self) -> Result<Vec<Found>, ListError> {
@@ -250,6 +258,7 @@ impl Native {
     async fn launch(&self, folder: &Folder, spec: &Spec) -> Result<Running, StartError> {
         let spawned = self.spawn_shim(folder);
         let mut told = spawned.map_err(|source| fault("start the shim", source))?;
+        crashpoint!("native.start.spawned");
         // Nothing is ever written: the end of the pipe says that the state is there, or that there is no shim any more.
         let end = timeout(SHIM, told.read_u8()).await;
         match folder.state() {

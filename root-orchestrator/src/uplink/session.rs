@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use daemon::crashpoint;
 use model::id::ClusterId;
 use model::location::Location;
 use orchestrator::{Unavailable, clock, with_sources};
@@ -118,6 +119,7 @@ impl Session {
             () = tokio::time::sleep(CONNECT) => return None,
         };
         let admitted = self.admit(&request).await;
+        crashpoint!("root.register.admitted");
         let answer = admitted.as_ref().map_err(Clone::clone);
         let answer = answer.map(|cluster| Welcome {
             cluster: *cluster,
@@ -136,6 +138,7 @@ impl Session {
         };
         // A cluster that is gone registers again.
         let _ = ack.send(&uplink::answer(&answer));
+        crashpoint!("root.register.answered");
         if entered.is_none() {
             // It hangs up when it has read why; if it does not, it is disconnected.
             let _ = tokio::time::timeout(CONNECT, self.gone.cancelled()).await;
@@ -231,9 +234,11 @@ impl Session {
                 Vec::new()
             });
             for input in inputs {
+                crashpoint!("root.news.unheard");
                 if self.desk.handle.tell(input).await.is_err() {
                     return;
                 }
+                crashpoint!("root.news.heard");
             }
         }
     }
@@ -256,9 +261,11 @@ impl Session {
             let sent = match message {
                 Down::Assign(changes) => {
                     let mut sent = true;
+                    crashpoint!("root.assign.unsent");
                     for change in &changes {
                         sent = sent && self.emit(ASSIGN, &uplink::assign(change)).await;
                     }
+                    crashpoint!("root.assign.sent");
                     sent
                 }
                 Down::Ask(ask) => self.emit(ASK, &uplink::ask(ask)).await,

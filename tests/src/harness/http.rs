@@ -14,6 +14,8 @@ pub struct Client {
     base: String,
     /// The network namespace that it asks from, as `ip netns` names it.
     namespace: Option<String>,
+    /// The `Idempotency-Key` of what it sends.
+    key: Option<String>,
     agent: ureq::Agent,
 }
 
@@ -36,6 +38,7 @@ impl Client {
         Self {
             base: base.to_owned(),
             namespace: namespace.map(str::to_owned),
+            key: None,
             agent: config.build().new_agent(),
         }
     }
@@ -54,6 +57,15 @@ impl Client {
     /// Sends a document with the type that `curl --data-binary` gives it.
     pub fn post(&self, path: &str, document: &str) -> Result<Answer, String> {
         self.ask(&Method::POST, path, Some(document))
+    }
+
+    /// The same under an `Idempotency-Key`.
+    pub fn post_under(&self, key: &str, path: &str, document: &str) -> Result<Answer, String> {
+        let this = Self {
+            key: Some(key.to_owned()),
+            ..self.clone()
+        };
+        this.post(path, document)
     }
 
     /// Puts a document there.
@@ -111,6 +123,9 @@ impl Client {
         let mut request = Request::builder().method(method).uri(&url);
         if body.is_some() {
             request = request.header("content-type", "application/x-www-form-urlencoded");
+        }
+        if let Some(key) = &self.key {
+            request = request.header("idempotency-key", key);
         }
         let request = request.body(body.unwrap_or_default().to_owned()).unwrap();
         let failed = |error: ureq::Error| format!("{method} {url}: {error}");

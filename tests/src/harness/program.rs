@@ -26,6 +26,9 @@ pub struct Program {
     namespace: Option<String>,
     out: PathBuf,
     log: PathBuf,
+    /// What it reads at each of its crash points, from the start after [`Program::let_crash`] on.
+    orders: PathBuf,
+    may_crash: bool,
     child: Option<Child>,
     ready: Value,
 }
@@ -47,6 +50,8 @@ impl Program {
             namespace: namespace.map(str::to_owned),
             out: directory.join(format!("{name}.out")),
             log: directory.join(format!("{name}.log")),
+            orders: directory.join(format!("{name}.crash")),
+            may_crash: false,
             child: None,
             ready: Value::Null,
         };
@@ -83,6 +88,11 @@ impl Program {
             if name.to_string_lossy().starts_with("EDGEIO_") {
                 command.env_remove(name);
             }
+        }
+        if self.may_crash {
+            let mut order = OsString::from("@");
+            order.push(&self.orders);
+            command.env("EDGEIO_CRASH", order);
         }
         let log = File::options().create(true).append(true).open(&self.log);
         command
@@ -146,6 +156,41 @@ impl Program {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// Adds arguments, from its next start on.
+    pub fn add_arguments(&mut self, more: &[&str]) {
+        self.args.extend(more.iter().map(OsString::from));
+    }
+
+    /// From its next start on it dies where [`Program::arm`] says.
+    pub const fn let_crash(&mut self) {
+        self.may_crash = true;
+    }
+
+    /// Orders it to die at a crash point: `name`, or `name:n` for the n-th time from now on.
+    pub fn arm(&self, order: &str) {
+        // In one step, since it may be read at any time.
+        let new = self.orders.with_extension("new");
+        fs::write(&new, order).unwrap();
+        fs::rename(new, &self.orders).unwrap();
+    }
+
+    /// Takes the order back.
+    pub fn disarm(&self) {
+        let _ = fs::remove_file(&self.orders);
+    }
+
+    /// How it ended, if it did by itself; it can be started again then.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.child.as_mut()?.try_wait().unwrap()?;
+        self.child = None;
+        Some(status)
+    }
+
+    /// All that it logged since its first start.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Asks it to stop, and gives how it ended.

@@ -24,6 +24,15 @@ pub fn directory() -> &'static Path {
     })
 }
 
+/// The crash points of a program, which says them itself; `None` where it was built without, as shipped programs are.
+pub fn crash_points(program: &str) -> Option<Vec<String>> {
+    let path = directory().join(program);
+    let output = Command::new(path).arg("--crash-points").output().unwrap();
+    let names = String::from_utf8(output.stdout).unwrap();
+    let names = names.lines().map(str::to_owned).collect();
+    output.status.success().then_some(names)
+}
+
 /// `target/<profile>`.
 pub(super) fn profile_directory() -> PathBuf {
     let own = std::env::current_exe().unwrap();

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use daemon::crashpoint;
 use daemon::notify::Notifier;
 use protocol::stored::RecordError;
 use store::{Op, Record, Store, StoreError, Writer};
@@ -41,10 +42,12 @@ pub async fn open<C: Core>(
 ) -> Result<(Controller<C>, Handle<C>), StartError> {
     let writer = Writer::start(store)?;
     let records = writer.load().await?;
+    crashpoint!("start.loaded");
     let mut begun = begin(&core, &records)?;
     let decision = C::turn(&mut begun.state, clock::now(), begun.started);
     begun.ops.extend(record::ops::<C>(&decision.writes)?);
     writer.commit(begun.ops).await?;
+    crashpoint!("start.committed");
     tracing::info!(
         incarnation = %C::incarnation(&begun.state),
         term = C::term(&begun.state).number,

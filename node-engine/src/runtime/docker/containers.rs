@@ -8,6 +8,7 @@ use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
     RemoveContainerOptionsBuilder, StartContainerOptions,
 };
+use daemon::crashpoint;
 use model::id::InstanceId;
 use model::workload::Workload;
 
@@ -33,6 +34,7 @@ impl Shared {
         identity: &Identity,
         workload: &Workload,
     ) -> Result<String, Error> {
+        crashpoint!("docker.start.uncreated");
         let options = CreateContainerOptionsBuilder::new()
             .name(&body::name(identity))
             .build();
@@ -50,6 +52,7 @@ impl Shared {
         workload: &Workload,
         container: String,
     ) -> Result<Started, StartError> {
+        crashpoint!("docker.start.created");
         let image = workload.image.as_deref().unwrap_or_default();
         if !workload.files.is_empty()
             && let Err(error) = files::put(docker, &container, &workload.files).await
@@ -68,6 +71,7 @@ impl Shared {
             self.discard(docker, identity, &container).await;
             return Err(start_failed(image, error));
         }
+        crashpoint!("docker.start.started");
         if workload.ports.is_empty() {
             return Ok(Started {
                 since: wall(),
@@ -94,6 +98,7 @@ impl Shared {
         docker: &bollard::Docker,
         identity: &Identity,
     ) -> Result<Adopted, StartError> {
+        crashpoint!("docker.start.taken");
         let name = body::name(identity);
         let failed = |error| start_failed(&name, error);
         let inspected = match docker
