@@ -289,7 +289,7 @@ fn a_deploy_of_a_container_survives_the_death_of_any_tiers_and_makes_one() {
 }
 
 #[test]
-fn a_worker_that_dies_before_it_started_anything_is_replaced_or_missed_by_name() {
+fn regression_oakestra_419_a_worker_that_dies_before_it_started_anything_is_replaced_or_missed() {
     let _turn = alone();
     let mut system = System::of_one(Settings::QUICK, "cpu=4,memory=1000");
     // It is connected, and hears nothing.

@@ -18,3 +18,7 @@ mod documents;
 mod logs;
 mod nat;
 mod offline;
+mod outages;
+mod regressions;
+mod rounds;
+mod sweep;
