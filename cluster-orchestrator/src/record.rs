@@ -7,7 +7,9 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-use cluster_core::{AssignmentEntry, Copy, NodeRecord, SlotRecord, Write, assignment_entry};
+use cluster_core::{
+    AssignmentEntry, Copy, NodeRecord, RefusedTakeover, SlotRecord, Write, assignment_entry,
+};
 use model::id::{ClusterId, NodeId};
 use orchestrator::record::{Changes, META, REVISION, Records, SLOT};
 use protocol::stored::{RecordError, Stored, StoredDesired, key};
@@ -147,6 +149,7 @@ fn slot(records: &mut Records<'_>, record: &Stored<'_>) -> Result<Write, RecordE
                 desired: records.shared.desired(&slot, copy.desired)?,
                 node: copy.node,
                 leaving: copy.leaving,
+                draining: copy.draining,
             })
         })
         .collect();
@@ -155,6 +158,8 @@ fn slot(records: &mut Records<'_>, record: &Stored<'_>) -> Result<Write, RecordE
         used: stored.used,
         provisional: stored.provisional,
         withdrawn: stored.withdrawn,
+        avoid: stored.avoid,
+        refused: stored.refused.map(RefusedTakeover::from),
         copies: copies.map_err(|source| record.fault(source))?,
     };
     Ok(Write::Slot {

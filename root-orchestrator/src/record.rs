@@ -11,7 +11,7 @@ use model::id::ClusterId;
 use orchestrator::record::{Changes, META, REVISION, Records, SLOT};
 use protocol::stored::{RecordError, Stored, key};
 use protocol::workload::WorkloadError;
-use root_core::{ClusterRecord, Holding, SlotRecord, Write};
+use root_core::{ClusterRecord, Holding, Moving, SlotRecord, Write};
 use store::Table;
 
 /// Clusters by id.
@@ -88,12 +88,14 @@ fn slot(records: &mut Records<'_>, record: &Stored<'_>) -> Result<Write, RecordE
                 cluster: holding.cluster,
                 desired: records.shared.desired(&slot, holding.desired)?,
                 leaving: holding.leaving,
+                draining: holding.draining,
             })
         })
         .collect();
     let known = SlotRecord {
         assignment: stored.assignment,
         service_generation: stored.service_generation,
+        moving: stored.moving.map(Moving::from),
         holdings: holdings.map_err(|source| record.fault(source))?,
     };
     Ok(Write::Slot {

@@ -52,6 +52,7 @@ impl State {
                     desired: instance.clone(),
                     node,
                     leaving: false,
+                    draining: false,
                 });
             }
         }
@@ -105,9 +106,11 @@ impl State {
                     name: head.name.clone(),
                     lost_after: head.lost_after,
                     on_partition: head.on_partition,
+                    reconcile: head.reconcile,
                     services: Vec::new(),
                 }),
                 service_generations: BTreeMap::new(),
+                operation: None,
             })
         });
         let mut services: Vec<Arc<ServiceSpec>> = job.spec.services.clone();

@@ -28,6 +28,8 @@ impl State {
                 Write::Algorithm(algorithm) => self.algorithm = *algorithm,
                 Write::Job(job) => self.take_job(now, job),
                 Write::ForgetJob(id) => {
+                    self.rollouts.remove(id);
+                    self.rolled_out.remove(id);
                     self.book.forget(*id);
                     self.heads.remove(id);
                     self.deleted.retain(|(_, job)| job != id);
@@ -142,6 +144,37 @@ impl State {
                 .insert((now.steady.plus(self.config.retention), job.id));
         }
         self.book.apply(job.clone());
+        self.take_operation(job);
+    }
+
+    /// The rollout of an operation that begins, or runs when the store is loaded; none once it has ended.
+    pub(super) fn take_operation(&mut self, job: &Job) {
+        self.rolled_out.remove(&job.id);
+        let number = job.running().map(|operation| operation.number);
+        if self.rollouts.get(&job.id).map(|(known, _)| *known) == number && self.started {
+            return;
+        }
+        self.rollouts.remove(&job.id);
+        if let Some((number, rollout)) = self.rollout_of(job) {
+            if rollout.is_over() {
+                self.rolled_out.insert(job.id);
+            }
+            self.rollouts.insert(job.id, (number, rollout));
+        }
+    }
+
+    fn take_settled(&mut self, slot: &Slot) {
+        let at_a_time = self
+            .book
+            .get(slot.job)
+            .and_then(|job| job.service(&slot.service))
+            .map_or(1, |service| service.takeover.at_a_time());
+        if let Some((_, rollout)) = self.rollouts.get_mut(&slot.job) {
+            self.dirty.extend(rollout.settle(slot, at_a_time));
+            if rollout.is_over() {
+                self.rolled_out.insert(slot.job);
+            }
+        }
     }
 
     fn take_upstream(&mut self, now: Now, update: &Update<AssignmentEntry>) {
@@ -411,6 +444,18 @@ impl State {
                 let slot = self.copies.get(instance).map(|copy| copy.slot.clone());
                 self.dirty.extend(slot);
             }
+            Soft::Begun(slot) => {
+                if let Some((_, rollout)) = self.rollouts.get_mut(&slot.job) {
+                    rollout.begin(slot);
+                }
+            }
+            Soft::Settled(slot) => self.take_settled(slot),
+            Soft::Drain { slot, until } => {
+                match until {
+                    Some(until) => self.drains.insert(slot.clone(), *until),
+                    None => self.drains.remove(slot),
+                };
+            }
             Soft::Waiting { slot, waiting } => self.take_waiting(now, slot, waiting.as_ref()),
             Soft::Clean(slot) => {
                 self.dirty.remove(slot);
@@ -453,6 +498,9 @@ impl State {
     }
 
     fn take_waiting(&mut self, now: Now, slot: &Slot, waiting: Option<&Waiting>) {
+        if self.rollouts.contains_key(&slot.job) {
+            self.dirty.insert(slot.clone());
+        }
         if let Some(old) = self.waiting.remove(slot)
             && let Some(slots) = self.classes.get_mut(&old.class)
         {
@@ -498,11 +546,14 @@ impl State {
             .last_turn
             .map(|last| last.plus(self.config.keep_alive / 2));
         let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let drain = self.drains.values().min().copied();
         // What was due at the last turn and is still there was looked at: only something else can change it.
-        [check, resend, aggregate, expiry, deadline, self.hold, turn]
-            .into_iter()
-            .flatten()
-            .filter(|at| self.last_turn.is_none_or(|last| *at > last))
-            .min()
+        [
+            check, resend, aggregate, expiry, deadline, drain, self.hold, turn,
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|at| self.last_turn.is_none_or(|last| *at > last))
+        .min()
     }
 }

@@ -1,11 +1,15 @@
 //! Jobs that this cluster accepted itself.
 
+use std::collections::BTreeMap;
+
 use model::book::{JobAnswer, JobRequest, Refusal};
+use model::id::InstanceId;
 use model::job::Job;
 use model::name::Name;
+use model::slot::{Role, Slot};
 use model::time::Now;
 
-use crate::state::State;
+use crate::state::{Copy, SlotRecord, State};
 use crate::{Action, Answer, Decision, RequestId, Write};
 
 impl State {
@@ -23,10 +27,49 @@ impl State {
         if let Some(refused) = refused {
             return answer(request, refused);
         }
-        let (writes, decided) = self.book.decide(&self.tenant(), now.wall, ask);
+        if let Some(refused) = self.no_target(ask) {
+            return answer(request, JobAnswer::Refused(refused));
+        }
+        let copies = |job: &Job| self.holders(now, job);
+        let (writes, decided) = self.book.decide(&self.tenant(), now.wall, ask, &copies);
         let mut decision = answer(request, decided);
         decision.writes.extend(writes.into_iter().map(Write::from));
         decision
+    }
+
+    /// The place that a migration names and that is not here.
+    fn no_target(&self, ask: &JobRequest) -> Option<Refusal> {
+        let JobRequest::Migrate {
+            cluster, worker, ..
+        } = ask
+        else {
+            return None;
+        };
+        let this = |name: &String| {
+            self.config.name.as_str() == name
+                || self.cluster.is_some_and(|id| id.to_string() == *name)
+        };
+        let elsewhere = cluster.as_ref().filter(|name| !this(name));
+        let unknown = worker
+            .as_ref()
+            .filter(|name| self.find_node(name).is_none());
+        let named = elsewhere
+            .map(|name| ("cluster", name))
+            .or(unknown.map(|name| ("node", name)))?;
+        Some(Refusal::NoSuchTarget {
+            what: named.0,
+            name: named.1.clone(),
+        })
+    }
+
+    /// The copies that fill a job's slots.
+    fn holders(&self, now: Now, job: &Job) -> BTreeMap<Slot, InstanceId> {
+        let holder = |(slot, record): (&Slot, &SlotRecord)| {
+            let holds = |copy: &&Copy| self.role(now, record, copy) == Role::Holder;
+            let copy = record.copies.iter().find(holds)?;
+            Some((slot.clone(), copy.desired.instance))
+        };
+        self.slots_of(job.id).filter_map(holder).collect()
     }
 
     /// Why a write to this job is not for this cluster.

@@ -13,13 +13,15 @@ mod apply;
 mod jobs;
 mod liveness;
 mod nodes;
+mod operations;
 mod overdue;
 mod slots;
 mod state;
+mod takeover;
 mod upstream;
 mod view;
 
-pub use state::{Config, Copy, CopyState, NodeRecord, SlotRecord, State, Waiting};
+pub use state::{Config, Copy, CopyState, NodeRecord, RefusedTakeover, SlotRecord, State, Waiting};
 pub use view::Page;
 
 use model::aggregate::Aggregate;
@@ -339,6 +341,17 @@ pub enum Soft {
         /// Until when.
         until: Option<Instant>,
     },
+    /// The copy of a slot is being replaced, by an operation of this cluster's own job.
+    Begun(Slot),
+    /// A slot of an operation needs nothing more.
+    Settled(Slot),
+    /// Until when a copy that was replaced runs on; `None`: no longer.
+    Drain {
+        /// Of which slot.
+        slot: Slot,
+        /// Until when.
+        until: Option<Instant>,
+    },
     /// A slot waits for room, or no longer.
     Waiting {
         /// Which.
@@ -528,6 +541,7 @@ impl State {
                     .map(|slot| self.reconcile_slot(now, slot))
             })
             .or_else(|| self.wake_one(now))
+            .or_else(|| self.finished_operation())
             .or_else(|| self.expired_job(now))
             .or_else(|| self.expired_submission(now))
             .or_else(|| self.excess_event())

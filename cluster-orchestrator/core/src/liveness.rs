@@ -112,7 +112,7 @@ impl State {
                 decision
             });
         }
-        if let Some(decision) = self.overdue_copy(now) {
+        if let Some(decision) = self.overdue_copy(now).or_else(|| self.drained(now)) {
             return Some(decision);
         }
         let (at, id) = self.checks.first().filter(|(at, _)| *at <= now.steady)?;

@@ -1,10 +1,10 @@
 //! Placement: what should fill a slot against the copies it has. First placement and re-placement are one path.
 
-use model::desired::Desired;
+use model::desired::{Desired, Handover};
 use model::event::{Event, Tier};
 use model::id::{EventId, InstanceId, NodeId};
-use model::instance::{InstanceEvent, InstanceState, Transition};
-use model::job::ServiceSpec;
+use model::instance::{InstanceEvent, Transition};
+use model::job::{Reconcile, ServiceSpec};
 use model::reason::{Reason, ReasonCode};
 use model::slot::{Generation, Slot};
 use model::time::{Instant, Now};
@@ -28,29 +28,23 @@ impl State {
             record.provisional = false;
         }
         decision = self.forget_ended(now, &mut record, decision);
-        for copy in &mut record.copies {
-            copy.leaving = copy.leaving
-                || !wanted
-                    .as_ref()
-                    .is_some_and(|wanted| self.may_stay(copy, wanted));
-        }
         decision = self.note_lost(now, &record, decision);
-        if let Some(wanted) = &wanted {
-            decision = self.note_overdue(now, wanted, &mut record, decision);
-        }
-        self.keep_one(now, &mut record, wanted.as_ref());
         let mut waiting = None;
         if let Some(wanted) = &wanted {
-            Self::restamp(&mut record, wanted);
-            if self.is_vacant(now, &record) {
-                match self.place(now, slot, wanted, &mut record) {
-                    Ok(placed) => decision = decision.and(placed),
-                    Err(why) => waiting = Some(*why),
-                }
+            (waiting, decision) = self.settle(now, wanted, &mut record, decision);
+        } else {
+            for copy in &mut record.copies {
+                copy.leaving = true;
             }
         }
+        decision = self.drain(now, slot, &mut record, decision);
+        let stands = record
+            .copies
+            .iter()
+            .any(|copy| copy.counts() && !self.is_lost(now.steady, copy));
         if let (Some(waiting), Some(wanted)) = (&waiting, &wanted)
             && !self.waiting.contains_key(slot)
+            && !stands
         {
             decision = decision.and(Self::event(
                 now,
@@ -80,8 +74,35 @@ impl State {
                 record: Some(record),
             })
         } else {
-            decision
+            self.follow_operation(now, slot, &record, decision)
         }
+    }
+
+    /// Which of its copies a wanted slot keeps, which takes over from which, and where none is left, a new one.
+    fn settle(
+        &self,
+        now: Now,
+        wanted: &Desired,
+        record: &mut SlotRecord,
+        mut decision: Decision,
+    ) -> (Option<Waiting>, Decision) {
+        let old = self.old_copy(now.steady, record, wanted);
+        if old.is_none() {
+            decision = self.note_overdue(now, wanted, record, decision);
+        }
+        self.keep_one(now, record, wanted);
+        self.restamp(record, wanted);
+        if let Some(old) = old {
+            let (waiting, step) = self.take_over(now, wanted, (record, old));
+            return (waiting, decision.and(step));
+        }
+        if self.is_vacant(now, record) {
+            return match self.place(now, wanted, record) {
+                Ok(placed) => (None, decision.and(placed)),
+                Err(why) => (Some(*why), decision),
+            };
+        }
+        (None, decision)
     }
 
     /// With the last slot of a job that another tier owns goes what this cluster remembers of it; its owner has its own.
@@ -136,7 +157,7 @@ impl State {
     }
 
     /// A copy stays if it is what is wanted; under a newer assignment also if it still may be where it is.
-    fn may_stay(&self, copy: &Copy, wanted: &Desired) -> bool {
+    pub(crate) fn may_stay(&self, copy: &Copy, wanted: &Desired) -> bool {
         let same = copy.desired.service.workload.hash == wanted.service.workload.hash;
         let restamped = copy.desired.generation.assignment < wanted.generation.assignment;
         same && (!restamped
@@ -169,38 +190,29 @@ impl State {
         decision
     }
 
-    /// When a lost copy has come back beside its replacement, `reconcile: keep_original` decides: the one with the
-    /// older generation if it runs, and it gets a new generation. Nothing is decided before both are heard.
-    fn keep_one(&self, now: Now, record: &mut SlotRecord, wanted: Option<&Desired>) {
+    /// When a lost copy has come back beside its replacement, the job's `reconcile` decides which stays, and that gets a
+    /// new generation. Nothing is decided before both are heard.
+    fn keep_one(&self, now: Now, record: &mut SlotRecord, wanted: &Desired) {
+        let stays = |copy: &Copy| {
+            copy.counts() && self.fits(copy, wanted) && !self.is_lost(now.steady, copy)
+        };
         let keepers: Vec<usize> = (0..record.copies.len())
-            .filter(|index| {
-                record
-                    .copies
-                    .get(*index)
-                    .is_some_and(|copy| !copy.leaving && !self.is_lost(now.steady, copy))
-            })
+            .filter(|index| record.copies.get(*index).is_some_and(stays))
             .collect();
         let heard = |copy: &Copy| self.nodes.get(&copy.node).is_some_and(Node::is_heard);
         let all_heard = keepers
             .iter()
             .all(|index| record.copies.get(*index).is_some_and(heard));
-        if keepers.len() < 2 || !all_heard || wanted.is_none() {
+        if keepers.len() < 2 || !all_heard {
             return;
         }
-        let rank = |copy: &Copy| {
-            let runs = matches!(
-                self.copies
-                    .get(&copy.desired.instance)
-                    .map(|copy| &copy.state),
-                Some(InstanceState::Running(_))
-            );
-            (!runs, copy.desired.generation)
-        };
-        let winner = keepers
-            .iter()
-            .copied()
-            .min_by_key(|index| record.copies.get(*index).map(rank));
-        let assignment = wanted.map_or(0, |wanted| wanted.generation.assignment);
+        let policy = wanted.job.reconcile;
+        let winner = keepers.iter().copied().min_by_key(|index| {
+            record
+                .copies
+                .get(*index)
+                .map(|copy| self.rank(policy, copy))
+        });
         for index in keepers {
             let Some(copy) = record.copies.get_mut(index) else {
                 continue;
@@ -208,7 +220,7 @@ impl State {
             if Some(index) == winner {
                 record.placement += 1;
                 copy.desired.generation = Generation {
-                    assignment,
+                    assignment: wanted.generation.assignment,
                     placement: record.placement,
                 };
             } else {
@@ -217,10 +229,33 @@ impl State {
         }
     }
 
+    /// Less is better: whether it is not ready, restarts where they count, and age.
+    fn rank(
+        &self,
+        policy: Reconcile,
+        copy: &Copy,
+    ) -> (bool, u32, Generation, std::cmp::Reverse<Generation>) {
+        let generation = copy.desired.generation;
+        let none = Generation::default();
+        let restarts = self
+            .copies
+            .get(&copy.desired.instance)
+            .and_then(|known| known.state.report())
+            .map_or(0, |report| report.restarts);
+        let ready = self.is_ready(copy);
+        match policy {
+            Reconcile::KeepOriginal => (!ready, 0, generation, std::cmp::Reverse(none)),
+            Reconcile::KeepReplacement => (!ready, 0, none, std::cmp::Reverse(generation)),
+            Reconcile::Best => (!ready, restarts, generation, std::cmp::Reverse(none)),
+        }
+    }
+
     /// A copy that stays follows a newer assignment under a new generation, without a restart.
-    fn restamp(record: &mut SlotRecord, wanted: &Desired) {
-        for copy in record.copies.iter_mut().filter(|copy| !copy.leaving) {
-            if copy.desired.generation.assignment != wanted.generation.assignment {
+    fn restamp(&self, record: &mut SlotRecord, wanted: &Desired) {
+        for copy in record.copies.iter_mut().filter(|copy| copy.counts()) {
+            if copy.desired.generation.assignment != wanted.generation.assignment
+                && self.fits(copy, wanted)
+            {
                 record.placement += 1;
                 copy.desired.generation = Generation {
                     assignment: wanted.generation.assignment,
@@ -245,73 +280,26 @@ impl State {
     fn place(
         &self,
         now: Now,
-        slot: &Slot,
         wanted: &Desired,
         record: &mut SlotRecord,
     ) -> Result<Decision, Box<Waiting>> {
         if let Some(until) = self.hold.filter(|until| *until > now.steady) {
             return Err(Box::new(self.held_back(wanted, until)));
         }
-        let mut candidates = self.candidates(slot);
-        // The one that did not run it in time is the last to get it again.
-        if candidates.len() > 1 {
-            candidates.retain(|candidate| Some(candidate.id) != record.withdrawn);
-        }
-        let request = Request {
-            workload: &wanted.service.workload,
-            rules: &wanted.service.placement,
-        };
-        let chosen = self
-            .algorithm
-            .place(&request, &candidates)
-            .map_err(|unplaceable| Box::new(self.no_room_for(wanted, unplaceable)))?;
-        let Some(node) = candidates.get(chosen).map(|candidate| candidate.id) else {
-            return Ok(Decision::default());
-        };
-        record.placement += 1;
-        let first =
-            record.used != Some(wanted.instance) && !self.copies.contains_key(&wanted.instance);
-        let seed = sync::mark(&[&self.incarnation, &self.term.nonce, slot, &record.placement]).0;
-        let instance = if first {
-            wanted.instance
-        } else {
-            InstanceId::derived(now.wall, seed)
-        };
-        record.used = Some(wanted.instance);
-        let generation = Generation {
-            assignment: wanted.generation.assignment,
-            placement: record.placement,
-        };
-        let desired = Desired {
-            instance,
-            generation,
+        // An order to another worker, or away from one, binds as long as another can have it; what has stopped for it runs
+        // there rather than nowhere.
+        let free = Desired {
+            handover: Handover::default(),
             ..wanted.clone()
         };
-        record.copies.push(Copy {
-            desired: desired.clone(),
-            node,
-            leaving: false,
-        });
-        let name = self
-            .nodes
-            .get(&node)
-            .map_or("", |node| node.record.facts.name.as_str());
-        let from = if self.waiting.contains_key(slot) {
-            "NOT_DEPLOYED"
-        } else {
-            "SCHEDULED_CLUSTER"
-        };
-        let message = format!("placed on worker {name} by {}", self.algorithm.name());
-        Ok(Self::event(
-            now,
-            &desired,
-            (from, "SCHEDULED_NODE"),
-            "placed",
-            message,
-        ))
+        let node = self
+            .choose_for(wanted, record, None)
+            .or_else(|_| self.choose_for(&free, record, None))
+            .map_err(|unplaceable| Box::new(self.no_room_for(wanted, unplaceable)))?;
+        Ok(self.put_copy(now, wanted, record, node))
     }
 
-    fn held_back(&self, wanted: &Desired, until: Instant) -> Waiting {
+    pub(crate) fn held_back(&self, wanted: &Desired, until: Instant) -> Waiting {
         let message = format!(
             "this cluster's store is new: for {} s more it waits for workers that may already run this",
             until.since(self.last_turn.unwrap_or_default()).as_secs()
@@ -385,7 +373,11 @@ impl State {
         decision.soft(Soft::Asleep(class.to_owned()))
     }
 
-    fn no_room_for(&self, wanted: &Desired, unplaceable: schedulers::Unplaceable) -> Waiting {
+    pub(crate) fn no_room_for(
+        &self,
+        wanted: &Desired,
+        unplaceable: schedulers::Unplaceable,
+    ) -> Waiting {
         Waiting {
             reason: no_room(&unplaceable, &wanted.service),
             rejections: unplaceable.rejections,
@@ -522,7 +514,15 @@ fn no_room(unplaceable: &schedulers::Unplaceable, service: &ServiceSpec) -> Reas
             format!("there is no worker {pin:?} in this cluster"),
         );
     }
-    let code = rejections.main().unwrap_or(ReasonCode::NoWorker);
+    // Of what is pinned only the pinned one's fault counts.
+    let own = || {
+        let faults = rejections.iter().map(|(code, ..)| code);
+        faults.filter(|code| *code != ReasonCode::NotPinned).last()
+    };
+    let code = pinned
+        .and_then(|_| own())
+        .or_else(|| rejections.main())
+        .unwrap_or(ReasonCode::NoWorker);
     let request = Request {
         workload: &service.workload,
         rules: &service.placement,

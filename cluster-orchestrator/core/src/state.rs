@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::book::JobBook;
-use model::desired::{Desired, JobHead};
+use model::desired::{Desired, JobHead, Offer};
 use model::history::History;
 use model::id::{ClusterId, InstanceId, JobId, NodeId};
 use model::instance::InstanceState;
 use model::job::Owner;
 use model::name::Name;
 use model::node::{Liveness, NodeFacts, Scheduling, Usage};
+use model::operation::Rollout;
 use model::reason::{Reason, Rejections};
-use model::slot::{Generation, Slot};
+use model::slot::Slot;
 use model::time::{Instant, Wall};
 use model::units::Resources;
 use schedulers::{Algorithm, PortKey};
@@ -85,6 +86,24 @@ pub struct Copy {
     pub node: NodeId,
     /// It must end; its resources stay reserved until it has.
     pub leaving: bool,
+    /// Another copy has taken over from it; it runs on for the service's drain delay, and then leaves.
+    pub draining: bool,
+}
+
+impl Copy {
+    /// It has a right to fill its slot.
+    pub const fn counts(&self) -> bool {
+        !self.leaving && !self.draining
+    }
+}
+
+/// A takeover that cannot be done here. Durable, so that it is not tried again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RefusedTakeover {
+    /// The order's number.
+    pub number: u64,
+    /// Why.
+    pub offer: Offer,
 }
 
 /// A slot and its copies. Durable.
@@ -98,6 +117,10 @@ pub struct SlotRecord {
     pub provisional: bool,
     /// The worker that a copy was taken from because it did not run in time. That happens once; the next copy fails.
     pub withdrawn: Option<NodeId>,
+    /// The worker that a copy had to leave before its successor was placed: the last to get that.
+    pub avoid: Option<NodeId>,
+    /// The last takeover that could not be done.
+    pub refused: Option<RefusedTakeover>,
     /// The copies; few.
     pub copies: Vec<Copy>,
 }
@@ -277,6 +300,12 @@ pub struct State {
     pub(crate) aggregated_at: Option<Instant>,
     pub(crate) deleted: BTreeSet<(Instant, JobId)>,
     pub(crate) history: History,
+    /// Of this cluster's own jobs: the operations that run, with their numbers.
+    pub(crate) rollouts: BTreeMap<JobId, (u64, Rollout)>,
+    /// Those of them whose slots have all settled.
+    pub(crate) rolled_out: BTreeSet<JobId>,
+    /// Until when copies that were replaced run on.
+    pub(crate) drains: BTreeMap<Slot, Instant>,
 }
 
 impl State {
@@ -318,6 +347,9 @@ impl State {
             aggregated_at: None,
             deleted: BTreeSet::new(),
             history: History::default(),
+            rollouts: BTreeMap::new(),
+            rolled_out: BTreeSet::new(),
+            drains: BTreeMap::new(),
         }
     }
 
@@ -332,18 +364,7 @@ impl State {
             return Some(entry.value.clone());
         }
         if let Some(job) = self.book.get(slot.job) {
-            let service = job.service(&slot.service).filter(|_| job.wants(slot))?;
-            let seed = sync::mark(&[&self.incarnation, slot, &"first"]).0;
-            return Some(Desired {
-                instance: InstanceId::derived(job.created_at, seed),
-                slot: slot.clone(),
-                generation: Generation {
-                    assignment: job.service_generation(&slot.service),
-                    placement: 0,
-                },
-                job: Arc::clone(self.heads.get(&slot.job)?),
-                service: Arc::clone(service),
-            });
+            return self.wanted_of(job, slot);
         }
         let record = self
             .slots

@@ -8,7 +8,7 @@ use model::slot::{Role, Slot};
 use model::time::{Instant, Now};
 use sync::{Change, Held, Verdict};
 
-use crate::state::{Copy, State};
+use crate::state::{Copy, SlotRecord, State};
 use crate::{Action, AssignmentEntry, Beat, Decision, Soft, Write};
 
 impl State {
@@ -239,50 +239,53 @@ impl State {
         let copies: Vec<CopyReport> = record
             .into_iter()
             .flat_map(|record| &record.copies)
-            .filter_map(|copy| self.copy_report(now, copy))
+            .filter_map(|copy| self.copy_report(now, record?, copy))
             .collect();
         let stands = copies.iter().any(|copy| copy.role == Role::Holder);
-        let offer = self
+        let waiting = self
             .waiting
             .get(slot)
-            .filter(|waiting| !stands && !waiting.held_back)
+            .filter(|waiting| !waiting.held_back)
             .map(|waiting| Offer {
                 reason: waiting.reason.clone(),
                 rejections: waiting.rejections.clone(),
                 capacity_revision: waiting.capacity_revision,
             });
+        // While a copy stands only its replacement waits.
+        let (offer, waits) = if stands {
+            (None, waiting)
+        } else {
+            (waiting, None)
+        };
+        let ordered = assigned.map_or(0, |desired| desired.handover.number);
+        let refused = record
+            .and_then(|record| record.refused.as_ref())
+            .filter(|refused| stands && refused.number == ordered && ordered != 0)
+            .map(|refused| refused.offer.clone())
+            .or(waits);
         let assignment = assigned.map(|desired| desired.generation.assignment);
         let last = copies.iter().map(|copy| copy.generation.assignment).max();
         Some(SlotReport {
             slot: slot.clone(),
             assignment: assignment.or(last).unwrap_or(0),
             offer,
+            refused,
             copies,
         })
     }
 
-    fn copy_report(&self, now: Now, copy: &Copy) -> Option<CopyReport> {
+    fn copy_report(&self, now: Now, record: &SlotRecord, copy: &Copy) -> Option<CopyReport> {
         let node = self.nodes.get(&copy.node)?;
         let state = self.copies.get(&copy.desired.instance)?;
         Some(CopyReport {
             instance: copy.desired.instance,
             generation: copy.desired.generation,
-            role: self.role(now, copy),
+            role: self.role(now, record, copy),
             node: copy.node,
             node_name: node.record.facts.name.clone(),
             address: node.record.facts.addresses.first().cloned(),
             state: state.state.clone(),
             since: state.since,
         })
-    }
-
-    pub(crate) fn role(&self, now: Now, copy: &Copy) -> Role {
-        if self.is_lost(now.steady, copy) {
-            Role::Dangling
-        } else if copy.leaving {
-            Role::Leaving
-        } else {
-            Role::Holder
-        }
     }
 }

@@ -8,7 +8,7 @@ use model::slot::{Generation, Role, Slot};
 use model::time::Now;
 use model::view::{Explanation, InstanceView, JobView, NodeView};
 
-use crate::state::{Copy, State};
+use crate::state::{Copy, SlotRecord, State};
 
 /// A page of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,10 +165,15 @@ impl State {
                     .as_ref()
                     .map_or_else(model::name::least, |head| head.name.clone()),
                 lost_after: head.as_ref().and_then(|head| head.lost_after),
-                on_partition: head.map(|head| head.on_partition).unwrap_or_default(),
+                on_partition: head
+                    .as_ref()
+                    .map(|head| head.on_partition)
+                    .unwrap_or_default(),
+                reconcile: head.map(|head| head.reconcile).unwrap_or_default(),
                 services,
             }),
             service_generations: std::collections::BTreeMap::new(),
+            operation: None,
         };
         self.view(now, job, "root".to_owned(), &slots)
     }
@@ -198,7 +203,7 @@ impl State {
         let state = if job.is_deleted() && !over {
             JobState::Running
         } else {
-            tally.state(over, false)
+            tally.state(over, job.running().map(|operation| operation.kind))
         };
         let waiting = slots.iter().find_map(|slot| self.waiting.get(slot));
         let reason = match state {
@@ -229,7 +234,7 @@ impl State {
             .collect();
         let mut rows: Vec<InstanceView> = copies
             .iter()
-            .filter_map(|copy| self.row(now, copy))
+            .filter_map(|copy| self.row(now, record?, copy))
             .collect();
         let filled = rows.iter().any(|row| row.role == Role::Holder);
         if !filled && let Some(wanted) = self.wanted(slot) {
@@ -266,7 +271,7 @@ impl State {
         rows
     }
 
-    fn row(&self, now: Now, copy: &Copy) -> Option<InstanceView> {
+    fn row(&self, now: Now, record: &SlotRecord, copy: &Copy) -> Option<InstanceView> {
         let state = self.copies.get(&copy.desired.instance)?;
         let node = self.nodes.get(&copy.node)?;
         let report = state.state.report();
@@ -282,16 +287,14 @@ impl State {
         );
         let reason = match &state.state {
             InstanceState::Unknown { .. } => Some(unheard),
-            InstanceState::Failed(report) => {
-                failure.or_else(|| report.last_exit.as_ref().map(exited))
-            }
+            InstanceState::Failed(report) => Some(failure_of(report)),
             _ => failure,
         };
         Some(InstanceView {
             instance: Some(copy.desired.instance),
             service: copy.desired.slot.service.clone(),
             index: copy.desired.slot.index,
-            role: self.role(now, copy),
+            role: self.role(now, record, copy),
             generation: copy.desired.generation,
             state: state.state.clone(),
             cluster: Some(self.config.name.clone()),
@@ -402,6 +405,19 @@ impl State {
         record.map(|copy| copy.desired.instance).collect()
     }
 
+    /// Whether one copy of a slot takes over from another just now: for checkers.
+    pub fn is_taken_over(&self, slot: &Slot) -> bool {
+        self.slots.get(slot).is_some_and(|record| {
+            let newest = record
+                .copies
+                .iter()
+                .map(|copy| copy.desired.generation)
+                .max();
+            let older = |copy: &Copy| Some(copy.desired.generation) < newest;
+            record.copies.iter().any(older)
+        })
+    }
+
     /// Whether this cluster itself accepted the job.
     pub fn owns(&self, id: JobId) -> bool {
         self.book.get(id).is_some() && matches!(self.owner(), Owner::Cluster(_))
@@ -413,7 +429,7 @@ impl State {
             .upstream
             .set()
             .get(slot)
-            .map(|entry| entry.value.identity());
+            .map(|entry| (entry.value.identity(), &entry.value.handover));
         let report = self
             .observer
             .states()
@@ -433,7 +449,8 @@ impl State {
             })
             .collect();
         format!(
-            "assigned {assigned:?} reported {report:?} copies {copies:?} waiting {:?} dirty {} hold {:?}",
+            "assigned {assigned:?} reported {report:?} copies {copies:?} refused {:?} waiting {:?} dirty {} hold {:?}",
+            record.and_then(|record| record.refused.as_ref()),
             self.waiting.get(slot).map(|waiting| &waiting.reason),
             self.dirty.contains(slot),
             self.hold
@@ -457,6 +474,12 @@ impl State {
         };
         self.nodes.iter().map(line).collect()
     }
+}
+
+/// Why something failed, as its worker said, or by how it ended.
+pub(crate) fn failure_of(report: &model::instance::Report) -> model::reason::Reason {
+    let told = crate::slots::reason_of(report).cloned();
+    told.unwrap_or_else(|| exited(&report.last_exit.clone().unwrap_or_default()))
 }
 
 fn exited(exit: &model::instance::Exit) -> model::reason::Reason {

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cluster_core::{Copy, NodeRecord, SlotRecord};
+use cluster_core::{Copy, NodeRecord, RefusedTakeover, SlotRecord};
+use model::desired::Offer;
 use model::id::{InstanceId, NodeId};
 use model::name::Name;
 use model::node::{NodeFacts, Scheduling};
+use model::reason::{Reason, ReasonCode, Rejections};
 use model::units::{Bytes, Millicores, Resources};
 use model::workload::RuntimeKind;
 use protocol::stored::StoredDesired;
@@ -52,8 +54,45 @@ pub(super) struct Slot {
     pub(super) provisional: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) withdrawn: Option<NodeId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) avoid: Option<NodeId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) refused: Option<Refused>,
     #[serde(default)]
     pub(super) copies: Vec<SlotCopy>,
+}
+
+/// A takeover that could not be done; its counts are soft.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Refused {
+    number: u64,
+    code: ReasonCode,
+    message: String,
+    capacity_revision: u64,
+}
+
+impl From<&RefusedTakeover> for Refused {
+    fn from(refused: &RefusedTakeover) -> Self {
+        Self {
+            number: refused.number,
+            code: refused.offer.reason.code,
+            message: refused.offer.reason.message.clone(),
+            capacity_revision: refused.offer.capacity_revision,
+        }
+    }
+}
+
+impl From<Refused> for RefusedTakeover {
+    fn from(refused: Refused) -> Self {
+        Self {
+            number: refused.number,
+            offer: Offer {
+                reason: Reason::new(refused.code, refused.message),
+                rejections: Rejections::default(),
+                capacity_revision: refused.capacity_revision,
+            },
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -62,6 +101,8 @@ pub(super) struct SlotCopy {
     pub(super) node: NodeId,
     #[serde(default)]
     pub(super) leaving: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) draining: bool,
 }
 
 impl From<&SlotRecord> for Slot {
@@ -71,6 +112,8 @@ impl From<&SlotRecord> for Slot {
             used: record.used,
             provisional: record.provisional,
             withdrawn: record.withdrawn,
+            avoid: record.avoid,
+            refused: record.refused.as_ref().map(Refused::from),
             copies: record.copies.iter().map(SlotCopy::from).collect(),
         }
     }
@@ -82,6 +125,7 @@ impl From<&Copy> for SlotCopy {
             desired: StoredDesired::from(&copy.desired),
             node: copy.node,
             leaving: copy.leaving,
+            draining: copy.draining,
         }
     }
 }

@@ -97,6 +97,7 @@ fn service(name: Name, replicas: u8) -> Arc<ServiceSpec> {
         stop_grace: Duration::from_millis(1_234),
     };
     Arc::new(ServiceSpec {
+        takeover: model::job::Takeover::default(),
         name,
         workload: Arc::new(protocol::workload::sealed(workload)),
         placement: PlacementRules {
@@ -149,6 +150,7 @@ impl World {
         Draft {
             id: JobId::from_bits(self.count),
             spec: Arc::new(JobSpec {
+                reconcile: model::job::Reconcile::default(),
                 name: name("job", job),
                 lost_after: Some(Duration::from_millis(7_500)),
                 on_partition: OnPartition::Move,
@@ -246,6 +248,7 @@ impl World {
     /// The root's set is this one slot from now on.
     fn assign(&mut self, number: u8) {
         let entry = assignment_entry(Desired {
+            handover: model::desired::Handover::default(),
             instance: InstanceId::from_bits(u128::from(number) + 500),
             slot: Slot {
                 job: JobId::from_bits(u128::from(number) + 1),
@@ -257,6 +260,7 @@ impl World {
                 placement: 0,
             },
             job: Arc::new(JobHead {
+                reconcile: model::job::Reconcile::default(),
                 id: JobId::from_bits(u128::from(number) + 1),
                 name: name("root", number),
                 tenant: model::name::default_tenant(),

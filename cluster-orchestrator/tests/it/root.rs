@@ -170,6 +170,7 @@ fn assignment() -> AssignmentEntry {
         stop_grace: Duration::from_secs(5),
     });
     assignment_entry(Desired {
+        handover: model::desired::Handover::default(),
         instance: InstanceId::from_bits(2 << 80),
         slot: Slot {
             job,
@@ -181,6 +182,7 @@ fn assignment() -> AssignmentEntry {
             placement: 0,
         },
         job: Arc::new(JobHead {
+            reconcile: model::job::Reconcile::default(),
             id: job,
             name: name.clone(),
             tenant: model::name::default_tenant(),
@@ -190,6 +192,7 @@ fn assignment() -> AssignmentEntry {
             created_at: Wall(1_000),
         }),
         service: Arc::new(ServiceSpec {
+            takeover: model::job::Takeover::default(),
             name,
             workload: Arc::new(workload),
             placement: PlacementRules::default(),

@@ -3,176 +3,23 @@
 //! Pure bookkeeping, the same for a root and for a cluster: what a request means is decided here, what follows from it
 //! (slots, placements) is the core's.
 
+mod request;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::id::JobId;
-use crate::job::{Job, JobSpec};
+pub use request::{BookWrite, Draft, JobAnswer, JobRequest, Refusal, Submission, SubmitKey};
+
+use crate::id::{InstanceId, JobId};
+use crate::job::{Job, JobSpec, OnFailure};
 use crate::name::Name;
+use crate::operation::{Operation, OperationKind, Progress};
+use crate::slot::Slot;
 use crate::time::Wall;
 
-/// A document with the id that it gets if it is accepted.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Draft {
-    /// Minted by the shell.
-    pub id: JobId,
-    /// The validated document.
-    pub spec: Arc<JobSpec>,
-}
-
-/// What a client names its submission by, so that sending it again is harmless (`Idempotency-Key`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubmitKey {
-    /// The client's choice.
-    pub key: String,
-    /// SHA-256 of the body that came with it.
-    pub body: [u8; 32],
-}
-
-/// A submission under a key that was accepted; remembered for [`JobBook::KEPT`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Submission {
-    /// The key and its body.
-    pub key: SubmitKey,
-    /// The jobs that it made.
-    pub jobs: Vec<JobId>,
-    /// When.
-    pub at: Wall,
-}
-
-/// What a user asks of the jobs.
-#[derive(Debug, Clone, PartialEq)]
-pub enum JobRequest {
-    /// New jobs, all or none.
-    Submit {
-        /// The documents.
-        drafts: Vec<Draft>,
-        /// Answers a second submission under the same key like the first.
-        key: Option<SubmitKey>,
-    },
-    /// One document for the job that the path names.
-    Put {
-        /// Name or id in the path.
-        path: String,
-        /// The document.
-        draft: Draft,
-    },
-    /// Another number of replicas.
-    Scale {
-        /// Name or id.
-        key: String,
-        /// Which service; may be left out where there is one only.
-        service: Option<Name>,
-        /// How many; 0 stops it without forgetting it.
-        replicas: u32,
-    },
-    /// Ends a job.
-    Delete {
-        /// Name or id.
-        key: String,
-    },
-}
-
-impl JobRequest {
-    /// The name or id of the job that must exist already, where the request names one.
-    pub fn names(&self) -> Option<&str> {
-        match self {
-            Self::Submit { .. } => None,
-            Self::Put { path: key, .. } | Self::Scale { key, .. } | Self::Delete { key } => {
-                Some(key)
-            }
-        }
-    }
-}
-
-/// What became of a [`JobRequest`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum JobAnswer {
-    /// New jobs, in the order of their documents.
-    Accepted(Vec<JobId>),
-    /// The document created the job, changed it, or is the one it has.
-    Applied(JobId),
-    /// The job ends.
-    Deleting(JobId),
-    /// It is refused.
-    Refused(Refusal),
-    /// This orchestrator is superseded by a later run of its store and changes nothing.
-    Fenced,
-}
-
-/// A change of the book, to be stored before it is applied.
-#[derive(Debug, Clone, PartialEq)]
-pub enum BookWrite {
-    /// A job, as it now is.
-    Job(Job),
-    /// A submission under a key.
-    Submission(Submission),
-    /// The submission of that key is forgotten.
-    ForgetSubmission(String),
-}
-
-/// Why a request about a job is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Another job of this owner and tenant has the name.
-    #[error(
-        "the name {name} is in use by {by}; choose another, or change that job with PUT /api/v1/jobs/{name}"
-    )]
-    NameInUse {
-        /// The name.
-        name: Name,
-        /// Who has it.
-        by: JobId,
-    },
-    /// Nobody has this name or id.
-    #[error("there is no job {0:?}; GET /api/v1/jobs lists them")]
-    NotFound(String),
-    /// Another tier accepted it and decides about it.
-    #[error("job {job} is owned by {owner}: send this request there")]
-    OwnedElsewhere {
-        /// Name or id as asked.
-        job: String,
-        /// `root`, or the cluster's name.
-        owner: String,
-    },
-    /// The document names another job than the path.
-    #[error("the path names {path:?} but the document is of job {document}; make them equal")]
-    PathMismatch {
-        /// As in the path.
-        path: String,
-        /// As in the document.
-        document: Name,
-    },
-    /// It is being deleted.
-    #[error(
-        "job {0} is being deleted; submit it again under the same name with POST or PUT by name"
-    )]
-    Deleted(JobId),
-    /// The key came with another body before.
-    #[error(
-        "the Idempotency-Key {0:?} was used for another body within the last 24 hours; choose a new key for a new request"
-    )]
-    KeyReused(String),
-    /// The job has several services, and the request names none.
-    #[error("job {job} has several services; say which with \"service\": {services}")]
-    ServiceNeeded {
-        /// The job's name.
-        job: Name,
-        /// The names to choose from.
-        services: String,
-    },
-    /// The job has no such service.
-    #[error("job {job} has no service {service:?}; it has {services}")]
-    NoSuchService {
-        /// The job's name.
-        job: Name,
-        /// As asked.
-        service: Name,
-        /// The names to choose from.
-        services: String,
-    },
-}
+/// The copies that fill the slots of a job, as its owner knows them.
+pub type Copies<'a> = &'a dyn Fn(&Job) -> BTreeMap<Slot, InstanceId>;
 
 /// What applying a document does.
 #[derive(Debug, Clone, PartialEq)]
@@ -208,6 +55,7 @@ impl JobBook {
         tenant: &Name,
         at: Wall,
         request: &JobRequest,
+        copies: Copies<'_>,
     ) -> (Vec<BookWrite>, JobAnswer) {
         let decided = match request {
             JobRequest::Submit { drafts, key } => self.submission(tenant, drafts, key.as_ref(), at),
@@ -217,8 +65,14 @@ impl JobBook {
                 service,
                 replicas,
             } => self
-                .scale(tenant, key, service.as_ref(), *replicas)
+                .scale(tenant, key, service.as_ref(), *replicas, at)
                 .map(applied),
+            JobRequest::Migrate { key, .. } | JobRequest::Restart { key, .. } => self
+                .replacement(tenant, key, request, at, copies)
+                .map(|job| {
+                    let id = job.id;
+                    (vec![BookWrite::Job(job)], JobAnswer::Replacing(id))
+                }),
             JobRequest::Delete { key } => self.delete(tenant, key, at).map(|job| {
                 let id = job.id;
                 (vec![BookWrite::Job(job)], JobAnswer::Deleting(id))
@@ -302,19 +156,13 @@ impl JobBook {
         key: &str,
         service: Option<&Name>,
         replicas: u32,
+        at: Wall,
     ) -> Result<Applied, Refusal> {
         let job = self.find(tenant, key)?;
         if job.is_deleted() {
             return Err(Refusal::Deleted(job.id));
         }
-        let names = || {
-            let names = job
-                .spec
-                .services
-                .iter()
-                .map(|service| service.name.as_str());
-            names.collect::<Vec<_>>().join(", ")
-        };
+        let names = || service_names(job);
         let chosen = match (service, job.spec.services.as_slice()) {
             (None, [only]) => only,
             (None, _) => {
@@ -332,6 +180,7 @@ impl JobBook {
         if chosen.replicas == replicas {
             return Ok(Applied::Same(job.id));
         }
+        idle(job)?;
         let mut spec = JobSpec::clone(&job.spec);
         for known in &mut spec.services {
             if known.name == chosen.name {
@@ -342,7 +191,79 @@ impl JobBook {
             id: job.id,
             spec: Arc::new(spec),
         };
-        Ok(Applied::Changed(changed_job(job, &draft)))
+        Ok(Applied::Changed(changed_job(job, &draft, at)))
+    }
+
+    /// The job with an operation that replaces copies of it.
+    fn replacement(
+        &self,
+        tenant: &Name,
+        key: &str,
+        request: &JobRequest,
+        at: Wall,
+        copies: Copies<'_>,
+    ) -> Result<Job, Refusal> {
+        let job = self.find(tenant, key)?;
+        if job.is_deleted() {
+            return Err(Refusal::Deleted(job.id));
+        }
+        idle(job)?;
+        let mut replaces = copies(job);
+        let mut operation = Operation::new(OperationKind::Restart, job.generation + 1, at);
+        match request {
+            JobRequest::Migrate {
+                instance,
+                cluster,
+                worker,
+                strategy,
+                ..
+            } => {
+                if let Some(wish) = instance {
+                    replaces.retain(|slot, id| {
+                        *wish == id.to_string()
+                            || *wish == format!("{}/{}", slot.service, slot.index)
+                    });
+                    if replaces.is_empty() {
+                        return Err(Refusal::NoSuchInstance {
+                            job: job.spec.name.clone(),
+                            instance: wish.clone(),
+                        });
+                    }
+                }
+                unpinned(job, &replaces, cluster.as_deref())?;
+                operation.kind = OperationKind::Migrate;
+                operation.cluster.clone_from(cluster);
+                operation.worker.clone_from(worker);
+                operation.strategy = *strategy;
+            }
+            JobRequest::Restart {
+                service: Some(name),
+                ..
+            } => {
+                if job.service(name).is_none() {
+                    return Err(Refusal::NoSuchService {
+                        job: job.spec.name.clone(),
+                        service: name.clone(),
+                        services: service_names(job),
+                    });
+                }
+                replaces.retain(|slot, _| slot.service == *name);
+            }
+            JobRequest::Restart { service: None, .. }
+            | JobRequest::Submit { .. }
+            | JobRequest::Put { .. }
+            | JobRequest::Scale { .. }
+            | JobRequest::Delete { .. } => {}
+        }
+        if replaces.is_empty() {
+            return Err(Refusal::NothingPlaced(job.spec.name.clone()));
+        }
+        operation.replaces = replaces;
+        Ok(Job {
+            generation: operation.number,
+            operation: Some(operation),
+            ..job.clone()
+        })
     }
 
     /// The job of that id.
@@ -430,8 +351,12 @@ impl JobBook {
                 document: name.clone(),
             }),
             Ok(job) if job.is_deleted() => Err(Refusal::Deleted(job.id)),
-            Ok(job) if job.spec == draft.spec => Ok(Applied::Same(job.id)),
-            Ok(job) => Ok(Applied::Changed(changed_job(job, draft))),
+            // What a failed update left behind is tried again by sending its document again.
+            Ok(job) if job.spec == draft.spec && !update_failed(job) => Ok(Applied::Same(job.id)),
+            Ok(job) => {
+                idle(job)?;
+                Ok(Applied::Changed(changed_job(job, draft, at)))
+            }
             Err(_) if path == name.as_str() => Ok(Applied::Created(new_job(tenant, draft, at))),
             Err(_) if Name::new(path).is_ok() && path.parse::<JobId>().is_err() => {
                 Err(Refusal::PathMismatch {
@@ -501,15 +426,109 @@ fn new_job(tenant: &Name, draft: &Draft, at: Wall) -> Job {
             .map(|service| (service.name.clone(), 1))
             .collect(),
         spec: Arc::clone(&draft.spec),
+        operation: None,
     }
 }
 
-fn changed_job(job: &Job, draft: &Draft) -> Job {
+/// A job to which nothing is being done.
+fn idle(job: &Job) -> Result<(), Refusal> {
+    job.running().map_or(Ok(()), |operation| {
+        Err(Refusal::OperationRunning {
+            job: job.spec.name.clone(),
+            kind: operation.kind.as_str(),
+        })
+    })
+}
+
+fn update_failed(job: &Job) -> bool {
+    job.operation.as_ref().is_some_and(|operation| {
+        operation.kind == OperationKind::Update && matches!(operation.progress, Progress::Failed(_))
+    })
+}
+
+fn service_names(job: &Job) -> String {
+    let names = job
+        .spec
+        .services
+        .iter()
+        .map(|service| service.name.as_str());
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// A pin is obeyed or refused, never bent: what is pinned to a worker cannot leave it.
+fn unpinned(
+    job: &Job,
+    replaces: &BTreeMap<Slot, InstanceId>,
+    cluster: Option<&str>,
+) -> Result<(), Refusal> {
+    for slot in replaces.keys() {
+        let Some(service) = job.service(&slot.service) else {
+            continue;
+        };
+        let rules = &service.placement;
+        let pinned = rules.worker.as_ref().map(|pin| ("worker", pin));
+        let elsewhere = rules
+            .cluster
+            .as_ref()
+            .filter(|pin| cluster.is_some_and(|wish| wish != pin.as_str()))
+            .map(|pin| ("cluster", pin));
+        if let Some((what, pin)) = pinned.or(elsewhere) {
+            return Err(Refusal::Pinned {
+                job: job.spec.name.clone(),
+                service: slot.service.clone(),
+                what,
+                pin: pin.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The job with a failed update taken back: its document before, as a new operation.
+pub fn rolled_back(job: &Job, previous: &Arc<JobSpec>, at: Wall) -> Job {
+    let draft = Draft {
+        id: job.id,
+        spec: Arc::clone(previous),
+    };
+    let mut back = changed_job(job, &draft, at);
+    back.operation = Some(Operation::new(OperationKind::Rollback, back.generation, at));
+    back
+}
+
+fn changed_job(job: &Job, draft: &Draft, at: Wall) -> Job {
     let generation = job.generation + 1;
-    let service_generations = draft.spec.services.iter().map(|service| {
-        let same = job.service(&service.name).is_some_and(|known| {
-            known.workload == service.workload && known.placement == service.placement
-        });
+    let (before, after) = (&job.spec, &draft.spec);
+    let options = before.lost_after == after.lost_after
+        && before.on_partition == after.on_partition
+        && before.reconcile == after.reconcile;
+    let unchanged = |name: &Name| {
+        let services = (
+            job.service(name),
+            after.services.iter().find(|service| service.name == *name),
+        );
+        matches!(services, (Some(known), Some(service)) if options
+            && known.workload == service.workload
+            && known.placement == service.placement
+            && known.takeover == service.takeover)
+    };
+    let scales = before.services.len() == after.services.len()
+        && after
+            .services
+            .iter()
+            .all(|service| unchanged(&service.name));
+    let kind = if scales {
+        OperationKind::Scale
+    } else {
+        OperationKind::Update
+    };
+    let mut operation = Operation::new(kind, generation, at);
+    let rollback =
+        |service: &Arc<crate::job::ServiceSpec>| service.takeover.on_failure == OnFailure::Rollback;
+    if kind == OperationKind::Update && after.services.iter().any(rollback) && before != after {
+        operation.previous = Some(Arc::clone(before));
+    }
+    let service_generations = after.services.iter().map(|service| {
+        let same = unchanged(&service.name);
         let since = if same {
             job.service_generation(&service.name)
         } else {
@@ -521,6 +540,7 @@ fn changed_job(job: &Job, draft: &Draft) -> Job {
         generation,
         service_generations: service_generations.collect(),
         spec: Arc::clone(&draft.spec),
+        operation: Some(operation),
         ..job.clone()
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::id::{InstanceId, JobId, NodeId};
 use crate::instance::{InstanceState, Report};
-use crate::job::{OnPartition, Owner, ServiceSpec};
+use crate::job::{OnPartition, Owner, Reconcile, ServiceSpec};
 use crate::name::Name;
 use crate::reason::{Reason, Rejections};
 use crate::slot::{Generation, Role, Slot};
@@ -27,8 +27,29 @@ pub struct JobHead {
     pub lost_after: Option<Duration>,
     /// The document's policy.
     pub on_partition: OnPartition,
+    /// The document's policy.
+    pub reconcile: Reconcile,
     /// When it was accepted.
     pub created_at: Wall,
+}
+
+/// How the copy that an owner wants takes over from the one that its slot has.
+///
+/// The default is what a program says that knows of no takeovers: the old copy stops first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Handover {
+    /// Names the order, greater for later ones of a slot: what failed is not tried again under the same number.
+    pub number: u64,
+    /// The new copy may run beside the old one.
+    pub start_first: bool,
+    /// The old copy may not be stopped before the new one runs.
+    pub keep_old: bool,
+    /// The copy that is replaced though it is what is wanted.
+    pub replace: Option<InstanceId>,
+    /// Its worker may get the new copy too (a restart rather than a migration).
+    pub same_worker: bool,
+    /// The only worker that may get the new copy: name or id.
+    pub worker: Option<String>,
 }
 
 /// One desired instance: from a root an assignment to a cluster (`placement` is 0), from a cluster a deployment to a worker.
@@ -44,6 +65,8 @@ pub struct Desired {
     pub job: Arc<JobHead>,
     /// What to run.
     pub service: Arc<ServiceSpec>,
+    /// How it takes over from a copy that is there.
+    pub handover: Handover,
 }
 
 impl Desired {
@@ -225,6 +248,9 @@ pub struct SlotReport {
     pub assignment: u64,
     /// It cannot be placed here.
     pub offer: Option<Offer>,
+    /// The copy that it has runs on, and cannot be replaced here as told: no room for the next one where there are rejections,
+    /// else the next one did not come to run.
+    pub refused: Option<Offer>,
     /// Its copies.
     pub copies: Vec<CopyReport>,
 }
@@ -242,6 +268,15 @@ impl SlotReport {
                 offer.reason.code,
                 offer.capacity_revision,
                 offer.rejections.total()
+            );
+        }
+        if let Some(refused) = &self.refused {
+            let _ = write!(
+                text,
+                "|refused {} {} {}",
+                refused.reason.code,
+                refused.capacity_revision,
+                refused.rejections.total()
             );
         }
         for copy in &self.copies {

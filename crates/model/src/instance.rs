@@ -112,6 +112,22 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether it runs and its check, if it has one, has said how it is.
+    pub const fn has_settled(&self) -> bool {
+        match &self.observed {
+            Observed::Running { health, .. } => !matches!(health, Some(Health::Starting)),
+            Observed::Starting | Observed::Failed { .. } | Observed::Ended => false,
+        }
+    }
+
+    /// Whether it runs and its check says that it does not do well.
+    pub const fn is_unhealthy(&self) -> bool {
+        match &self.observed {
+            Observed::Running { health, .. } => matches!(health, Some(Health::Unhealthy)),
+            Observed::Starting | Observed::Failed { .. } | Observed::Ended => false,
+        }
+    }
+
     /// One word for what was observed; failures carry their code.
     pub const fn word(&self) -> &'static str {
         match &self.observed {

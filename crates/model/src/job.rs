@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::id::{ClusterId, JobId};
 use crate::name::Name;
+use crate::operation::{Operation, OperationKind};
 use crate::time::Wall;
 use crate::workload::Workload;
 
@@ -36,6 +37,79 @@ pub struct ServiceSpec {
     pub placement: PlacementRules,
     /// How many slots.
     pub replicas: u32,
+    /// How one copy of a slot takes over from another.
+    pub takeover: Takeover,
+}
+
+/// Which copy begins when one takes over from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Strategy {
+    /// The new one runs, and is healthy if it has a check, before the old one stops.
+    #[default]
+    StartFirst,
+    /// The old one stops first.
+    StopFirst,
+}
+
+/// What an update does when a new copy does not come to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    /// It stops where it is; the old copies that are left run on.
+    #[default]
+    Stop,
+    /// What was changed is changed back.
+    Rollback,
+}
+
+/// How one copy of a slot takes over from another, in updates, restarts and migrations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Takeover {
+    /// How many copies beyond the replicas may run at a time; 0: the old one always stops first.
+    pub max_surge: u32,
+    /// How many replicas may be missing at a time, where there is no room for one more.
+    pub max_unavailable: u32,
+    /// When a new copy of an update does not come to run.
+    pub on_failure: OnFailure,
+    /// Of migrations, where the request does not say.
+    pub migration: Strategy,
+    /// How long the old copy runs on beside a new one that is ready, so that its clients can turn to the new one.
+    pub drain_delay: Duration,
+}
+
+impl Default for Takeover {
+    fn default() -> Self {
+        Self {
+            max_surge: 1,
+            max_unavailable: 1,
+            on_failure: OnFailure::Stop,
+            migration: Strategy::StartFirst,
+            drain_delay: Duration::ZERO,
+        }
+    }
+}
+
+impl Takeover {
+    /// How many slots of a service change at a time.
+    pub fn at_a_time(&self) -> usize {
+        let number = if self.max_surge > 0 {
+            self.max_surge
+        } else {
+            self.max_unavailable.max(1)
+        };
+        number as usize
+    }
+}
+
+/// Which copy stays when a lost one returns beside its replacement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reconcile {
+    /// The one that was lost, if it is ready and has the workload that is wanted.
+    #[default]
+    KeepOriginal,
+    /// The one that replaced it, if it is ready.
+    KeepReplacement,
+    /// The one that is ready and was restarted least; of equals the original.
+    Best,
 }
 
 /// What happens to a job's instances in a cluster that is lost to the root.
@@ -57,6 +131,8 @@ pub struct JobSpec {
     pub lost_after: Option<Duration>,
     /// On the loss of a cluster.
     pub on_partition: OnPartition,
+    /// When a lost copy returns.
+    pub reconcile: Reconcile,
     /// One at least.
     pub services: Vec<Arc<ServiceSpec>>,
 }
@@ -87,6 +163,8 @@ pub struct Job {
     pub spec: Arc<JobSpec>,
     /// For each service, the job's generation at which its workload or its rules last changed (not its replicas).
     pub service_generations: BTreeMap<Name, u64>,
+    /// What is being done to it, or was done last.
+    pub operation: Option<Operation>,
 }
 
 impl Job {
@@ -99,6 +177,7 @@ impl Job {
             owner,
             lost_after: self.spec.lost_after,
             on_partition: self.spec.on_partition,
+            reconcile: self.spec.reconcile,
             created_at: self.created_at,
         }
     }
@@ -135,6 +214,13 @@ impl Job {
     /// Whether it is to end.
     pub const fn is_deleted(&self) -> bool {
         self.deleted_at.is_some()
+    }
+
+    /// The operation that is under way.
+    pub fn running(&self) -> Option<&Operation> {
+        self.operation
+            .as_ref()
+            .filter(|operation| operation.is_running() && !self.is_deleted())
     }
 
     /// The service of that name.
@@ -254,12 +340,12 @@ impl Tally {
 
     /// The job's state: the first rule of the contract that matches.
     ///
-    /// `confirmed_gone`: the job was deleted and nothing of it is left; `changing`: a scale or update is under way.
-    pub const fn state(&self, confirmed_gone: bool, changing: bool) -> JobState {
+    /// `confirmed_gone`: the job was deleted and nothing of it is left; `operation`: what is under way.
+    pub const fn state(&self, confirmed_gone: bool, operation: Option<OperationKind>) -> JobState {
         if confirmed_gone {
             JobState::Terminated
-        } else if changing {
-            JobState::Scaling
+        } else if let Some(kind) = operation {
+            kind.state()
         } else if self.failed > 0 {
             JobState::Failed
         } else if self.not_deployed > 0 {

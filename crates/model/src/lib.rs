@@ -15,6 +15,7 @@ pub mod job;
 pub mod location;
 pub mod name;
 pub mod node;
+pub mod operation;
 pub mod reason;
 pub mod slot;
 pub mod time;

@@ -91,6 +91,8 @@ pub enum Scheduling {
     Open,
     /// No, what it has stays.
     Cordoned,
+    /// No, and what it has moves elsewhere.
+    Draining,
 }
 
 impl Scheduling {
@@ -99,6 +101,7 @@ impl Scheduling {
         match self {
             Self::Open => "OPEN",
             Self::Cordoned => "CORDONED",
+            Self::Draining => "DRAINING",
         }
     }
 }

@@ -59,6 +59,8 @@ pub enum ReasonCode {
     DeployDeadline,
     /// The worker's disk, runtime or engine misbehaves.
     WorkerFault,
+    /// Too many workers vanished at once; replacements wait.
+    Brake,
     /// The user asked for it.
     Requested,
 }
@@ -92,6 +94,7 @@ impl ReasonCode {
             Self::Unhealthy => "unhealthy",
             Self::DeployDeadline => "deploy_deadline",
             Self::WorkerFault => "worker_fault",
+            Self::Brake => "brake",
             Self::Requested => "requested",
         }
     }
@@ -120,6 +123,7 @@ impl ReasonCode {
             Self::Exited => "ended",
             Self::Unhealthy => "unhealthy",
             Self::WorkerFault => "faulty",
+            Self::Brake => "held back by the brake",
             Self::Requested => "as requested",
         }
     }

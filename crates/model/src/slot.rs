@@ -64,6 +64,8 @@ impl fmt::Display for Generation {
 pub enum Role {
     /// The copy that fills the slot.
     Holder,
+    /// The copy that takes over from the holder once it is ready.
+    Successor,
     /// A copy on a worker or cluster that cannot be reached.
     Dangling,
     /// A copy that must end.

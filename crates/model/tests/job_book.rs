@@ -7,9 +7,12 @@ mod tests {
     use std::time::Duration;
 
     use model::book::{Applied, Draft, JobAnswer, JobBook, JobRequest, Refusal, SubmitKey};
-    use model::id::JobId;
-    use model::job::{JobSpec, OnPartition, PlacementRules, ServiceSpec};
+    use model::id::{InstanceId, JobId};
+    use model::job::{Job, JobSpec, OnFailure, OnPartition, PlacementRules, ServiceSpec};
     use model::name::{Name, default_tenant};
+    use model::operation::{OperationKind, Progress};
+    use model::reason::{Reason, ReasonCode};
+    use model::slot::Slot;
     use model::time::Wall;
     use model::units::Resources;
     use model::workload::{Pull, Restart, RuntimeKind, SpecHash, Workload};
@@ -28,6 +31,7 @@ mod tests {
 
     fn service(text: &str, hash: u8, replicas: u32) -> Arc<ServiceSpec> {
         Arc::new(ServiceSpec {
+            takeover: model::job::Takeover::default(),
             name: name(text),
             workload: Arc::new(Workload {
                 hash: SpecHash([hash; 16]),
@@ -54,6 +58,7 @@ mod tests {
         Draft {
             id: id(number),
             spec: Arc::new(JobSpec {
+                reconcile: model::job::Reconcile::default(),
                 name: name(job),
                 lost_after: None,
                 on_partition: OnPartition::Stay,
@@ -94,6 +99,17 @@ mod tests {
                 "changed"
             }
         })
+    }
+
+    /// What was asked for is done.
+    fn done(book: &mut JobBook) {
+        let jobs: Vec<_> = book.iter().cloned().collect();
+        for mut job in jobs {
+            job.operation = job
+                .operation
+                .map(|operation| operation.ended(Progress::Done));
+            book.apply(job);
+        }
     }
 
     fn delete(book: &mut JobBook, key: &str, at: i64) -> Result<JobId, Refusal> {
@@ -232,9 +248,12 @@ mod tests {
         assert_eq!(generations(&book), (1, 1, 1));
         put(&mut book, "web", &services((1, 5), (1, 1))).unwrap();
         assert_eq!(generations(&book), (2, 1, 1), "replicas alone");
+        done(&mut book);
         put(&mut book, "web", &services((1, 5), (2, 1))).unwrap();
         assert_eq!(generations(&book), (3, 1, 3), "another workload");
+        done(&mut book);
         put(&mut book, "web", &draft(1, "web", vec![service("a", 1, 5)])).unwrap();
+        done(&mut book);
         put(&mut book, "web", &services((1, 5), (2, 1))).unwrap();
         assert_eq!(generations(&book), (5, 1, 5), "left out, and back again");
     }
@@ -303,7 +322,9 @@ mod tests {
 
     /// Decides a request and applies what it changes.
     fn ask(book: &mut JobBook, at: i64, request: &JobRequest) -> JobAnswer {
-        let (writes, answer) = book.decide(&tenant(), Wall(at), request);
+        let (writes, answer) = book.decide(&tenant(), Wall(at), request, &|_| {
+            std::collections::BTreeMap::new()
+        });
         for write in writes {
             book.take(write);
         }
@@ -381,6 +402,14 @@ mod tests {
         };
         assert_eq!(scale(Some("b"), 3), JobAnswer::Applied(id(1)));
         assert_eq!(scale(Some("b"), 3), JobAnswer::Applied(id(1)));
+        let meanwhile = scale(Some("b"), 4);
+        assert!(
+            matches!(
+                &meanwhile,
+                JobAnswer::Refused(Refusal::OperationRunning { kind: "scale", .. })
+            ),
+            "{meanwhile:?}"
+        );
         let unnamed = scale(None, 2);
         assert!(
             matches!(&unnamed, JobAnswer::Refused(Refusal::ServiceNeeded { services, .. }) if services == "a, b"),
@@ -391,7 +420,13 @@ mod tests {
             matches!(&unknown, JobAnswer::Refused(Refusal::NoSuchService { .. })),
             "{unknown:?}"
         );
-        assert_eq!(scale(Some("a"), 0), JobAnswer::Applied(id(1)));
+        done(&mut book);
+        let scale_down = JobRequest::Scale {
+            key: "web".to_owned(),
+            service: Some(name("a")),
+            replicas: 0,
+        };
+        assert_eq!(ask(&mut book, 1, &scale_down), JobAnswer::Applied(id(1)));
         let job = book.get(id(1)).unwrap();
         let replicas: Vec<_> = job
             .spec
@@ -413,5 +448,151 @@ mod tests {
             },
         );
         assert_eq!(gone, JobAnswer::Refused(Refusal::Deleted(id(1))));
+    }
+
+    fn migrate(instance: Option<&str>, cluster: Option<&str>) -> JobRequest {
+        JobRequest::Migrate {
+            key: "web".to_owned(),
+            instance: instance.map(str::to_owned),
+            cluster: cluster.map(str::to_owned),
+            worker: None,
+            strategy: None,
+        }
+    }
+
+    fn slot(index: u32) -> Slot {
+        Slot {
+            job: id(1),
+            service: name("a"),
+            index,
+        }
+    }
+
+    /// Two of three slots have a copy.
+    fn two_copies(_: &Job) -> BTreeMap<Slot, InstanceId> {
+        (0..2)
+            .map(|index| (slot(index), InstanceId::from_bits(u128::from(index) + 7)))
+            .collect()
+    }
+
+    fn replaced(book: &mut JobBook, request: &JobRequest) -> Result<Vec<u32>, Refusal> {
+        let (writes, answer) = book.decide(&tenant(), Wall(9), request, &two_copies);
+        for write in writes {
+            book.take(write);
+        }
+        match answer {
+            JobAnswer::Replacing(of) => {
+                let operation = book.get(of).unwrap().running().unwrap();
+                Ok(operation.replaces.keys().map(|slot| slot.index).collect())
+            }
+            JobAnswer::Refused(refusal) => Err(refusal),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_migration_names_the_copies_that_it_replaces_and_is_the_only_operation() {
+        let mut book = JobBook::default();
+        submit(&mut book, &[draft(1, "web", vec![service("a", 1, 3)])]).unwrap();
+        let unknown = replaced(&mut book, &migrate(Some("a/2"), None));
+        assert!(
+            matches!(unknown, Err(Refusal::NoSuchInstance { .. })),
+            "{unknown:?}"
+        );
+        assert_eq!(
+            replaced(&mut book, &migrate(Some("a/1"), None)),
+            Ok(vec![1])
+        );
+        let again = replaced(&mut book, &migrate(None, None));
+        assert!(
+            matches!(
+                again,
+                Err(Refusal::OperationRunning {
+                    kind: "migrate",
+                    ..
+                })
+            ),
+            "{again:?}"
+        );
+        let changed = put(&mut book, "web", &draft(1, "web", vec![service("a", 2, 3)]));
+        assert!(
+            matches!(changed, Err(Refusal::OperationRunning { .. })),
+            "{changed:?}"
+        );
+        assert_eq!(
+            put(&mut book, "web", &draft(1, "web", vec![service("a", 1, 3)])),
+            Ok("same")
+        );
+        done(&mut book);
+        let by_id = InstanceId::from_bits(7).to_string();
+        assert_eq!(
+            replaced(&mut book, &migrate(Some(&by_id), None)),
+            Ok(vec![0])
+        );
+        assert_eq!(
+            delete(&mut book, "web", 10),
+            Ok(id(1)),
+            "a deletion always wins"
+        );
+    }
+
+    #[test]
+    fn what_a_document_pins_is_not_migrated() {
+        let mut book = JobBook::default();
+        let mut pinned = service("a", 1, 3);
+        Arc::make_mut(&mut pinned).placement.cluster = Some("munich".to_owned());
+        submit(&mut book, &[draft(1, "web", vec![pinned])]).unwrap();
+        let elsewhere = replaced(&mut book, &migrate(None, Some("bonn")));
+        assert!(
+            matches!(
+                elsewhere,
+                Err(Refusal::Pinned {
+                    what: "cluster",
+                    ..
+                })
+            ),
+            "{elsewhere:?}"
+        );
+        assert_eq!(
+            replaced(&mut book, &migrate(None, Some("munich"))),
+            Ok(vec![0, 1])
+        );
+        done(&mut book);
+        let mut pinned = service("a", 1, 3);
+        Arc::make_mut(&mut pinned).placement.worker = Some("e580".to_owned());
+        put(&mut book, "web", &draft(1, "web", vec![pinned])).unwrap();
+        done(&mut book);
+        let away = replaced(&mut book, &migrate(None, None));
+        assert!(
+            matches!(away, Err(Refusal::Pinned { what: "worker", .. })),
+            "{away:?}"
+        );
+    }
+
+    #[test]
+    fn an_update_that_failed_is_tried_again_by_the_same_document_or_rolled_back() {
+        let mut book = JobBook::default();
+        submit(&mut book, &[draft(1, "web", vec![service("a", 1, 3)])]).unwrap();
+        let mut changed = service("a", 2, 3);
+        Arc::make_mut(&mut changed).takeover.on_failure = OnFailure::Rollback;
+        let changed = draft(1, "web", vec![changed]);
+        put(&mut book, "web", &changed).unwrap();
+        let mut job = book.get(id(1)).unwrap().clone();
+        let operation = job.running().unwrap().clone();
+        let back = model::book::rolled_back(&job, operation.previous.as_ref().unwrap(), Wall(9));
+        assert_eq!(
+            back.spec.services,
+            draft(1, "web", vec![service("a", 1, 3)]).spec.services
+        );
+        assert_eq!(
+            back.running().map(|operation| operation.kind),
+            Some(OperationKind::Rollback)
+        );
+        assert_eq!(back.service_generation(&name("a")), 3);
+        let reason = Reason::new(ReasonCode::CrashLoop, "it ended");
+        job.operation = Some(operation.ended(Progress::Failed(reason)));
+        book.apply(job);
+        assert_eq!(put(&mut book, "web", &changed), Ok("changed"));
+        assert_eq!(put(&mut book, "web", &changed), Ok("same"), "while it runs");
     }
 }

@@ -4,6 +4,7 @@
 mod tests {
     use model::job::{JobState, Tally};
     use model::location::Location;
+    use model::operation::OperationKind;
     use model::reason::{ReasonCode as Code, Rejections};
 
     fn tally(change: impl FnOnce(&mut Tally)) -> Tally {
@@ -32,8 +33,14 @@ mod tests {
     #[test]
     fn the_first_rule_that_matches_wins() {
         let mut left = all();
-        assert_eq!(left.state(true, true), JobState::Terminated);
-        assert_eq!(left.state(false, true), JobState::Scaling);
+        assert_eq!(
+            left.state(true, Some(OperationKind::Scale)),
+            JobState::Terminated
+        );
+        assert_eq!(
+            left.state(false, Some(OperationKind::Scale)),
+            JobState::Scaling
+        );
         let rules: [(JobState, TakeAway); 6] = [
             (JobState::Failed, |left| left.failed = 0),
             (JobState::NotDeployed, |left| left.not_deployed = 0),
@@ -45,21 +52,21 @@ mod tests {
             (JobState::ScheduledNode, |left| left.scheduled_node = 0),
         ];
         for (state, take_away) in rules {
-            assert_eq!(left.state(false, false), state);
+            assert_eq!(left.state(false, None), state);
             take_away(&mut left);
         }
-        assert_eq!(left.state(false, false), JobState::Running);
+        assert_eq!(left.state(false, None), JobState::Running);
         left.running = 0;
-        assert_eq!(left.state(false, false), JobState::Terminated);
+        assert_eq!(left.state(false, None), JobState::Terminated);
     }
 
     #[test]
     fn a_job_runs_when_all_its_slots_do_or_it_has_none() {
         let two = tally(|tally| tally.running = 2);
-        assert_eq!(two.state(false, false), JobState::Running);
-        assert_eq!(Tally::default().state(false, false), JobState::Running);
+        assert_eq!(two.state(false, None), JobState::Running);
+        assert_eq!(Tally::default().state(false, None), JobState::Running);
         let one_ended = tally(|tally| (tally.running, tally.terminated) = (1, 1));
-        assert_eq!(one_ended.state(false, false), JobState::Running);
+        assert_eq!(one_ended.state(false, None), JobState::Running);
     }
 
     #[test]

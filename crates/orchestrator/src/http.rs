@@ -14,7 +14,9 @@ use std::sync::Arc;
 
 use protocol::document::Options;
 use protocol::document::schema::JobDocument;
-use protocol::rest::{EventBody, HealthBody, JobBody, List, PlanBody, ScaleRequest};
+use protocol::rest::{
+    EventBody, HealthBody, JobBody, List, MigrateRequest, PlanBody, RestartRequest, ScaleRequest,
+};
 use rest::{Api, op};
 use tokio::sync::Semaphore;
 
@@ -134,6 +136,33 @@ fn jobs<C: Jobs>() -> Api<Service<C>> {
                 .tag("jobs")
                 .takes::<ScaleRequest>()
                 .example("{\"replicas\": 3}")
+                .answers::<JobBody>(202, "The job")
+                .header(202, "Location", "Where it is")
+                .problems(&[404, 409, 503]),
+        )
+        .post(
+            "/api/v1/jobs/{job}/migrate",
+            jobs::migrate::<C>,
+            op("Migrate a job")
+                .about(
+                    "Other workers for one instance or all, as many at a time as `update.max_surge` says. The first that cannot \
+                     run elsewhere ends it; its present copy runs on.",
+                )
+                .tag("jobs")
+                .takes::<MigrateRequest>()
+                .example("{\"strategy\": \"start_first\"}")
+                .answers::<JobBody>(202, "The job")
+                .header(202, "Location", "Where it is")
+                .problems(&[404, 409, 503]),
+        )
+        .post(
+            "/api/v1/jobs/{job}/restart",
+            jobs::restart::<C>,
+            op("Restart a job")
+                .about("New copies of the same, as many at a time as `update` says.")
+                .tag("jobs")
+                .takes::<RestartRequest>()
+                .example("{}")
                 .answers::<JobBody>(202, "The job")
                 .header(202, "Location", "Where it is")
                 .problems(&[404, 409, 503]),

@@ -27,6 +27,7 @@ mod mount;
 mod read;
 pub mod schema;
 mod service;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -26,7 +26,7 @@ pub use cluster::{ClusterBody, LocationBody};
 pub use event::EventBody;
 pub use explanation::{ClusterPartBody, ExplainedBody, ExplanationBody, RejectionBody};
 pub use health::HealthBody;
-pub use job::{EndpointBody, ExitBody, InstanceBody, JobBody, ServiceBody};
+pub use job::{EndpointBody, ExitBody, InstanceBody, JobBody, OperationBody, ServiceBody};
 pub use node::NodeBody;
 pub use plan::{PlanBody, PlannedBody};
 pub use request::{MigrateRequest, NodePatch, RestartRequest, ScaleRequest, Strategy};

@@ -10,6 +10,7 @@ mod batch;
 mod event;
 mod job;
 pub mod key;
+mod operation;
 mod shared;
 mod submission;
 
@@ -23,6 +24,7 @@ use serde::de::DeserializeOwned;
 pub use batch::{Batch, Change, json};
 pub use event::{StoredEvent, UnknownWords};
 pub use job::{StoredDesired, StoredHead, StoredJob};
+pub use operation::StoredOperation;
 pub use shared::Shared;
 pub use submission::StoredSubmission;
 

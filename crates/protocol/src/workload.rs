@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use health::{WireHealth, WireHttpProbe, WireTcpProbe};
-pub use job::{WireJobSpec, WireOnPartition, WirePlacement, WireServiceSpec};
+pub use job::{
+    WireJobSpec, WireOnPartition, WirePlacement, WireReconcile, WireServiceSpec, WireTakeover,
+};
 
 /// Where nothing else is said, an application has this long between the polite signal and the kill.
 const DEFAULT_STOP_GRACE_MS: u64 = 5_000;
@@ -291,7 +293,7 @@ pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

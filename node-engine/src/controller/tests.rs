@@ -172,6 +172,7 @@ fn item(index: u32) -> DesiredEntry {
     });
     let job = JobId::from_bits(1);
     desired_entry(NodeItem::Instance(Desired {
+        handover: model::desired::Handover::default(),
         instance: InstanceId::from_bits(u128::from(index) + 1),
         slot: Slot {
             job,
@@ -180,6 +181,7 @@ fn item(index: u32) -> DesiredEntry {
         },
         generation: Generation::default(),
         job: Arc::new(JobHead {
+            reconcile: model::job::Reconcile::default(),
             id: job,
             name: name.clone(),
             tenant: name.clone(),
@@ -189,6 +191,7 @@ fn item(index: u32) -> DesiredEntry {
             created_at: Wall(0),
         }),
         service: Arc::new(ServiceSpec {
+            takeover: model::job::Takeover::default(),
             name,
             workload: Arc::new(workload),
             placement: PlacementRules::default(),

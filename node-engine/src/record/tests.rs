@@ -38,6 +38,7 @@ fn desired(seed: u8, replicas: u32) -> Desired {
     });
     let job = JobId::from_bits(u128::from(seed % 3));
     Desired {
+        handover: model::desired::Handover::default(),
         instance: InstanceId::from_bits(u128::from(seed)),
         slot: Slot {
             job,
@@ -49,6 +50,7 @@ fn desired(seed: u8, replicas: u32) -> Desired {
             placement: u64::from(seed),
         },
         job: Arc::new(JobHead {
+            reconcile: model::job::Reconcile::default(),
             id: job,
             name: name.clone(),
             tenant: model::name::default_tenant(),
@@ -58,6 +60,7 @@ fn desired(seed: u8, replicas: u32) -> Desired {
             created_at: Wall(1_000),
         }),
         service: Arc::new(ServiceSpec {
+            takeover: model::job::Takeover::default(),
             name,
             workload: Arc::new(workload),
             placement: PlacementRules::default(),

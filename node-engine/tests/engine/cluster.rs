@@ -312,6 +312,7 @@ pub(crate) fn application(seed: u128, command: &[&str]) -> Desired {
     });
     let job = JobId::from_bits(seed);
     Desired {
+        handover: model::desired::Handover::default(),
         instance: InstanceId::from_bits(seed),
         slot: Slot {
             job,
@@ -323,6 +324,7 @@ pub(crate) fn application(seed: u128, command: &[&str]) -> Desired {
             placement: 1,
         },
         job: Arc::new(JobHead {
+            reconcile: model::job::Reconcile::default(),
             id: job,
             name: name.clone(),
             tenant: model::name::default_tenant(),
@@ -332,6 +334,7 @@ pub(crate) fn application(seed: u128, command: &[&str]) -> Desired {
             created_at: Wall(0),
         }),
         service: Arc::new(ServiceSpec {
+            takeover: model::job::Takeover::default(),
             name,
             workload: Arc::new(workload),
             placement: PlacementRules::default(),

@@ -61,11 +61,14 @@ impl State {
             if hash != Some(instance.service.workload.hash) {
                 record.service_generation = 0;
             }
+            // What was under way in a restored record is not what is under way now.
+            record.moving = None;
             record.holdings.retain(|holding| holding.cluster != cluster);
             record.holdings.push(Holding {
                 cluster,
                 desired: instance.clone(),
                 leaving: false,
+                draining: false,
             });
         }
         self.take_back_absent(cluster, desired, &mut records);
@@ -126,9 +129,11 @@ impl State {
                 name: head.name.clone(),
                 lost_after: head.lost_after,
                 on_partition: head.on_partition,
+                reconcile: head.reconcile,
                 services: Vec::new(),
             }),
             service_generations: BTreeMap::new(),
+            operation: None,
         });
         let mut services: Vec<Arc<ServiceSpec>> = job.spec.services.clone();
         if !services

@@ -22,6 +22,8 @@ impl State {
                 Write::Term(term) => self.term = term.clone(),
                 Write::Job(job) => self.take_job(now, job),
                 Write::ForgetJob(id) => {
+                    self.rollouts.remove(id);
+                    self.rolled_out.remove(id);
                     self.book.forget(*id);
                     self.heads.remove(id);
                     self.deleted.retain(|(_, job)| job != id);
@@ -98,6 +100,46 @@ impl State {
                 .insert((now.steady.plus(self.config.retention), job.id));
         }
         self.book.apply(job.clone());
+        self.take_operation(job);
+    }
+
+    /// The rollout of an operation that begins, or runs when the store is loaded; none once it has ended.
+    fn take_operation(&mut self, job: &Job) {
+        self.rolled_out.remove(&job.id);
+        let number = job.running().map(|operation| operation.number);
+        if self.rollouts.get(&job.id).map(|(known, _)| *known) == number && self.started {
+            return;
+        }
+        self.rollouts.remove(&job.id);
+        if let Some((number, rollout)) = self.rollout_of(job) {
+            if rollout.is_over() {
+                self.rolled_out.insert(job.id);
+            }
+            self.rollouts.insert(job.id, (number, rollout));
+        }
+    }
+
+    /// The operations that run when the store is loaded; slots were loaded after their jobs.
+    fn begin_operations(&mut self) {
+        let running = |job: &&Job| job.running().is_some();
+        let jobs: Vec<Job> = self.book.iter().filter(running).cloned().collect();
+        for job in jobs {
+            self.take_operation(&job);
+        }
+    }
+
+    fn take_settled(&mut self, slot: &Slot) {
+        let at_a_time = self
+            .book
+            .get(slot.job)
+            .and_then(|job| job.service(&slot.service))
+            .map_or(1, |service| service.takeover.at_a_time());
+        if let Some((_, rollout)) = self.rollouts.get_mut(&slot.job) {
+            self.dirty.extend(rollout.settle(slot, at_a_time));
+            if rollout.is_over() {
+                self.rolled_out.insert(slot.job);
+            }
+        }
     }
 
     fn take_cluster(&mut self, now: Now, id: ClusterId, record: &ClusterRecord) {
@@ -117,6 +159,8 @@ impl State {
         self.set_changed(id);
         self.schedule_check(id, now.steady);
         self.room_freed();
+        // What is there may have to leave, or may stay after all.
+        self.touch_slots_of(id);
     }
 
     fn take_revision(&mut self, id: ClusterId, revision: u64) {
@@ -267,6 +311,7 @@ impl State {
     fn take_soft(&mut self, now: Now, soft: &Soft) {
         match soft {
             Soft::Started => {
+                self.begin_operations();
                 self.started = true;
                 self.last_turn = Some(now.steady);
                 self.spare_all(now);
@@ -358,6 +403,18 @@ impl State {
                     .entry(slot.clone())
                     .or_default()
                     .insert(*cluster, *capacity);
+            }
+            Soft::Begun(slot) => {
+                if let Some((_, rollout)) = self.rollouts.get_mut(&slot.job) {
+                    rollout.begin(slot);
+                }
+            }
+            Soft::Settled(slot) => self.take_settled(slot),
+            Soft::Drain { slot, until } => {
+                match until {
+                    Some(until) => self.drains.insert(slot.clone(), *until),
+                    None => self.drains.remove(slot),
+                };
             }
             Soft::Waiting { slot, waiting } => self.take_waiting(slot, waiting.as_ref()),
             Soft::Clean(slot) => {
@@ -472,6 +529,9 @@ impl State {
     }
 
     fn take_waiting(&mut self, slot: &Slot, waiting: Option<&Waiting>) {
+        if self.rollouts.contains_key(&slot.job) {
+            self.dirty.insert(slot.clone());
+        }
         if let Some(old) = self.waiting.remove(slot)
             && let Some(slots) = self.classes.get_mut(&old.class)
         {
@@ -517,7 +577,8 @@ impl State {
             .last_turn
             .map(|last| last.plus(self.config.silence / 2));
         // What was due at the last turn and is still there was looked at: only something else can change it.
-        [check, resend, expiry, self.hold, turn]
+        let drain = self.drains.values().min().copied();
+        [check, resend, expiry, drain, self.hold, turn]
             .into_iter()
             .flatten()
             .filter(|at| self.last_turn.is_none_or(|last| *at > last))

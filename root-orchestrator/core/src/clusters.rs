@@ -365,6 +365,9 @@ impl State {
                 decision
             });
         }
+        if let Some(decision) = self.drained(now) {
+            return Some(decision);
+        }
         let (_, id) = self.checks.first().filter(|(at, _)| *at <= now.steady)?;
         let cluster = self.clusters.get(id)?;
         let lost_at = cluster

@@ -1,10 +1,14 @@
 //! Requests of users.
 
-use model::book::{JobAnswer, JobRequest};
+use std::collections::BTreeMap;
+
+use model::book::{JobAnswer, JobRequest, Refusal};
+use model::id::InstanceId;
 use model::job::Job;
+use model::slot::{Role, Slot};
 use model::time::Now;
 
-use crate::state::State;
+use crate::state::{SlotRecord, State};
 use crate::{Action, Answer, Decision, RequestId, Write};
 
 impl State {
@@ -12,10 +16,38 @@ impl State {
         if self.fenced {
             return answer(request, JobAnswer::Fenced);
         }
-        let (writes, decided) = self.book.decide(&self.default_tenant, now.wall, ask);
+        if let JobRequest::Migrate {
+            cluster: Some(name),
+            ..
+        } = ask
+            && self.find_cluster(name).is_none()
+        {
+            let refusal = Refusal::NoSuchTarget {
+                what: "cluster",
+                name: name.clone(),
+            };
+            return answer(request, JobAnswer::Refused(refusal));
+        }
+        let copies = |job: &Job| self.holders(job);
+        let (writes, decided) = self
+            .book
+            .decide(&self.default_tenant, now.wall, ask, &copies);
         let mut decision = answer(request, decided);
         decision.writes.extend(writes.into_iter().map(Write::from));
         decision
+    }
+
+    /// The copies that fill a job's slots, as their clusters say.
+    fn holders(&self, job: &Job) -> BTreeMap<Slot, InstanceId> {
+        let holder = |(slot, record): (&Slot, &SlotRecord)| {
+            let holding = record.holdings.iter().find(|holding| {
+                holding.counts() && !record.is_successor(holding) && !self.is_lost(holding.cluster)
+            })?;
+            let mut copies = self.report_of(holding)?.copies.iter();
+            let copy = copies.find(|copy| copy.role == Role::Holder)?;
+            Some((slot.clone(), copy.instance))
+        };
+        self.slots_of(job.id).filter_map(holder).collect()
     }
 
     /// A deleted job that nobody has to see any more, with its history.

@@ -12,12 +12,14 @@ mod adopt;
 mod apply;
 mod clusters;
 mod jobs;
+mod moving;
+mod operations;
 mod slots;
 mod state;
 mod view;
 mod waking;
 
-pub use state::{ClusterRecord, Config, Holding, SlotRecord, State, Waiting};
+pub use state::{ClusterRecord, Config, Holding, Moving, SlotRecord, Stage, State, Waiting};
 pub use view::Page;
 
 use model::aggregate::Aggregate;
@@ -300,6 +302,17 @@ pub enum Soft {
         /// Its start and its capacity revision.
         capacity: (u64, u64),
     },
+    /// The copy of a slot is being replaced, by an operation.
+    Begun(Slot),
+    /// A slot of an operation needs nothing more.
+    Settled(Slot),
+    /// Until when an assignment that was replaced stands; `None`: no longer.
+    Drain {
+        /// Of which slot.
+        slot: Slot,
+        /// Until when.
+        until: Option<Instant>,
+    },
     /// A slot waits for room, or no longer.
     Waiting {
         /// Which.
@@ -443,6 +456,7 @@ impl State {
                     .map(|slot| self.reconcile_slot(now, slot))
             })
             .or_else(|| self.wake_one(now))
+            .or_else(|| self.finished_operation())
             .or_else(|| self.expired_job(now))
             .or_else(|| self.expired_submission(now))
             .or_else(|| self.excess_event())

@@ -1,18 +1,21 @@
 //! Assignment: what should fill a slot against the clusters that have it. First placement, the next cluster after a
 //! refusal, and re-placement are one path.
 
-use model::desired::{Desired, SlotReport};
+use std::cmp::Reverse;
+
+use model::desired::{CopyReport, Desired, Handover, SlotReport};
 use model::event::{Event, Tier};
 use model::id::{ClusterId, EventId, InstanceId};
 use model::instance::InstanceState;
-use model::job::{OnPartition, ServiceSpec};
+use model::job::{Job, OnPartition, Reconcile, ServiceSpec};
 use model::node::Liveness;
+use model::operation::Progress;
 use model::reason::{Reason, ReasonCode, Rejections};
 use model::slot::{Generation, Role, Slot};
 use model::time::Now;
-use schedulers::{ClusterCandidate, Request, Scheduler, Unplaceable};
+use schedulers::{Candidate, ClusterCandidate, Request, Scheduler, Unplaceable};
 
-use crate::state::{Cluster, Holding, SlotRecord, State, Waiting};
+use crate::state::{Cluster, Holding, SlotRecord, Stage, State, Waiting};
 use crate::{Decision, Soft, Write};
 
 impl State {
@@ -32,11 +35,23 @@ impl State {
         let mut waiting = None;
         if let Some(wanted) = &wanted {
             decision = self.follow_document(now, &mut record, wanted, decision);
-            self.keep_one(&mut record);
-            (waiting, decision) = self.fill(now, slot, wanted, &mut record, decision);
+            let (waits, step) = self.move_on(now, wanted, &mut record);
+            decision = decision.and(step);
+            self.keep_one(&mut record, wanted);
+            (waiting, decision) = self.fill(now, wanted, &mut record, decision);
+            waiting = waiting.or(waits);
+        } else {
+            record.moving = None;
         }
+        decision = self.drain(now, slot, &mut record, decision);
+        let stands = wanted.as_ref().is_some_and(|wanted| {
+            let holder = self.holder(wanted, &record);
+            let holding = holder.and_then(|index| record.holdings.get(index));
+            holding.is_some_and(|holding| self.offer(holding).is_none())
+        });
         if let (Some(waiting), Some(wanted)) = (&waiting, &wanted)
             && !self.waiting.contains_key(slot)
+            && !stands
         {
             let from = if record.holdings.is_empty() {
                 "REQUESTED"
@@ -72,63 +87,135 @@ impl State {
                 record: Some(record),
             })
         } else {
-            decision
+            self.follow_operation(now, slot, &record, decision)
         }
     }
 
-    /// A changed workload or rule is a new assignment: to the same cluster if the rules still allow it.
+    /// A changed workload or rule is a new assignment: to the same cluster if the rules still allow it. What has to be
+    /// replaced for it waits for its turn.
     fn follow_document(
         &self,
         now: Now,
         record: &mut SlotRecord,
         wanted: &Desired,
-        decision: Decision,
+        mut decision: Decision,
     ) -> Decision {
         let generation = wanted.generation.assignment;
+        let Some(job) = self.book.get(wanted.slot.job) else {
+            return decision;
+        };
         if record.service_generation == generation {
+            if self.is_stuck(job, record) {
+                // What failed is not followed any more; the next operation tries it again.
+                record.service_generation = 0;
+            }
             return decision;
         }
-        let stays = |id: ClusterId| {
-            self.clusters
-                .get(&id)
-                .is_some_and(|cluster| may_stay(id, cluster, &wanted.service))
-        };
-        for holding in record
-            .holdings
-            .iter_mut()
-            .filter(|holding| !holding.leaving)
-        {
-            if stays(holding.cluster) {
-                let same = holding.desired.service.workload.hash == wanted.service.workload.hash;
-                record.assignment += 1;
-                let fresh = self.fresh_instance(now, &wanted.slot, record.assignment);
-                holding.desired = Desired {
-                    instance: if same {
-                        holding.desired.instance
-                    } else {
-                        fresh
-                    },
-                    generation: Generation {
-                        assignment: record.assignment,
-                        placement: 0,
-                    },
-                    ..wanted.clone()
-                };
-            } else {
-                holding.leaving = true;
+        for index in 0..record.holdings.len() {
+            let Some(holding) = record
+                .holdings
+                .get(index)
+                .filter(|holding| holding.counts())
+            else {
+                continue;
+            };
+            let stays = self
+                .clusters
+                .get(&holding.cluster)
+                .is_some_and(|cluster| may_stay(holding.cluster, cluster, &wanted.service));
+            let same = record.service_generation != 0
+                && holding.desired.service.workload.hash == wanted.service.workload.hash;
+            if stays && same {
+                self.renew(now, wanted, (record, index), None);
+                continue;
+            }
+            if !self.may_change(job, &wanted.slot) {
+                return decision;
+            }
+            decision = decision.soft(Soft::Begun(wanted.slot.clone()));
+            let takeover = &wanted.service.takeover;
+            let order = self.by_policy(&wanted.slot, record.assignment + 1, takeover);
+            if stays {
+                self.renew(now, wanted, (record, index), Some(order));
+                continue;
+            }
+            let number = job
+                .operation
+                .as_ref()
+                .map_or(0, |operation| operation.number);
+            let lost = self.is_lost(holding.cluster);
+            let across = order.start_first && !lost && record.moving.is_none();
+            match across.then(|| self.begin_across(now, job, wanted, (record, index, number))) {
+                Some(Ok(step)) => decision = decision.and(step),
+                Some(Err(_)) | None => {
+                    if let Some(holding) = record.holdings.get_mut(index) {
+                        holding.leaving = true;
+                    }
+                }
             }
         }
         record.service_generation = generation;
         decision
     }
 
-    /// When a cluster has come back beside the replacement of its work: the one that runs, and of two the older.
+    /// An assignment is given again, changed to what is wanted; without an order what runs is what is wanted.
+    fn renew(
+        &self,
+        now: Now,
+        wanted: &Desired,
+        (record, index): (&mut SlotRecord, usize),
+        order: Option<Handover>,
+    ) {
+        record.assignment += 1;
+        let assignment = record.assignment;
+        let fresh = self.fresh_instance(now, &wanted.slot, assignment);
+        if let Some(holding) = record.holdings.get_mut(index) {
+            holding.desired = Desired {
+                instance: if order.is_none() {
+                    holding.desired.instance
+                } else {
+                    fresh
+                },
+                generation: Generation {
+                    assignment,
+                    placement: 0,
+                },
+                handover: order.unwrap_or_default(),
+                ..wanted.clone()
+            };
+        }
+    }
+
+    /// An operation has failed, and what it told the slot's cluster was refused.
+    fn is_stuck(&self, job: &Job, record: &SlotRecord) -> bool {
+        let failed = job
+            .operation
+            .as_ref()
+            .is_some_and(|operation| matches!(operation.progress, Progress::Failed(_)));
+        let refused = |holding: &Holding| {
+            self.report_of(holding).is_some_and(|report| {
+                report.assignment == holding.desired.generation.assignment
+                    && report.refused.is_some()
+            })
+        };
+        failed
+            && record
+                .holdings
+                .iter()
+                .filter(|holding| holding.counts())
+                .any(refused)
+    }
+
+    /// When a cluster has come back beside the replacement of its work, the job's `reconcile` decides which stays.
     /// Nothing is decided before both are heard.
-    fn keep_one(&self, record: &mut SlotRecord) {
+    fn keep_one(&self, record: &mut SlotRecord, wanted: &Desired) {
+        let stands = |holding: &Holding| {
+            holding.counts() && !record.is_successor(holding) && !self.is_lost(holding.cluster)
+        };
         let keepers: Vec<ClusterId> = record
             .holdings
             .iter()
-            .filter(|holding| !holding.leaving && !self.is_lost(holding.cluster))
+            .filter(|holding| stands(holding))
             .map(|holding| holding.cluster)
             .collect();
         let all_heard = keepers
@@ -137,11 +224,20 @@ impl State {
         if keepers.len() < 2 || !all_heard {
             return;
         }
-        let rank = |holding: &&Holding| (!self.runs(holding), holding.desired.generation);
+        let none = Generation::default();
+        let rank = |holding: &&Holding| {
+            let generation = holding.desired.generation;
+            let ready = self.runs(holding);
+            match wanted.job.reconcile {
+                Reconcile::KeepOriginal => (!ready, 0, generation, Reverse(none)),
+                Reconcile::KeepReplacement => (!ready, 0, none, Reverse(generation)),
+                Reconcile::Best => (!ready, self.restarts(holding), generation, Reverse(none)),
+            }
+        };
         let winner = record
             .holdings
             .iter()
-            .filter(|holding| keepers.contains(&holding.cluster) && !holding.leaving)
+            .filter(|holding| keepers.contains(&holding.cluster) && holding.counts())
             .min_by_key(rank);
         let Some(winner) = winner.map(|holding| holding.cluster) else {
             return;
@@ -160,18 +256,30 @@ impl State {
         }
     }
 
+    /// How often what stands was started again.
+    fn restarts(&self, holding: &Holding) -> u32 {
+        let report = self.report_of(holding);
+        let copies = report.into_iter().flat_map(|report| &report.copies);
+        copies
+            .filter_map(|copy| copy.state.report())
+            .map(|report| report.restarts)
+            .min()
+            .unwrap_or(0)
+    }
+
     fn fill(
         &self,
         now: Now,
-        slot: &Slot,
         wanted: &Desired,
         record: &mut SlotRecord,
         decision: Decision,
     ) -> (Option<Waiting>, Decision) {
-        let holder = record
-            .holdings
-            .iter()
-            .position(|holding| !holding.leaving && !self.must_move(wanted, holding));
+        let slot = &wanted.slot;
+        let holder = self.holder(wanted, record).or_else(|| {
+            // What stood cannot be heard any more: what was to take over stands.
+            record.moving = None;
+            self.holder(wanted, record)
+        });
         if let Some(index) = holder {
             let Some(holding) = record.holdings.get_mut(index) else {
                 return (None, decision);
@@ -179,26 +287,12 @@ impl State {
             let Some(offer) = self.offer(holding) else {
                 return (None, decision);
             };
-            let from = holding.cluster;
-            let capacity = (
-                self.clusters
-                    .get(&from)
-                    .map_or(0, |cluster| cluster.capacity.0),
-                offer.capacity_revision,
-            );
-            let refused = Soft::Refused {
-                slot: slot.clone(),
-                cluster: from,
-                capacity,
-            };
-            let decision =
-                if self.refusals.get(slot).and_then(|known| known.get(&from)) == Some(&capacity) {
-                    decision
-                } else {
-                    decision.soft(refused)
-                };
+            let decision = decision.and(self.refusal(holding, offer));
+            if record.moving.is_some() {
+                return (None, decision);
+            }
             // The cluster keeps the slot, and tries again itself, unless another one can have it now.
-            let elsewhere = self.choose(slot, wanted, Some(from));
+            let elsewhere = self.choose(slot, wanted, &[holding.cluster]);
             if elsewhere.is_ok() {
                 holding.leaving = true;
                 return (None, decision);
@@ -228,11 +322,12 @@ impl State {
                 decision,
             );
         }
-        match self.choose(slot, wanted, None) {
-            Ok(cluster) => (
-                None,
-                decision.and(self.assign(now, slot, wanted, record, cluster)),
-            ),
+        match self.destination(slot, wanted, record) {
+            Ok(cluster) => {
+                record.moving = None;
+                let assigned = self.assign(now, slot, wanted, record, cluster);
+                (None, decision.and(assigned))
+            }
             Err(unplaceable) => {
                 let reason = self.no_cluster(&unplaceable, &wanted.service);
                 (
@@ -247,7 +342,35 @@ impl State {
         }
     }
 
-    fn assign(
+    /// Where a vacant slot goes: where an order says, if that can have it.
+    fn destination(
+        &self,
+        slot: &Slot,
+        wanted: &Desired,
+        record: &SlotRecord,
+    ) -> Result<ClusterId, Unplaceable> {
+        let named = record
+            .moving
+            .as_ref()
+            .and_then(|moving| match moving.stage {
+                Stage::Away { to } => Some(to),
+                Stage::Inside { .. } | Stage::Across { .. } => None,
+            });
+        let request = Request {
+            workload: &wanted.service.workload,
+            rules: &wanted.service.placement,
+        };
+        let fits = |to: &ClusterId| {
+            self.candidates(slot)
+                .any(|candidate| candidate.id == *to && candidate.reject(&request).is_none())
+        };
+        match named.filter(fits) {
+            Some(to) => Ok(to),
+            None => self.choose(slot, wanted, &[]),
+        }
+    }
+
+    pub(crate) fn assign(
         &self,
         now: Now,
         slot: &Slot,
@@ -270,6 +393,7 @@ impl State {
             cluster,
             desired: desired.clone(),
             leaving: false,
+            draining: false,
         });
         let name = self
             .clusters
@@ -291,7 +415,7 @@ impl State {
         )
     }
 
-    fn fresh_instance(&self, now: Now, slot: &Slot, assignment: u64) -> InstanceId {
+    pub(crate) fn fresh_instance(&self, now: Now, slot: &Slot, assignment: u64) -> InstanceId {
         InstanceId::derived(
             now.wall,
             sync::mark(&[&self.incarnation, &self.term.nonce, slot, &assignment]).0,
@@ -303,11 +427,11 @@ impl State {
         &self,
         slot: &Slot,
         wanted: &Desired,
-        except: Option<ClusterId>,
+        except: &[ClusterId],
     ) -> Result<ClusterId, Unplaceable> {
         let candidates: Vec<ClusterCandidate<'_>> = self
             .candidates(slot)
-            .filter(|candidate| Some(candidate.id) != except)
+            .filter(|candidate| !except.contains(&candidate.id))
             .collect();
         let request = Request {
             workload: &wanted.service.workload,
@@ -343,6 +467,11 @@ impl State {
             })
     }
 
+    /// What the cluster of an assignment says of its slot.
+    pub(crate) fn report_of(&self, holding: &Holding) -> Option<&SlotReport> {
+        self.report(holding.cluster, &holding.desired.slot)
+    }
+
     fn report(&self, cluster: ClusterId, slot: &Slot) -> Option<&SlotReport> {
         self.clusters
             .get(&cluster)?
@@ -353,7 +482,7 @@ impl State {
     }
 
     /// The cluster's offer to give this very assignment back.
-    fn offer(&self, holding: &Holding) -> Option<&model::desired::Offer> {
+    pub(crate) fn offer(&self, holding: &Holding) -> Option<&model::desired::Offer> {
         let report = self.report(holding.cluster, &holding.desired.slot)?;
         report
             .offer
@@ -361,13 +490,22 @@ impl State {
             .filter(|_| report.assignment == holding.desired.generation.assignment)
     }
 
-    fn runs(&self, holding: &Holding) -> bool {
-        self.report(holding.cluster, &holding.desired.slot)
-            .is_some_and(|report| {
-                report.copies.iter().any(|copy| {
-                    matches!(copy.state, InstanceState::Running(_)) && copy.role == Role::Holder
-                })
-            })
+    /// A copy of it runs, and is healthy if it has a check; or it was one that ends, and has ended well.
+    pub(crate) fn runs(&self, holding: &Holding) -> bool {
+        let ready = |copy: &CopyReport| match &copy.state {
+            InstanceState::Running(report) => report.is_ready(),
+            InstanceState::Terminated { .. } => true,
+            InstanceState::Requested
+            | InstanceState::ScheduledCluster
+            | InstanceState::ScheduledNode
+            | InstanceState::Failed(_)
+            | InstanceState::NotDeployed { .. }
+            | InstanceState::Unknown { .. } => false,
+        };
+        self.report_of(holding).is_some_and(|report| {
+            let mut copies = report.copies.iter();
+            copies.any(|copy| copy.role == Role::Holder && ready(copy))
+        })
     }
 
     /// What a cluster observes was true when it no longer had the slot in its set.
@@ -423,14 +561,17 @@ impl State {
             if self.is_lost(holding.cluster) {
                 return holding.leaving || self.must_move(wanted, holding);
             }
-            let only_dangling = || {
-                self.report(holding.cluster, &wanted.slot)
-                    .is_none_or(|report| {
-                        report.copies.iter().all(|copy| copy.role == Role::Dangling)
-                    })
-            };
-            holding.leaving && self.has_confirmed(holding) && only_dangling()
+            holding.leaving && self.only_dangles(holding)
         })
+    }
+
+    /// Its cluster has given it back, and has at most copies of it on workers that cannot be heard.
+    pub(crate) fn only_dangles(&self, holding: &Holding) -> bool {
+        let dangles = |report: &SlotReport| {
+            let mut copies = report.copies.iter();
+            copies.all(|copy| copy.role == Role::Dangling)
+        };
+        self.has_confirmed(holding) && self.report_of(holding).is_none_or(dangles)
     }
 
     /// An event of a job's history; [`crate::turn`] numbers it.
@@ -504,7 +645,7 @@ fn may_stay(id: ClusterId, cluster: &Cluster, service: &ServiceSpec) -> bool {
 }
 
 /// Slots of one class fit or do not fit together.
-fn class(service: &ServiceSpec) -> String {
+pub(crate) fn class(service: &ServiceSpec) -> String {
     let workload = &service.workload;
     format!(
         "{:?} {} {:?}",

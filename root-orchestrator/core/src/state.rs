@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use model::aggregate::Aggregate;
 use model::book::JobBook;
-use model::desired::{Desired, JobHead};
+use model::desired::{Desired, Handover, JobHead};
 use model::history::History;
 use model::id::{ClusterId, InstanceId, JobId};
 use model::location::Location;
 use model::name::Name;
 use model::node::{Liveness, Scheduling};
+use model::operation::Rollout;
 use model::reason::{Reason, Rejections};
 use model::slot::{Generation, Slot};
 use model::time::{Instant, Wall};
@@ -72,6 +73,44 @@ pub struct Holding {
     pub desired: Desired,
     /// It is taken back; it counts until the cluster has confirmed that.
     pub leaving: bool,
+    /// Another cluster has taken over from it; it stands for the service's drain delay, and is then taken back.
+    pub draining: bool,
+}
+
+impl Holding {
+    /// It has a right to fill its slot.
+    pub const fn counts(&self) -> bool {
+        !self.leaving && !self.draining
+    }
+}
+
+/// A slot on the move. Durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moving {
+    /// The operation that moves it; 0: its cluster or worker is drained.
+    pub number: u64,
+    /// How far it is.
+    pub stage: Stage,
+}
+
+/// How far a move is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Its cluster was told to replace this copy.
+    Inside {
+        /// The copy.
+        instance: InstanceId,
+    },
+    /// A second cluster has the slot beside the first, and takes over when its copy is ready.
+    Across {
+        /// The second one.
+        to: ClusterId,
+    },
+    /// The first cluster gives the slot back before another one gets it.
+    Away {
+        /// Which gets it then, if it can have it.
+        to: ClusterId,
+    },
 }
 
 /// A slot and its assignments. Durable.
@@ -81,8 +120,21 @@ pub struct SlotRecord {
     pub assignment: u64,
     /// The generation of the job's service that the last assignment follows.
     pub service_generation: u64,
+    /// Where it is going, if it is.
+    pub moving: Option<Moving>,
     /// The assignments; few.
     pub holdings: Vec<Holding>,
+}
+
+impl SlotRecord {
+    /// Whether an assignment is the one that is to take over.
+    pub fn is_successor(&self, holding: &Holding) -> bool {
+        let to = self.moving.as_ref().and_then(|moving| match moving.stage {
+            Stage::Across { to } => Some(to),
+            Stage::Inside { .. } | Stage::Away { .. } => None,
+        });
+        holding.counts() && to == Some(holding.cluster)
+    }
 }
 
 /// A cluster. Durable.
@@ -240,6 +292,12 @@ pub struct State {
     pub(crate) last_turn: Option<Instant>,
     pub(crate) deleted: BTreeSet<(Instant, JobId)>,
     pub(crate) history: History,
+    /// The operations that run, with their numbers.
+    pub(crate) rollouts: BTreeMap<JobId, (u64, Rollout)>,
+    /// Those of them whose slots have all settled.
+    pub(crate) rolled_out: BTreeSet<JobId>,
+    /// Until when assignments that were replaced stand.
+    pub(crate) drains: BTreeMap<Slot, Instant>,
 }
 
 impl State {
@@ -272,6 +330,9 @@ impl State {
             last_turn: None,
             deleted: BTreeSet::new(),
             history: History::default(),
+            rollouts: BTreeMap::new(),
+            rolled_out: BTreeSet::new(),
+            drains: BTreeMap::new(),
         }
     }
 
@@ -288,6 +349,7 @@ impl State {
             },
             job: Arc::clone(self.heads.get(&slot.job)?),
             service: Arc::clone(service),
+            handover: Handover::default(),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use model::desired::{CopyReport, Desired, SlotReport};
+use model::desired::{CopyReport, Desired};
 use model::id::{ClusterId, JobId};
 use model::instance::{InstanceState, Observed, Report};
 use model::job::{Job, JobState, Tally};
@@ -11,7 +11,7 @@ use model::reason::{Reason, ReasonCode};
 use model::slot::{Generation, Role, Slot};
 use model::view::{ClusterState, ClusterView, Explanation, InstanceView, JobView};
 
-use crate::state::{Cluster, Holding, State};
+use crate::state::{Cluster, Holding, SlotRecord, State};
 
 /// A page of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,6 @@ impl State {
             .collect();
         let mut tally = Tally::default();
         let mut instances = Vec::new();
-        let mut changing = false;
         for slot in &slots {
             let rows = self.rows(job, slot);
             let telling = rows
@@ -90,10 +89,10 @@ impl State {
             if let Some(row) = telling.filter(|_| job.wants(slot)) {
                 tally.count(&row.state);
             }
-            changing |= !job.is_deleted() && job.generation > 1 && self.is_changing(job, slot);
             instances.extend(rows);
         }
-        let state = tally.state(self.is_over(job), changing);
+        let running = job.running().map(|operation| operation.kind);
+        let state = tally.state(self.is_over(job), running);
         let waiting = slots.iter().find_map(|slot| self.waiting.get(slot));
         let reason = match state {
             JobState::Running | JobState::Terminated => None,
@@ -124,43 +123,6 @@ impl State {
         }
     }
 
-    /// A slot that the last change of the document touched, and that is not settled since.
-    fn is_changing(&self, job: &Job, slot: &Slot) -> bool {
-        let Some(record) = self.slots.get(slot) else {
-            return job.wants(slot) && !self.waiting.contains_key(slot);
-        };
-        let follows = record.service_generation == job.service_generation(&slot.service);
-        let leaving = record
-            .holdings
-            .iter()
-            .any(|holding| holding.leaving && !self.is_lost(holding.cluster));
-        let unsettled = record
-            .holdings
-            .iter()
-            .filter(|holding| !holding.leaving)
-            .any(|holding| {
-                let report = self.report_of(holding);
-                report.is_none_or(|report| {
-                    report.assignment != holding.desired.generation.assignment
-                        || (report.offer.is_none()
-                            && !report
-                                .copies
-                                .iter()
-                                .any(|copy| settled(&copy.state) && copy.role == Role::Holder))
-                })
-            });
-        !follows || leaving || unsettled
-    }
-
-    fn report_of(&self, holding: &Holding) -> Option<&SlotReport> {
-        self.clusters
-            .get(&holding.cluster)?
-            .observed
-            .states()
-            .get(&holding.desired.slot)
-            .map(|entry| &entry.value)
-    }
-
     /// The copies of a slot, or the slot itself while it has none.
     fn rows(&self, job: &Job, slot: &Slot) -> Vec<InstanceView> {
         let Some(record) = self.slots.get(slot) else {
@@ -169,7 +131,7 @@ impl State {
         let mut rows: Vec<InstanceView> = record
             .holdings
             .iter()
-            .flat_map(|holding| self.holding_rows(job, holding))
+            .flat_map(|holding| self.holding_rows(job, record, holding))
             .collect();
         let filled = rows.iter().any(|row| row.role == Role::Holder);
         // What stays on a lost cluster by its policy waits for that one, and for nobody else.
@@ -225,7 +187,7 @@ impl State {
         }
     }
 
-    fn holding_rows(&self, job: &Job, holding: &Holding) -> Vec<InstanceView> {
+    fn holding_rows(&self, job: &Job, record: &SlotRecord, holding: &Holding) -> Vec<InstanceView> {
         let Some(cluster) = self.clusters.get(&holding.cluster) else {
             return Vec::new();
         };
@@ -237,9 +199,17 @@ impl State {
             .map(|copy| self.copy_row(job, holding, cluster, copy))
             .collect();
         let filled = rows.iter().any(|row| row.role == Role::Holder);
+        let stands = if record.is_successor(holding) {
+            Role::Successor
+        } else {
+            Role::Holder
+        };
+        for row in rows.iter_mut().filter(|row| row.role == Role::Holder) {
+            row.role = stands;
+        }
         let offer = report.and_then(|report| report.offer.as_ref());
         let lost = self.is_lost(holding.cluster);
-        if !filled && !holding.leaving && (rows.is_empty() || offer.is_some()) {
+        if !filled && holding.counts() && (rows.is_empty() || offer.is_some()) {
             let unheard = !cluster.is_heard();
             let state = match offer {
                 Some(offer) if !lost => InstanceState::NotDeployed {
@@ -257,7 +227,7 @@ impl State {
             let row = Self::bare(job, slot, holding.desired.generation, state);
             rows.push(InstanceView {
                 instance: rows.is_empty().then_some(holding.desired.instance),
-                role: if lost { Role::Dangling } else { Role::Holder },
+                role: if lost { Role::Dangling } else { stands },
                 cluster: Some(cluster.record.name.clone()),
                 cluster_id: Some(holding.cluster),
                 reason,
@@ -309,9 +279,9 @@ impl State {
         let row = Self::bare(job, &holding.desired.slot, copy.generation, state);
         InstanceView {
             instance: Some(copy.instance),
-            role: match (lost, holding.leaving) {
+            role: match (lost, holding.counts()) {
                 (true, _) => Role::Dangling,
-                (false, true) if copy.role == Role::Holder => Role::Leaving,
+                (false, false) if copy.role != Role::Dangling => Role::Leaving,
                 (false, _) => copy.role,
             },
             cluster: Some(cluster.record.name.clone()),
@@ -413,6 +383,13 @@ impl State {
         (jobs, instances)
     }
 
+    /// Whether a slot goes from one cluster to another just now: for checkers.
+    pub fn is_between_clusters(&self, slot: &Slot) -> bool {
+        self.slots.get(slot).is_some_and(|record| {
+            record.moving.is_some() || record.holdings.iter().any(|holding| !holding.counts())
+        })
+    }
+
     /// How far each child is with its desired set: for operators and checkers.
     pub fn sync_status(&self) -> Vec<String> {
         let line = |(id, child): (&ClusterId, &crate::state::Cluster)| {
@@ -442,16 +419,6 @@ pub(crate) fn reason_of(report: &Report) -> Option<Reason> {
         )),
         Observed::Starting | Observed::Running { .. } => None,
     }
-}
-
-fn settled(state: &InstanceState) -> bool {
-    matches!(
-        state,
-        InstanceState::Running(_)
-            | InstanceState::Failed(_)
-            | InstanceState::NotDeployed { .. }
-            | InstanceState::Terminated { .. }
-    )
 }
 
 fn unheard_cluster(cluster: &Cluster) -> Reason {

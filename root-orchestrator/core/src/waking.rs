@@ -1,11 +1,12 @@
 //! Slots that wait: which is tried again when something becomes free, and what the others say meanwhile.
 
 use model::desired::Desired;
+use model::id::ClusterId;
 use model::slot::Slot;
 use model::time::Now;
 use schedulers::{Candidate, Request};
 
-use crate::state::{Holding, State, Waiting};
+use crate::state::{State, Waiting};
 use crate::{Decision, Soft};
 
 impl State {
@@ -33,24 +34,36 @@ impl State {
 
     /// Whether `fill` would give this slot to somebody.
     fn fits_somewhere(&self, slot: &Slot, wanted: &Desired) -> bool {
-        let holder = self.slots.get(slot).and_then(|record| {
-            let holds = |holding: &&Holding| !holding.leaving && !self.must_move(wanted, holding);
-            record.holdings.iter().find(holds)
-        });
+        let taken = self.taken(slot, wanted);
         let request = Request {
             workload: &wanted.service.workload,
             rules: &wanted.service.placement,
         };
-        self.candidates(slot).any(|candidate| {
-            holder.is_none_or(|holding| holding.cluster != candidate.id)
-                && candidate.reject(&request).is_none()
-        })
+        self.candidates(slot)
+            .any(|candidate| !taken.contains(&candidate.id) && candidate.reject(&request).is_none())
+    }
+
+    /// The clusters that `fill` or a move would not choose: the one that offers the slot back, or, where what it has runs on
+    /// and is to leave, all that have it.
+    fn taken(&self, slot: &Slot, wanted: &Desired) -> Vec<ClusterId> {
+        let Some(record) = self.slots.get(slot) else {
+            return Vec::new();
+        };
+        let holder = self.holder(wanted, record);
+        let Some(holding) = holder.and_then(|index| record.holdings.get(index)) else {
+            return Vec::new();
+        };
+        if self.offer(holding).is_some() {
+            return vec![holding.cluster];
+        }
+        let all = record.holdings.iter();
+        all.map(|holding| holding.cluster).collect()
     }
 
     /// A class that still does not fit says so with its present reason. What a cluster has and offers back keeps that
     /// cluster's reason; the counts stay those of each slot's last try.
     fn renew_reasons(&self, name: &str, first: &Slot, wanted: &Desired) -> Decision {
-        let Err(unplaceable) = self.choose(first, wanted, None) else {
+        let Err(unplaceable) = self.choose(first, wanted, &[]) else {
             return Decision::default();
         };
         let waiting = Waiting {
@@ -105,12 +118,20 @@ impl State {
         });
         let clusters: Vec<String> = clusters.collect();
         format!(
-            "record {:?} waiting {:?} dirty {} awake {:?} clusters {clusters:#?}",
+            "record {:?} moving {:?} waiting {:?} dirty {} awake {:?} clusters {clusters:#?}",
             self.slots.get(slot).map(|record| record
                 .holdings
                 .iter()
-                .map(|holding| (holding.cluster, holding.leaving))
+                .map(|holding| (
+                    holding.cluster,
+                    holding.desired.identity(),
+                    holding.leaving,
+                    holding.draining
+                ))
                 .collect::<Vec<_>>()),
+            self.slots
+                .get(slot)
+                .and_then(|record| record.moving.as_ref()),
             self.waiting.get(slot).map(|waiting| &waiting.reason),
             self.dirty.contains(slot),
             self.awake,

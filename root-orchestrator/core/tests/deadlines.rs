@@ -41,18 +41,21 @@ mod tests {
             stop_grace: Duration::from_secs(5),
         };
         let service = Arc::new(ServiceSpec {
+            takeover: model::job::Takeover::default(),
             name: name("web"),
             workload: Arc::new(workload),
             placement: PlacementRules::default(),
             replicas: 1,
         });
         let job = Job {
+            operation: None,
             id: JobId::from_bits(1),
             tenant: default_tenant(),
             generation: 1,
             created_at: Wall(0),
             deleted_at: Some(Wall(1)),
             spec: Arc::new(JobSpec {
+                reconcile: model::job::Reconcile::default(),
                 name: name("job"),
                 lost_after: None,
                 on_partition: OnPartition::Stay,
@@ -67,6 +70,7 @@ mod tests {
             index: 0,
         };
         let desired = Desired {
+            handover: model::desired::Handover::default(),
             instance: InstanceId::from_bits(3),
             slot: slot.clone(),
             generation: Generation {
@@ -89,9 +93,11 @@ mod tests {
             Write::Slot {
                 slot,
                 record: Some(SlotRecord {
+                    moving: None,
                     assignment: 1,
                     service_generation: 1,
                     holdings: vec![Holding {
+                        draining: false,
                         cluster,
                         desired,
                         leaving: true,

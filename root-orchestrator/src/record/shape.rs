@@ -1,11 +1,11 @@
 //! What the values of the root's own records look like.
 
-use model::id::ClusterId;
+use model::id::{ClusterId, InstanceId};
 use model::location::Location;
 use model::name::Name;
 use model::node::Scheduling;
 use protocol::stored::StoredDesired;
-use root_core::{ClusterRecord, Holding, SlotRecord};
+use root_core::{ClusterRecord, Holding, Moving, SlotRecord, Stage};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -13,6 +13,8 @@ pub(super) struct Slot {
     pub(super) assignment: u64,
     #[serde(default)]
     pub(super) service_generation: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) moving: Option<SlotMoving>,
     #[serde(default)]
     pub(super) holdings: Vec<SlotHolding>,
 }
@@ -23,6 +25,48 @@ pub(super) struct SlotHolding {
     pub(super) desired: StoredDesired,
     #[serde(default)]
     pub(super) leaving: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) draining: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SlotMoving {
+    number: u64,
+    stage: SlotStage,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SlotStage {
+    Inside { instance: InstanceId },
+    Across { to: ClusterId },
+    Away { to: ClusterId },
+}
+
+impl From<&Moving> for SlotMoving {
+    fn from(moving: &Moving) -> Self {
+        Self {
+            number: moving.number,
+            stage: match moving.stage {
+                Stage::Inside { instance } => SlotStage::Inside { instance },
+                Stage::Across { to } => SlotStage::Across { to },
+                Stage::Away { to } => SlotStage::Away { to },
+            },
+        }
+    }
+}
+
+impl From<SlotMoving> for Moving {
+    fn from(stored: SlotMoving) -> Self {
+        Self {
+            number: stored.number,
+            stage: match stored.stage {
+                SlotStage::Inside { instance } => Stage::Inside { instance },
+                SlotStage::Across { to } => Stage::Across { to },
+                SlotStage::Away { to } => Stage::Away { to },
+            },
+        }
+    }
 }
 
 impl From<&SlotRecord> for Slot {
@@ -30,6 +74,7 @@ impl From<&SlotRecord> for Slot {
         Self {
             assignment: record.assignment,
             service_generation: record.service_generation,
+            moving: record.moving.as_ref().map(SlotMoving::from),
             holdings: record.holdings.iter().map(SlotHolding::from).collect(),
         }
     }
@@ -41,6 +86,7 @@ impl From<&Holding> for SlotHolding {
             cluster: holding.cluster,
             desired: StoredDesired::from(&holding.desired),
             leaving: holding.leaving,
+            draining: holding.draining,
         }
     }
 }

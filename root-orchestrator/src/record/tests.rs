@@ -46,6 +46,7 @@ fn job(id: u128, generation: u64, deleted: bool) -> Job {
     let spec = specs.pop().unwrap();
     assert_eq!(spec.on_partition, OnPartition::Move);
     Job {
+        operation: None,
         id: JobId::from_bits(id),
         tenant: model::name::default_tenant(),
         generation,
@@ -83,8 +84,10 @@ fn slot(job: &Job, service: usize, index: u32, clusters: &[u128], leaving: bool)
         index,
     };
     let holdings = clusters.iter().map(|cluster| Holding {
+        draining: false,
         cluster: ClusterId::from_bits(*cluster),
         desired: Desired {
+            handover: model::desired::Handover::default(),
             instance: InstanceId::from_bits(job.id.bits() * 1_000 + u128::from(index)),
             slot: slot.clone(),
             generation: Generation {
@@ -97,6 +100,7 @@ fn slot(job: &Job, service: usize, index: u32, clusters: &[u128], leaving: bool)
         leaving,
     });
     let record = SlotRecord {
+        moving: None,
         assignment: 3,
         service_generation: job.generation,
         holdings: holdings.collect(),

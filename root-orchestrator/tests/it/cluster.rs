@@ -397,6 +397,7 @@ fn running(desired: &Desired) -> SlotEntry {
         at: Wall(1),
     };
     slot_entry(SlotReport {
+        refused: None,
         slot: desired.slot.clone(),
         assignment: desired.generation.assignment,
         offer: None,
@@ -420,6 +421,7 @@ fn offer(desired: &Desired, capacity_revision: u64) -> SlotEntry {
     let mut rejections = Rejections::default();
     rejections.add(ReasonCode::PortTaken, "w1");
     slot_entry(SlotReport {
+        refused: None,
         slot: desired.slot.clone(),
         assignment: desired.generation.assignment,
         offer: Some(Offer {

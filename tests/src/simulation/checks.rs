@@ -7,6 +7,7 @@ use model::id::NodeId;
 use model::instance::InstanceState;
 use model::job::JobState;
 use model::node::Liveness;
+use model::operation::OperationKind;
 use model::slot::{Role, Slot};
 use model::units::Resources;
 use model::view::InstanceView;
@@ -152,7 +153,8 @@ fn overlap_is_declared(world: &World) -> Result<(), Box<Violation>> {
             .filter(|(worker, _)| !is_excused(world, *worker))
             .count();
         let excess = copies.iter().any(|(_, processes)| *processes > 1);
-        if excess || (copies.len() > 1 && firm > 1) {
+        let declared = if is_taken_over(world, slot) { 2 } else { 1 };
+        if excess || (copies.len() > 1 && firm > declared) {
             return Err(violation(
                 world,
                 format!(
@@ -163,6 +165,24 @@ fn overlap_is_declared(world: &World) -> Result<(), Box<Violation>> {
         }
     }
     Ok(())
+}
+
+/// Whether the slot's copy is replaced by another that starts first, as its owner and its cluster have it on their disks:
+/// then two may run.
+fn is_taken_over(world: &World, slot: &Slot) -> bool {
+    let ordered = world.drained
+        || world
+            .root
+            .durable
+            .job(&slot.job.to_string())
+            .and_then(|view| view.job.operation)
+            .is_some_and(|operation| operation.kind != OperationKind::Scale);
+    ordered
+        && (world.root.durable.is_between_clusters(slot)
+            || world
+                .clusters
+                .iter()
+                .any(|cluster| cluster.program.durable.is_taken_over(slot)))
 }
 
 fn is_excused(world: &World, worker: usize) -> bool {
@@ -290,11 +310,14 @@ pub(crate) fn settled(world: &World) -> Result<(), Box<Violation>> {
             }
             wanted.insert(slot);
         }
-        if view.state == JobState::Scaling {
-            return Err(violation(
-                world,
-                format!("job {} is still SCALING: {:?}", view.job.id, view.instances),
-            ));
+        if matches!(view.state, JobState::Scaling | JobState::Migrating) {
+            let slots = view.job.slots();
+            let status: Vec<String> = slots.map(|slot| slot_status(world, root, &slot)).collect();
+            let what = format!(
+                "job {} is still {}: {:?} {:?} {status:#?}",
+                view.job.id, view.state, view.job.operation, view.instances
+            );
+            return Err(violation(world, what));
         }
     }
     if let Some((slot, count)) = live.iter().find(|(slot, _)| !wanted.contains(slot)) {

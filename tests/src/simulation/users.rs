@@ -41,6 +41,7 @@ pub(crate) fn document(rng: &mut Rng, name: &str, replicas: u32, version: u64) -
         stop_grace: Duration::from_secs(5),
     };
     Arc::new(JobSpec {
+        reconcile: model::job::Reconcile::default(),
         name: new_name(name),
         lost_after: rng
             .percent(20)
@@ -51,6 +52,7 @@ pub(crate) fn document(rng: &mut Rng, name: &str, replicas: u32, version: u64) -
             OnPartition::Stay
         },
         services: vec![Arc::new(ServiceSpec {
+            takeover: model::job::Takeover::default(),
             name: new_name("main"),
             workload: Arc::new(workload),
             placement,

@@ -130,6 +130,8 @@ pub(crate) enum Message {
     Fault,
     User,
     End,
+    /// Whoever is cordoned or drained gets work again.
+    Open,
 }
 
 impl Message {
@@ -225,6 +227,8 @@ pub struct World {
     slow: u64,
     pub(crate) stores_at_risk: bool,
     pub(crate) calm: bool,
+    /// A worker or cluster was drained.
+    pub(crate) drained: bool,
     /// Accepted by the root, with the last document; not those of stores that were lost since.
     pub(crate) accepted: BTreeMap<JobId, Arc<JobSpec>>,
     pub(crate) deleted: BTreeSet<JobId>,
@@ -286,6 +290,7 @@ impl World {
             slow: rng.between(0, 20),
             stores_at_risk: rng.percent(30),
             calm: false,
+            drained: false,
             accepted: BTreeMap::new(),
             deleted: BTreeSet::new(),
             waiting: BTreeMap::new(),
@@ -490,6 +495,7 @@ impl World {
             Message::Fault => self.fault(),
             Message::User => self.user(),
             Message::End => self.end(),
+            Message::Open => self.open_all(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Writes about workers: records, connections, liveness, acknowledgements.
 
 use model::id::NodeId;
+use model::job::Job;
 use model::node::Liveness;
 use model::slot::Slot;
 use model::time::{Instant, Now};
@@ -35,6 +36,8 @@ impl State {
         self.schedule_check(id, now.steady);
         if room_grew {
             self.room_freed();
+            // What runs there may have to leave, or may stay after all.
+            self.touch_slots_on(now, id);
         }
     }
 
@@ -100,6 +103,12 @@ impl State {
     }
 
     pub(super) fn begin(&mut self, now: Now) {
+        // The operations that run; slots were loaded after their jobs.
+        let running = |job: &&Job| job.running().is_some();
+        let jobs: Vec<Job> = self.book.iter().filter(running).cloned().collect();
+        for job in jobs {
+            self.take_operation(&job);
+        }
         self.started = true;
         self.last_turn = Some(now.steady);
         self.aggregated_at = Some(now.steady);

@@ -15,4 +15,6 @@ mod registering;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod takeover;
+#[cfg(test)]
 mod uplink;

@@ -187,6 +187,7 @@ pub(super) fn why(instance: &InstanceBody) -> String {
     let role = match instance.role {
         Role::Holder => None,
         Role::Dangling => Some("its worker or cluster cannot be reached".to_owned()),
+        Role::Successor => Some("it takes over once it is ready".to_owned()),
         Role::Leaving => Some("it is to end".to_owned()),
     };
     let reason = instance

@@ -11,7 +11,7 @@ use model::job::{JobSpec, JobState};
 use model::name::Name;
 use protocol::document::Format;
 use protocol::problem::Problem;
-use protocol::rest::{JobBody, List, ScaleRequest};
+use protocol::rest::{JobBody, List, MigrateRequest, RestartRequest, ScaleRequest};
 use rest::schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use rest::{
     Accept, ApiError, Body, Cursor, IdempotencyKey, PageQuery, Path, Query, job_document,
@@ -133,6 +133,40 @@ pub(super) async fn scale<C: Jobs>(
     change(&service, accept, scale).await
 }
 
+/// `POST /api/v1/jobs/{job}/migrate`.
+pub(super) async fn migrate<C: Jobs>(
+    State(service): State<Service<C>>,
+    accept: Accept,
+    Path(key): Path<String>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let wanted = MigrateRequest::parse(&body.bytes, body.format).map_err(Problem::bad_document)?;
+    let migrate = JobRequest::Migrate {
+        key,
+        instance: wanted.instance,
+        cluster: wanted.cluster,
+        worker: wanted.worker_node,
+        strategy: wanted.strategy.map(Into::into),
+    };
+    change(&service, accept, migrate).await
+}
+
+/// `POST /api/v1/jobs/{job}/restart`.
+pub(super) async fn restart<C: Jobs>(
+    State(service): State<Service<C>>,
+    accept: Accept,
+    Path(key): Path<String>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let wanted = RestartRequest::parse(&body.bytes, body.format).map_err(Problem::bad_document)?;
+    let service_name = wanted.service.as_deref().map(Name::new).transpose();
+    let restart = JobRequest::Restart {
+        key,
+        service: service_name.map_err(|error| Problem::bad_request(error.to_string()))?,
+    };
+    change(&service, accept, restart).await
+}
+
 /// `DELETE /api/v1/jobs/{job}`.
 pub(super) async fn delete<C: Jobs>(
     State(service): State<Service<C>>,
@@ -239,7 +273,9 @@ async fn change<C: Jobs>(
     request: JobRequest,
 ) -> Result<Response, ApiError> {
     match ask(&service.handle, request).await? {
-        JobAnswer::Applied(id) => accepted(&service.handle, accept, id).await,
+        JobAnswer::Applied(id) | JobAnswer::Replacing(id) => {
+            accepted(&service.handle, accept, id).await
+        }
         other => Err(of_job(&other)),
     }
 }

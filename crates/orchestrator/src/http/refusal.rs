@@ -32,9 +32,10 @@ pub fn of_job(answer: &JobAnswer) -> ApiError {
     match answer {
         JobAnswer::Refused(refusal) => refused(refusal).into(),
         JobAnswer::Fenced => superseded(),
-        JobAnswer::Accepted(_) | JobAnswer::Applied(_) | JobAnswer::Deleting(_) => {
-            unexpected(answer)
-        }
+        JobAnswer::Accepted(_)
+        | JobAnswer::Applied(_)
+        | JobAnswer::Replacing(_)
+        | JobAnswer::Deleting(_) => unexpected(answer),
     }
 }
 
@@ -50,6 +51,15 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::KeyReused(_) => {
             Problem::unprocessable("idempotency_mismatch", refusal.to_string())
         }
+        Refusal::OperationRunning { .. } => {
+            Problem::conflict("operation_running", refusal.to_string())
+        }
+        Refusal::NoSuchInstance { .. } => {
+            Problem::conflict("no_such_instance", refusal.to_string())
+        }
+        Refusal::NothingPlaced(_) => Problem::conflict("nothing_placed", refusal.to_string()),
+        Refusal::Pinned { .. } => Problem::conflict("pinned", refusal.to_string()),
+        Refusal::NoSuchTarget { .. } => Problem::conflict("no_such_target", refusal.to_string()),
         Refusal::ServiceNeeded { .. } | Refusal::NoSuchService { .. } => {
             Problem::bad_request(refusal.to_string())
         }

@@ -5,7 +5,7 @@ use super::read::Spot;
 use super::tree::{Entry, Kind};
 
 /// Fields of later issues: known by name, so that nobody takes them for typing errors.
-const LATER: [&str; 21] = [
+const LATER: [&str; 19] = [
     "accelerator",
     "accelerators",
     "affinity",
@@ -17,7 +17,6 @@ const LATER: [&str; 21] = [
     "gpu",
     "health",
     "links",
-    "migration",
     "networks",
     "schedule",
     "secrets",
@@ -25,7 +24,6 @@ const LATER: [&str; 21] = [
     "spread",
     "storage",
     "tenant",
-    "update",
     "vgpus",
 ];
 

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::job::{JobSpec, OnPartition, PlacementRules, ServiceSpec};
+use model::job::{JobSpec, OnPartition, PlacementRules, Reconcile, ServiceSpec};
 use model::name::Name;
 
 use super::Options;
@@ -21,6 +21,13 @@ const JOB: &[&str] = &[
     "placement",
     "lost_after",
     "on_partition",
+    "reconcile",
+];
+/// The words of `reconcile`.
+const RECONCILE: [(&str, Reconcile); 3] = [
+    ("keep_original", Reconcile::KeepOriginal),
+    ("keep_replacement", Reconcile::KeepReplacement),
+    ("best", Reconcile::Best),
 ];
 /// Most services of one job.
 const MAX_SERVICES: usize = 100;
@@ -94,6 +101,10 @@ pub(super) const KNOWN_SERVICE: Known<'static> = Known {
             "on_partition",
             "it holds for the whole job; write it at the top",
         ),
+        (
+            "reconcile",
+            "it holds for the whole job; write it at the top",
+        ),
     ],
 };
 
@@ -146,6 +157,10 @@ pub(super) fn read(root: &Spot<'_>, options: Options, faults: &mut Faults) -> Op
             )
         })
         .unwrap_or_default();
+    let reconcile = fields
+        .get("reconcile")
+        .and_then(|spot| spot.choice(&RECONCILE, faults))
+        .unwrap_or_default();
     let rules = placement(&fields, PlacementRules::default(), faults);
     let services = match version {
         Version::V0 => one_service(&fields, name.clone(), rules, options, faults),
@@ -155,6 +170,7 @@ pub(super) fn read(root: &Spot<'_>, options: Options, faults: &mut Faults) -> Op
         name: name?,
         lost_after,
         on_partition,
+        reconcile,
         services: services?.into_iter().map(Arc::new).collect(),
     };
     (faults.count() == before).then_some(job)

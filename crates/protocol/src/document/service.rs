@@ -15,7 +15,7 @@ use super::fault::{Faults, clip};
 use super::fields::{Fields, Known};
 use super::files;
 use super::image::{check_program, check_reference};
-use super::mount;
+use super::{mount, takeover};
 use crate::message::size;
 use crate::workload::{WireServiceSpec, sealed};
 
@@ -34,6 +34,9 @@ pub(super) const FIELDS: &[&str] = &[
     "replicas",
     "restart",
     "stop_grace",
+    "update",
+    "migration",
+    "drain_delay",
 ];
 
 /// How many replicas a service may have.
@@ -120,6 +123,7 @@ pub(super) fn read(
         workload: Arc::new(sealed(workload)),
         placement,
         replicas: replicas? as u32,
+        takeover: takeover::read(fields, faults),
     };
     check_size(fields, &service, faults);
     Some(service)

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::desired::{Desired, JobHead};
+use model::desired::{Desired, Handover, JobHead};
 use model::id::{ClusterId, InstanceId, JobId};
-use model::job::{OnPartition, Owner, PlacementRules, ServiceSpec};
+use model::job::{OnPartition, Owner, PlacementRules, Reconcile, ServiceSpec, Takeover};
 use model::name::Name;
 use model::slot::{Generation, Slot};
 use model::time::Wall;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{MessageError, is_default};
 use crate::skew::Spoken;
 use crate::time::rfc3339;
-use crate::workload::{WireOnPartition, WirePlacement, WireWorkload};
+use crate::workload::{WireOnPartition, WirePlacement, WireReconcile, WireTakeover, WireWorkload};
 
 /// Desired instances, with what they share.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -50,6 +50,9 @@ pub struct WireHead {
     /// `stay` where left out, and for a word of a newer program: what stays is not lost.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_partition: Spoken<WireOnPartition>,
+    /// `keep_original` where left out, and for a word of a newer program.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reconcile: Spoken<WireReconcile>,
     /// When it was accepted.
     #[serde(with = "rfc3339")]
     pub created_at: Wall,
@@ -75,6 +78,77 @@ pub struct WireDesired {
     /// Where its service may run; left out for anywhere.
     #[serde(default, skip_serializing_if = "is_default")]
     pub placement: WirePlacement,
+    /// How it takes over from a copy that is there; left out where the old one stops first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub handover: WireHandover,
+    /// How its service's copies take over from one another; left out for the usual way.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub takeover: WireTakeover,
+}
+
+/// How a copy takes over from the one that its slot has. A program that does not know this stops the old one first.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct WireHandover {
+    /// Names the order.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub number: u64,
+    /// The new copy may run beside the old one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub start_first: bool,
+    /// The old copy may not be stopped before the new one runs.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub keep_old: bool,
+    /// The copy that is replaced though it is what is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replace: Option<InstanceId>,
+    /// Its worker may get the new copy too.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub same_worker: bool,
+    /// The only worker that may get the new copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+}
+
+impl From<&Handover> for WireHandover {
+    fn from(handover: &Handover) -> Self {
+        let Handover {
+            number,
+            start_first,
+            keep_old,
+            replace,
+            same_worker,
+            worker,
+        } = handover.clone();
+        Self {
+            number,
+            start_first,
+            keep_old,
+            replace,
+            same_worker,
+            worker,
+        }
+    }
+}
+
+impl From<WireHandover> for Handover {
+    fn from(wire: WireHandover) -> Self {
+        let WireHandover {
+            number,
+            start_first,
+            keep_old,
+            replace,
+            same_worker,
+            worker,
+        } = wire;
+        Self {
+            number,
+            start_first,
+            keep_old,
+            replace,
+            same_worker,
+            worker,
+        }
+    }
 }
 
 impl WireSet {
@@ -107,6 +181,8 @@ impl WireSet {
                 spec_hash: workload.hash,
                 replicas: one.service.replicas,
                 placement: WirePlacement::from(&one.service.placement),
+                handover: WireHandover::from(&one.handover),
+                takeover: WireTakeover::from(&one.service.takeover),
             });
         }
         set.specs = specs.into_values().collect();
@@ -141,6 +217,7 @@ impl WireSet {
                 workload: Arc::clone(workload),
                 placement: PlacementRules::from(wire.placement),
                 replicas: wire.replicas,
+                takeover: Takeover::from(wire.takeover),
             };
             let service = match &last {
                 Some(known) if **known == service => Arc::clone(known),
@@ -156,6 +233,7 @@ impl WireSet {
                 generation: wire.generation,
                 job: Arc::clone(job),
                 service,
+                handover: wire.handover.into(),
             })
         };
         self.deploy.into_iter().map(unpack).collect()
@@ -177,6 +255,7 @@ impl From<&JobHead> for WireHead {
                 OnPartition::Stay => WireOnPartition::Stay.into(),
                 OnPartition::Move => WireOnPartition::Move.into(),
             },
+            reconcile: WireReconcile::from(head.reconcile).into(),
             created_at: head.created_at,
         }
     }
@@ -193,6 +272,10 @@ impl From<WireHead> for JobHead {
             on_partition: match wire.on_partition {
                 Spoken::Known(WireOnPartition::Stay) | Spoken::Newer(_) => OnPartition::Stay,
                 Spoken::Known(WireOnPartition::Move) => OnPartition::Move,
+            },
+            reconcile: match wire.reconcile {
+                Spoken::Known(policy) => policy.into(),
+                Spoken::Newer(_) => Reconcile::default(),
             },
             created_at: wire.created_at,
         }

@@ -65,6 +65,7 @@ fn desired(number: u32) -> Desired {
     let own = number.is_multiple_of(5);
     let job = JobId::from_bits(if own { 2 } else { 1 });
     Desired {
+        handover: model::desired::Handover::default(),
         instance: InstanceId::from_bits(u128::from(number)),
         slot: Slot {
             job,
@@ -76,6 +77,7 @@ fn desired(number: u32) -> Desired {
             placement: u64::from(number),
         },
         job: Arc::new(JobHead {
+            reconcile: model::job::Reconcile::default(),
             id: job,
             name: name("shop"),
             tenant: name("default"),
@@ -93,6 +95,7 @@ fn desired(number: u32) -> Desired {
             created_at: Wall(1_793_867_400_123),
         }),
         service: Arc::new(ServiceSpec {
+            takeover: model::job::Takeover::default(),
             workload: Arc::new(workload(service.as_str())),
             name: service,
             placement: PlacementRules {
@@ -258,6 +261,7 @@ fn slot_report(states: impl IntoIterator<Item = InstanceState>, offered: bool) -
         since: Wall(1_793_867_400_123),
     };
     SlotReport {
+        refused: None,
         slot: desired(1).slot,
         assignment: 2,
         offer: offered.then(|| Offer {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use model::id::{ClusterId, InstanceId, JobId, NodeId};
 use model::instance::{Endpoint, Exit, Health, InstanceState, Observed};
 use model::job::ServiceSpec;
+use model::operation::{Operation, Progress};
 use model::slot::{Generation, Role};
 use model::time::Wall;
 use model::view::{InstanceView, JobView};
@@ -49,12 +50,55 @@ pub struct JobBody {
     #[serde(with = "rfc3339")]
     #[cfg_attr(feature = "openapi", schemars(with = "crate::rest::schema::Time"))]
     pub created_at: Wall,
+    /// What is being done to it, or was done last; null where nothing ever was.
+    #[serde(default)]
+    pub operation: Option<OperationBody>,
     /// What it consists of.
     #[serde(default)]
     pub services: Vec<ServiceBody>,
     /// One row a copy.
     #[serde(default)]
     pub instances: Vec<InstanceBody>,
+}
+
+/// An operation on a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct OperationBody {
+    /// `scale`, `update`, `rollback`, `migrate` or `restart`.
+    pub kind: String,
+    /// `running`, `done` or `failed`.
+    pub state: String,
+    /// The job's generation that it made.
+    pub number: u64,
+    /// When it was accepted.
+    #[serde(with = "rfc3339")]
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::rest::schema::Time"))]
+    pub started_at: Wall,
+    /// One sentence for why it failed.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Stable word for it.
+    #[serde(default)]
+    pub reason_code: Option<String>,
+}
+
+impl From<&Operation> for OperationBody {
+    fn from(operation: &Operation) -> Self {
+        let (state, reason) = match &operation.progress {
+            Progress::Running => ("running", None),
+            Progress::Done => ("done", None),
+            Progress::Failed(reason) => ("failed", Some(reason)),
+        };
+        Self {
+            kind: operation.kind.as_str().to_owned(),
+            state: state.to_owned(),
+            number: operation.number,
+            started_at: operation.started_at,
+            reason: reason.map(|reason| reason.message.clone()),
+            reason_code: reason.map(|reason| reason.code.as_str().to_owned()),
+        }
+    }
 }
 
 /// A service of a job.
@@ -87,7 +131,7 @@ pub struct InstanceBody {
     pub service: String,
     /// Which replica, from 0.
     pub index: u32,
-    /// `holder`, `dangling` or `leaving`.
+    /// `holder`, `successor`, `dangling` or `leaving`.
     #[cfg_attr(feature = "openapi", schemars(with = "crate::rest::schema::RoleWord"))]
     pub role: Role,
     /// (assignment, placement).
@@ -220,6 +264,7 @@ impl From<&JobView> for JobBody {
             unconfirmed: view.unconfirmed,
             generation: view.job.generation,
             created_at: view.job.created_at,
+            operation: view.job.operation.as_ref().map(OperationBody::from),
             services: view
                 .job
                 .spec

@@ -55,6 +55,15 @@ pub enum Strategy {
     StopFirst,
 }
 
+impl From<Strategy> for model::job::Strategy {
+    fn from(strategy: Strategy) -> Self {
+        match strategy {
+            Strategy::StartFirst => Self::StartFirst,
+            Strategy::StopFirst => Self::StopFirst,
+        }
+    }
+}
+
 /// `POST /jobs/{job}/migrate`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]

@@ -46,7 +46,7 @@ inline! {
     /// A generation: assignment, placement.
     Pair => {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 2, "maxItems": 2};
     /// A role of an instance.
-    RoleWord => {"type": "string", "enum": ["holder", "dangling", "leaving"]};
+    RoleWord => {"type": "string", "enum": ["holder", "successor", "dangling", "leaving"]};
     /// What a health check says.
     HealthWord => {"type": "string", "enum": ["starting", "healthy", "unhealthy"]};
     /// A transport of a port.

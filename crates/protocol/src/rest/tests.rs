@@ -50,6 +50,7 @@ fn job(document: &str, deleted_at: Option<Wall>) -> Job {
         .unwrap()
         .remove(0);
     Job {
+        operation: None,
         id: JobId::from_bits(1),
         tenant: name("default"),
         generation: 1,
@@ -146,6 +147,7 @@ fn a_running_job() {
               "rejections": null,
               "generation": 1,
               "created_at": "2026-11-05T12:00:00.000Z",
+              "operation": null,
               "services": [
                 {
                   "name": "hello",
@@ -243,6 +245,7 @@ fn a_job_that_nothing_can_host() {
               "unconfirmed": 2,
               "generation": 1,
               "created_at": "2026-11-05T12:00:00.000Z",
+              "operation": null,
               "services": [
                 {
                   "name": "hello",

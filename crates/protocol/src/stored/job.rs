@@ -11,7 +11,11 @@ use model::slot::Generation;
 use model::time::Wall;
 use serde::{Deserialize, Serialize};
 
-use crate::workload::{WireJobSpec, WireOnPartition, WireServiceSpec, millis};
+use super::operation::StoredOperation;
+use crate::message::desired::WireHandover;
+use crate::workload::{
+    WireJobSpec, WireOnPartition, WireReconcile, WireServiceSpec, is_default, millis,
+};
 
 /// A job, but for its id, which the key holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +28,8 @@ pub struct StoredJob {
     pub(super) spec: WireJobSpec,
     #[serde(default)]
     pub(super) service_generations: BTreeMap<Name, u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) operation: Option<StoredOperation>,
 }
 
 impl From<&Job> for StoredJob {
@@ -35,6 +41,7 @@ impl From<&Job> for StoredJob {
             deleted_at: job.deleted_at,
             spec: WireJobSpec::from(job.spec.as_ref()),
             service_generations: job.service_generations.clone(),
+            operation: job.operation.as_ref().map(StoredOperation::from),
         }
     }
 }
@@ -50,6 +57,8 @@ pub struct StoredHead {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lost_after_ms: Option<u64>,
     on_partition: WireOnPartition,
+    #[serde(default, skip_serializing_if = "is_default")]
+    reconcile: WireReconcile,
     created_at: Wall,
 }
 
@@ -67,6 +76,7 @@ impl From<&JobHead> for StoredHead {
                 OnPartition::Stay => WireOnPartition::Stay,
                 OnPartition::Move => WireOnPartition::Move,
             },
+            reconcile: head.reconcile.into(),
             created_at: head.created_at,
         }
     }
@@ -84,6 +94,7 @@ impl StoredHead {
                 WireOnPartition::Stay => OnPartition::Stay,
                 WireOnPartition::Move => OnPartition::Move,
             },
+            reconcile: self.reconcile.into(),
             created_at: self.created_at,
         }
     }
@@ -96,6 +107,8 @@ pub struct StoredDesired {
     pub(super) generation: Generation,
     pub(super) job: StoredHead,
     pub(super) service: WireServiceSpec,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) handover: WireHandover,
 }
 
 impl From<&Desired> for StoredDesired {
@@ -105,6 +118,7 @@ impl From<&Desired> for StoredDesired {
             generation: desired.generation,
             job: StoredHead::from(desired.job.as_ref()),
             service: WireServiceSpec::from(desired.service.as_ref()),
+            handover: WireHandover::from(&desired.handover),
         }
     }
 }

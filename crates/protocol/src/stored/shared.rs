@@ -23,20 +23,28 @@ impl Shared {
     /// The job of a record that holds a [`StoredJob`].
     pub fn job(&mut self, record: &Stored<'_>) -> Result<Job, RecordError> {
         let stored: StoredJob = record.value()?;
+        let id = JobId::from_bits(record.id()?);
         let spec = JobSpec::try_from(stored.spec).map_err(|source| record.fault(source))?;
         let services = spec
             .services
             .iter()
             .map(|service| self.service(service.as_ref().clone()))
             .collect();
+        let operation = stored
+            .operation
+            .map(|operation| operation.into_operation(id));
+        let operation = operation
+            .transpose()
+            .map_err(|source| record.fault(source))?;
         Ok(Job {
-            id: JobId::from_bits(record.id()?),
+            id,
             tenant: stored.tenant,
             generation: stored.generation,
             created_at: stored.created_at,
             deleted_at: stored.deleted_at,
             spec: Arc::new(JobSpec { services, ..spec }),
             service_generations: stored.service_generations,
+            operation,
         })
     }
 
@@ -52,6 +60,7 @@ impl Shared {
             generation: stored.generation,
             job: self.head(stored.job.into_head(slot.job)),
             service: self.service(ServiceSpec::try_from(stored.service)?),
+            handover: stored.handover.into(),
         })
     }
 

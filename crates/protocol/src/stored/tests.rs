@@ -28,6 +28,7 @@ services:
 fn job() -> Job {
     let mut specs = parse(DOCUMENT.as_bytes(), Format::Yaml, Options::default()).unwrap();
     Job {
+        operation: None,
         id: JobId::from_bits(1),
         tenant: model::name::default_tenant(),
         generation: 2,
@@ -41,6 +42,7 @@ fn job() -> Job {
 fn desired(job: &Job, owner: Owner, index: u32) -> Desired {
     let service = Arc::clone(&job.spec.services[0]);
     Desired {
+        handover: model::desired::Handover::default(),
         instance: InstanceId::from_bits(9),
         slot: Slot {
             job: job.id,

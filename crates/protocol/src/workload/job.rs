@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::job::{JobSpec, OnPartition, PlacementRules, ServiceSpec};
+use model::job::{
+    JobSpec, OnFailure, OnPartition, PlacementRules, Reconcile, ServiceSpec, Strategy, Takeover,
+};
 use model::name::Name;
 use model::workload::Workload;
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,9 @@ pub struct WireJobSpec {
     /// `stay` where left out.
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_partition: WireOnPartition,
+    /// `keep_original` where left out.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reconcile: WireReconcile,
     /// One at least.
     pub services: Vec<WireServiceSpec>,
 }
@@ -37,6 +42,94 @@ pub enum WireOnPartition {
     Move,
 }
 
+/// Which copy stays when a lost one returns beside its replacement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WireReconcile {
+    /// The one that was lost.
+    #[default]
+    KeepOriginal,
+    /// The one that replaced it.
+    KeepReplacement,
+    /// The one that does better.
+    Best,
+}
+
+impl From<Reconcile> for WireReconcile {
+    fn from(policy: Reconcile) -> Self {
+        match policy {
+            Reconcile::KeepOriginal => Self::KeepOriginal,
+            Reconcile::KeepReplacement => Self::KeepReplacement,
+            Reconcile::Best => Self::Best,
+        }
+    }
+}
+
+impl From<WireReconcile> for Reconcile {
+    fn from(wire: WireReconcile) -> Self {
+        match wire {
+            WireReconcile::KeepOriginal => Self::KeepOriginal,
+            WireReconcile::KeepReplacement => Self::KeepReplacement,
+            WireReconcile::Best => Self::Best,
+        }
+    }
+}
+
+/// How one copy of a slot takes over from another; what is left out is the default.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct WireTakeover {
+    /// Milliseconds that the old copy runs on beside a new one that is ready.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub drain_delay_ms: u64,
+    /// Copies beyond the replicas at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_surge: Option<u32>,
+    /// Replicas that may be missing at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_unavailable: Option<u32>,
+    /// An update that fails is changed back.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rollback: bool,
+    /// In a migration the old copy stops first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub stop_first: bool,
+}
+
+impl From<&Takeover> for WireTakeover {
+    fn from(takeover: &Takeover) -> Self {
+        let usual = Takeover::default();
+        let unless = |value: u32, usual: u32| (value != usual).then_some(value);
+        Self {
+            drain_delay_ms: millis(takeover.drain_delay),
+            max_surge: unless(takeover.max_surge, usual.max_surge),
+            max_unavailable: unless(takeover.max_unavailable, usual.max_unavailable),
+            rollback: takeover.on_failure == OnFailure::Rollback,
+            stop_first: takeover.migration == Strategy::StopFirst,
+        }
+    }
+}
+
+impl From<WireTakeover> for Takeover {
+    fn from(wire: WireTakeover) -> Self {
+        let usual = Self::default();
+        Self {
+            max_surge: wire.max_surge.unwrap_or(usual.max_surge),
+            max_unavailable: wire.max_unavailable.unwrap_or(usual.max_unavailable),
+            on_failure: if wire.rollback {
+                OnFailure::Rollback
+            } else {
+                OnFailure::Stop
+            },
+            migration: if wire.stop_first {
+                Strategy::StopFirst
+            } else {
+                Strategy::StartFirst
+            },
+            drain_delay: Duration::from_millis(wire.drain_delay_ms),
+        }
+    }
+}
+
 /// A service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WireServiceSpec {
@@ -47,6 +140,9 @@ pub struct WireServiceSpec {
     pub placement: WirePlacement,
     /// How many slots.
     pub replicas: u32,
+    /// How one copy takes over from another; left out for the usual way.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub takeover: WireTakeover,
     /// What runs.
     pub workload: WireWorkload,
 }
@@ -80,6 +176,7 @@ impl From<&JobSpec> for WireJobSpec {
                 OnPartition::Stay => WireOnPartition::Stay,
                 OnPartition::Move => WireOnPartition::Move,
             },
+            reconcile: job.reconcile.into(),
             services: job
                 .services
                 .iter()
@@ -103,6 +200,7 @@ impl TryFrom<WireJobSpec> for JobSpec {
                 WireOnPartition::Stay => OnPartition::Stay,
                 WireOnPartition::Move => OnPartition::Move,
             },
+            reconcile: wire.reconcile.into(),
             services: wire
                 .services
                 .into_iter()
@@ -118,6 +216,7 @@ impl From<&ServiceSpec> for WireServiceSpec {
             name: service.name.clone(),
             placement: WirePlacement::from(&service.placement),
             replicas: service.replicas,
+            takeover: WireTakeover::from(&service.takeover),
             workload: WireWorkload::from(service.workload.as_ref()),
         }
     }
@@ -132,6 +231,7 @@ impl TryFrom<WireServiceSpec> for ServiceSpec {
             workload: Arc::new(Workload::try_from(wire.workload)?),
             placement: wire.placement.into(),
             replicas: wire.replicas,
+            takeover: wire.takeover.into(),
         })
     }
 }

@@ -230,7 +230,7 @@ prop_compose! {
         replicas in any::<u32>(),
     ) -> ServiceSpec {
         let placement = PlacementRules { cluster, location, worker, labels, architectures };
-        ServiceSpec { name: Name::new(&name).unwrap(), workload: Arc::new(workload), placement, replicas }
+        ServiceSpec { takeover: model::job::Takeover::default(), name: Name::new(&name).unwrap(), workload: Arc::new(workload), placement, replicas }
     }
 }
 
@@ -242,7 +242,7 @@ prop_compose! {
         services in prop::collection::vec(service(), 1..3),
     ) -> JobSpec {
         let on_partition = if moves { OnPartition::Move } else { OnPartition::Stay };
-        JobSpec { name: Name::new(&name).unwrap(), lost_after: lost_after.map(Duration::from_millis), on_partition, services: services.into_iter().map(Arc::new).collect() }
+        JobSpec { reconcile: model::job::Reconcile::default(), name: Name::new(&name).unwrap(), lost_after: lost_after.map(Duration::from_millis), on_partition, services: services.into_iter().map(Arc::new).collect() }
     }
 }
 

@@ -92,6 +92,7 @@ pub(crate) fn workload(runtime: RuntimeKind, restart: Restart) -> Workload {
 pub(crate) fn desired(number: u128, placement: u64, workload: Workload) -> NodeItem {
     let name = |text: &str| Name::new(text).unwrap();
     NodeItem::Instance(Desired {
+        handover: model::desired::Handover::default(),
         instance: id(number),
         slot: Slot {
             job: JobId::from_bits(1),
@@ -103,6 +104,7 @@ pub(crate) fn desired(number: u128, placement: u64, workload: Workload) -> NodeI
             placement,
         },
         job: Arc::new(JobHead {
+            reconcile: model::job::Reconcile::default(),
             id: JobId::from_bits(1),
             name: name("web"),
             tenant: default_tenant(),
@@ -112,6 +114,7 @@ pub(crate) fn desired(number: u128, placement: u64, workload: Workload) -> NodeI
             created_at: Wall(0),
         }),
         service: Arc::new(ServiceSpec {
+            takeover: model::job::Takeover::default(),
             name: name("web"),
             workload: Arc::new(workload),
             placement: PlacementRules::default(),

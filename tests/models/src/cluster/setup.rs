@@ -109,6 +109,7 @@ fn document(number: u8) -> Arc<JobSpec> {
     let read = parse(text.as_bytes(), Format::Yaml, Options::default());
     let spec = read.ok().and_then(|mut jobs| jobs.pop());
     Arc::new(spec.unwrap_or_else(|| JobSpec {
+        reconcile: model::job::Reconcile::default(),
         name: name("unread"),
         lost_after: None,
         on_partition: model::job::OnPartition::Stay,

@@ -297,6 +297,8 @@ impl World {
     pub(super) fn end(&mut self) {
         self.note("the faults stop");
         self.calm = true;
+        // When everybody is up again, and was heard.
+        self.later(40_000, Message::Open);
         for index in 0..self.clusters.len() {
             if !self.clusters[index].link {
                 self.heal(Link::Uplink(index));

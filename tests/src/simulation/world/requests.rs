@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use model::book::{Draft, JobAnswer, JobRequest};
 use model::id::JobId;
+use model::job::Strategy;
+use model::node::Scheduling;
 use root_core::Input as RootInput;
 
 use super::super::users;
@@ -26,7 +28,22 @@ impl World {
         let job = self.rng.pick(&known).copied();
         self.requests += 1;
         let request = root_core::RequestId(self.requests);
-        match (self.rng.below(10), job) {
+        if self.rng.percent(8) {
+            self.schedule_somebody();
+            return;
+        }
+        match (self.rng.below(13), job) {
+            (10, Some(id)) => {
+                let ask = JobRequest::Restart {
+                    key: id.to_string(),
+                    service: None,
+                };
+                self.root(RootInput::Job { request, ask });
+            }
+            (11..=12, Some(id)) => {
+                let ask = self.migration(id);
+                self.root(RootInput::Job { request, ask });
+            }
             (0..=4, _) | (_, None) => {
                 let id = JobId::from_bits(self.rng.bits());
                 let name = format!("job-{}", self.version);
@@ -66,6 +83,78 @@ impl World {
                     },
                 });
             }
+        }
+    }
+
+    fn migration(&mut self, id: JobId) -> JobRequest {
+        let cluster = self.rng.percent(30);
+        let worker = self.rng.percent(20);
+        let strategy = match self.rng.below(3) {
+            0 => Some(Strategy::StartFirst),
+            1 => Some(Strategy::StopFirst),
+            _ => None,
+        };
+        JobRequest::Migrate {
+            key: id.to_string(),
+            instance: self.rng.percent(50).then(|| "main/0".to_owned()),
+            cluster: cluster.then(|| format!("cluster-{}", self.rng.below(2))),
+            worker: worker.then(|| format!("worker-{}", self.rng.below(5))),
+            strategy,
+        }
+    }
+
+    /// An operator drains or cordons a worker or a cluster, or opens it again.
+    fn schedule_somebody(&mut self) {
+        let scheduling = match self.rng.below(4) {
+            0 => Scheduling::Draining,
+            1 => Scheduling::Cordoned,
+            _ => Scheduling::Open,
+        };
+        self.drained |= scheduling == Scheduling::Draining;
+        if self.rng.percent(30) {
+            let key = format!("cluster-{}", self.rng.below(2));
+            self.schedule_cluster(&key, scheduling);
+        } else {
+            let index = self.rng.below(self.workers.len() as u64) as usize;
+            self.schedule_worker(index, scheduling);
+        }
+    }
+
+    fn schedule_cluster(&mut self, key: &str, scheduling: Scheduling) {
+        self.note(format!("{key} is {}", scheduling.as_str()));
+        self.requests += 1;
+        self.root(RootInput::Patch {
+            request: root_core::RequestId(self.requests),
+            key: key.to_owned(),
+            scheduling,
+        });
+    }
+
+    fn schedule_worker(&mut self, index: usize, scheduling: Scheduling) {
+        self.note(format!("worker {index} is {}", scheduling.as_str()));
+        let cluster = self.workers[index].cluster;
+        self.requests += 1;
+        let patch = cluster_core::NodePatch {
+            scheduling: Some(scheduling),
+            ..cluster_core::NodePatch::default()
+        };
+        self.cluster(
+            cluster,
+            cluster_core::Input::Patch {
+                request: cluster_core::RequestId(self.requests),
+                key: format!("worker-{index}"),
+                patch,
+            },
+        );
+    }
+
+    /// Everybody gets work again.
+    pub(super) fn open_all(&mut self) {
+        for index in 0..self.clusters.len() {
+            self.schedule_cluster(&format!("cluster-{index}"), Scheduling::Open);
+        }
+        for index in 0..self.workers.len() {
+            self.schedule_worker(index, Scheduling::Open);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::book::Draft;
 use model::id::JobId;
-use model::job::{JobSpec, OnPartition, PlacementRules, ServiceSpec};
+use model::job::{JobSpec, OnPartition, PlacementRules, Reconcile, ServiceSpec, Takeover};
 use model::name::Name;
 use model::workload::{Pull, Restart, RuntimeKind, SpecHash, Workload};
 
@@ -25,6 +25,8 @@ pub(crate) struct Document {
     pub(crate) version: u8,
     pub(crate) lost_after: Option<u64>,
     pub(crate) worker: Option<String>,
+    pub(crate) takeover: Takeover,
+    pub(crate) reconcile: Reconcile,
 }
 
 impl Document {
@@ -36,6 +38,8 @@ impl Document {
             version: 1,
             lost_after: None,
             worker: None,
+            takeover: Takeover::default(),
+            reconcile: Reconcile::default(),
         }
     }
 
@@ -44,6 +48,7 @@ impl Document {
         hash[0] = (self.memory % 251) as u8;
         hash[1] = (self.memory / 251) as u8;
         Arc::new(ServiceSpec {
+            takeover: self.takeover.clone(),
             name: name(&self.name),
             workload: Arc::new(Workload {
                 hash: SpecHash(hash),
@@ -73,6 +78,7 @@ impl Document {
         Draft {
             id: JobId::from_bits(id),
             spec: Arc::new(JobSpec {
+                reconcile: self.reconcile,
                 name: name(&self.name),
                 lost_after: self.lost_after.map(Duration::from_secs),
                 on_partition: OnPartition::Stay,

@@ -1,7 +1,7 @@
 //! The root of the cluster: what it assigns, and what it has heard.
 
 use cluster_core::{AssignmentEntry, Input, SlotEntry, assignment_entry};
-use model::desired::{Desired, JobHead, SlotReport};
+use model::desired::{Desired, Handover, JobHead, SlotReport};
 use model::id::{ClusterId, InstanceId, JobId};
 use model::job::{OnPartition, Owner};
 use model::name::default_tenant;
@@ -52,7 +52,19 @@ impl Root {
     }
 
     pub(crate) fn assign(&mut self, document: &Document, index: u32, assignment: u64) {
+        self.order(document, index, assignment, Handover::default());
+    }
+
+    /// An assignment that says how it takes over.
+    pub(crate) fn order(
+        &mut self,
+        document: &Document,
+        index: u32,
+        assignment: u64,
+        handover: Handover,
+    ) {
         let desired = Desired {
+            handover,
             instance: InstanceId::from_bits(
                 0xa000 + u128::from(index) * 100 + u128::from(assignment),
             ),
@@ -62,6 +74,7 @@ impl Root {
                 placement: 0,
             },
             job: Arc::new(JobHead {
+                reconcile: model::job::Reconcile::default(),
                 id: JobId::from_bits(0x1000),
                 name: name(&document.name),
                 tenant: default_tenant(),

@@ -7,6 +7,7 @@ use model::desired::{InstanceReport, NodeItem};
 use model::id::{InstanceId, NodeId};
 use model::instance::{Observed, Report};
 use model::node::NodeFacts;
+use model::reason::{Reason, ReasonCode};
 use model::time::Wall;
 use model::workload::RuntimeKind;
 use sync::{Change, Child, Observer, Verdict};
@@ -30,6 +31,8 @@ pub(crate) struct Worker {
     pub(crate) never_stops: bool,
     /// What it starts takes for ever.
     pub(crate) never_starts: bool,
+    /// What it starts ends again and again.
+    pub(crate) crashes: bool,
 }
 
 impl Worker {
@@ -56,6 +59,7 @@ impl Worker {
             asked_for_its_set: false,
             never_stops: false,
             never_starts: false,
+            crashes: false,
         }
     }
 
@@ -128,8 +132,17 @@ impl Worker {
                 continue;
             };
             wanted.insert(desired.instance);
+            let known = self.observer.states().get(&desired.instance);
+            let ran = known.is_some_and(|known| {
+                matches!(known.value.report.observed, Observed::Running { .. })
+            });
             let observed = if self.never_starts {
                 Observed::Starting
+            } else if self.crashes && !ran {
+                Observed::Failed {
+                    reason: Reason::new(ReasonCode::CrashLoop, "it ended (exit code 1)"),
+                    next_attempt: Some(Wall(0)),
+                }
             } else {
                 Observed::Running {
                     since: Wall(0),
@@ -142,7 +155,7 @@ impl Worker {
                 generation: desired.generation,
                 report: Report {
                     observed,
-                    restarts: 0,
+                    restarts: if self.crashes && !ran { 2 } else { 0 },
                     last_exit: None,
                     at: Wall(0),
                 },

@@ -42,16 +42,39 @@ fn fields_that_nobody_knows_or_not_yet() {
         4,
         "unknown field",
     );
-    check(&container("name: x"), "name", 4, "job_name");
-    for later in [
-        "health",
+    check(
+        &container("update: {max_surge: 0, max_unavailable: 0}"),
         "update",
+        4,
+        "cannot both be 0",
+    );
+    check(
+        &container("update: {parallelism: 2}"),
+        "update.parallelism",
+        4,
+        "max_surge",
+    );
+    check(
+        &container("update: {on_failure: panic}"),
+        "update.on_failure",
+        4,
+        "rollback",
+    );
+    check(
+        &container("migration: never"),
         "migration",
-        "links",
-        "secrets",
-        "areas",
-        "affinity",
-    ] {
+        4,
+        "start_first",
+    );
+    check(&container("drain_delay: 2h"), "drain_delay", 4, "0s to 1h");
+    check(
+        &container("reconcile: both"),
+        "reconcile",
+        4,
+        "keep_original",
+    );
+    check(&container("name: x"), "name", 4, "job_name");
+    for later in ["links", "secrets", "areas", "affinity"] {
         check(
             &container(&format!("{later}: {{}}")),
             later,

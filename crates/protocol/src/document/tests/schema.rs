@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use super::super::{job, schema::JOB, service};
+use super::super::{job, schema::JOB, service, takeover};
 use super::read_all_back;
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(JOB).unwrap());
@@ -79,6 +79,7 @@ fn the_schema_has_the_fields_of_the_reader() {
         fields("requirements"),
         known(service::KNOWN_REQUIREMENTS.fields)
     );
+    assert_eq!(fields("update"), known(takeover::KNOWN_UPDATE.fields));
 }
 
 #[test]
@@ -89,7 +90,7 @@ fn the_schema_is_one_of_2020_12_and_explains_every_field() {
         "https://json-schema.org/draft/2020-12/schema"
     );
     let definitions = SCHEMA["$defs"].as_object().unwrap();
-    for owner in ["v0", "v1", "service", "placement", "requirements"] {
+    for owner in ["v0", "v1", "service", "placement", "requirements", "update"] {
         for (field, schema) in definitions[owner]["properties"].as_object().unwrap() {
             let target = schema["$ref"]
                 .as_str()

@@ -109,6 +109,9 @@ pub struct WireSlotReport {
     /// It cannot be placed here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offer: Option<WireOffer>,
+    /// Its copy runs on, and cannot be replaced here as told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<WireOffer>,
     /// Its copies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copies: Vec<WireCopy>,
@@ -260,16 +263,33 @@ fn nearest(report: Option<Report>) -> InstanceState {
     }
 }
 
+impl From<&Offer> for WireOffer {
+    fn from(offer: &Offer) -> Self {
+        Self {
+            reason: (&offer.reason).into(),
+            rejections: rejections_out(&offer.rejections),
+            capacity_revision: offer.capacity_revision,
+        }
+    }
+}
+
+impl From<WireOffer> for Offer {
+    fn from(wire: WireOffer) -> Self {
+        Self {
+            reason: wire.reason.into(),
+            rejections: rejections_in(wire.rejections),
+            capacity_revision: wire.capacity_revision,
+        }
+    }
+}
+
 impl From<&SlotReport> for WireSlotReport {
     fn from(report: &SlotReport) -> Self {
         Self {
             slot: (&report.slot).into(),
             assignment: report.assignment,
-            offer: report.offer.as_ref().map(|offer| WireOffer {
-                reason: (&offer.reason).into(),
-                rejections: rejections_out(&offer.rejections),
-                capacity_revision: offer.capacity_revision,
-            }),
+            offer: report.offer.as_ref().map(WireOffer::from),
+            refused: report.refused.as_ref().map(WireOffer::from),
             copies: report.copies.iter().map(WireCopy::from).collect(),
         }
     }
@@ -283,11 +303,8 @@ impl TryFrom<WireSlotReport> for SlotReport {
         Ok(Self {
             slot: wire.slot.into(),
             assignment: wire.assignment,
-            offer: wire.offer.map(|offer| Offer {
-                reason: offer.reason.into(),
-                rejections: rejections_in(offer.rejections),
-                capacity_revision: offer.capacity_revision,
-            }),
+            offer: wire.offer.map(Offer::from),
+            refused: wire.refused.map(Offer::from),
             copies: wire
                 .copies
                 .into_iter()

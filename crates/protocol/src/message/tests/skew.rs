@@ -57,6 +57,10 @@ fn all_messages() -> Vec<Value> {
     all.push(uplink::assign(&change(Vec::new(), vec![slot.clone()])));
     let gone: UpReport<SlotEntry> = up(true, Vec::new(), vec![slot]);
     all.extend(uplink::report(&gone, &held));
+    let mut held_back = slot_report([], true);
+    held_back.refused = held_back.offer.clone();
+    let refused = up(false, vec![slot_entry(held_back)], Vec::new());
+    all.extend(uplink::report(&refused, &held));
     let page = uplink::Question::Nodes {
         limit: Some(1),
         cursor: Some("after".to_owned()),
@@ -84,7 +88,23 @@ fn all_messages() -> Vec<Value> {
 /// An instance whose workload and placement leave nothing out.
 pub(super) fn everything() -> NodeItem {
     let mut desired = desired(5);
+    Arc::make_mut(&mut desired.job).reconcile = model::job::Reconcile::Best;
+    desired.handover = model::desired::Handover {
+        number: 7,
+        start_first: true,
+        keep_old: true,
+        replace: Some(InstanceId::from_bits(4)),
+        same_worker: true,
+        worker: Some("worker-2".to_owned()),
+    };
     let service = Arc::make_mut(&mut desired.service);
+    service.takeover = model::job::Takeover {
+        max_surge: 2,
+        max_unavailable: 0,
+        on_failure: model::job::OnFailure::Rollback,
+        migration: model::job::Strategy::StopFirst,
+        drain_delay: Duration::from_secs(3),
+    };
     service.placement = PlacementRules {
         cluster: Some("c".to_owned()),
         location: Some("here".to_owned()),

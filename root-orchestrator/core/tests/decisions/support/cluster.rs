@@ -175,6 +175,7 @@ impl Cluster {
         let mut rejections = Rejections::default();
         rejections.add(ReasonCode::InsufficientMemory, "w1");
         SlotReport {
+            refused: None,
             slot: slot.clone(),
             assignment: desired.generation.assignment,
             offer: Some(Offer {
@@ -200,6 +201,7 @@ impl Cluster {
         let mut generation = desired.generation;
         generation.placement = 1;
         SlotReport {
+            refused: None,
             slot: desired.slot.clone(),
             assignment: desired.generation.assignment,
             offer: None,

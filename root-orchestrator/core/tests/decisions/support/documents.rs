@@ -46,6 +46,7 @@ impl Document {
         hash[0] = (self.memory % 251) as u8;
         hash[1] = (self.memory / 251) as u8;
         Arc::new(ServiceSpec {
+            takeover: model::job::Takeover::default(),
             name: name(&self.name),
             workload: Arc::new(Workload {
                 hash: SpecHash(hash),
@@ -76,6 +77,7 @@ impl Document {
         Draft {
             id: JobId::from_bits(id),
             spec: Arc::new(JobSpec {
+                reconcile: model::job::Reconcile::default(),
                 name: name(&self.name),
                 lost_after: None,
                 on_partition: self.on_partition,
