@@ -80,6 +80,7 @@ impl orchestrator::Outlets<Cluster> for Outlets {
             Input::Started { .. }
             | Input::Job { .. }
             | Input::Patch { .. }
+            | Input::ReleaseBrake { .. }
             | Input::Schedule(_)
             | Input::Register { .. }
             | Input::Held { .. }

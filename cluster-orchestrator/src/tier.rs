@@ -2,6 +2,7 @@
 
 use cluster_core::{Action, Answer, Config, Input, Page, RequestId, State, Write};
 use model::book::{JobAnswer, JobRequest};
+use model::brake::Engaged;
 use model::event::Event;
 use model::history::History;
 use model::id::JobId;
@@ -117,6 +118,7 @@ impl Jobs for Cluster {
         match answer {
             Answer::Job(answer) => Some(answer),
             Answer::Patched(_)
+            | Answer::Released(_)
             | Answer::Registered(_)
             | Answer::NoSuchNode(_)
             | Answer::NodeNameInUse(_) => None,
@@ -139,6 +141,14 @@ impl Jobs for Cluster {
         filter: Option<JobState>,
     ) -> Vec<JobView> {
         state.jobs(now, &Page { after, limit }, filter)
+    }
+
+    fn brake(state: &State) -> Option<(&Engaged, usize)> {
+        state.brake()
+    }
+
+    fn release_brake(request: RequestId) -> Input {
+        Input::ReleaseBrake { request }
     }
 
     fn history(state: &State) -> &History {

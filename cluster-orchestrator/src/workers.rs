@@ -146,7 +146,7 @@ impl Desk {
                 "name_in_use",
                 &format!("a worker named {name} is there already; give this one another --name"),
             )),
-            Answer::Job(_) | Answer::Patched(_) | Answer::NoSuchNode(_) => {
+            Answer::Job(_) | Answer::Patched(_) | Answer::Released(_) | Answer::NoSuchNode(_) => {
                 Err(refused("unavailable", "the cluster is superseded"))
             }
         }

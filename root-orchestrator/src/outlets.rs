@@ -50,6 +50,7 @@ impl orchestrator::Outlets<Root> for Outlets {
             Input::Started { .. }
             | Input::Job { .. }
             | Input::Patch { .. }
+            | Input::ReleaseBrake { .. }
             | Input::Register { .. }
             | Input::Held { .. }
             | Input::Reported { .. }

@@ -1,6 +1,7 @@
 //! The root's core, as the shell that both orchestrators share knows it.
 
 use model::book::{JobAnswer, JobRequest};
+use model::brake::Engaged;
 use model::event::Event;
 use model::history::History;
 use model::id::JobId;
@@ -104,6 +105,7 @@ impl Jobs for Root {
         match answer {
             Answer::Job(answer) => Some(answer),
             Answer::Patched(_)
+            | Answer::Released(_)
             | Answer::Registered(_)
             | Answer::NoSuchCluster(_)
             | Answer::ClusterNameInUse(_) => None,
@@ -126,6 +128,14 @@ impl Jobs for Root {
         filter: Option<JobState>,
     ) -> Vec<JobView> {
         state.jobs(&Page { after, limit }, filter)
+    }
+
+    fn brake(state: &State) -> Option<(&Engaged, usize)> {
+        state.brake()
+    }
+
+    fn release_brake(request: RequestId) -> Input {
+        Input::ReleaseBrake { request }
     }
 
     fn history(state: &State) -> &History {

@@ -10,6 +10,7 @@ use model::event::Event;
 use model::id::InstanceId;
 use model::instance::InstanceState;
 use model::job::Job;
+use model::reason::ReasonCode;
 use model::slot::Slot;
 use model::time::{Instant, Now};
 use schedulers::fixed_ports;
@@ -444,6 +445,13 @@ impl State {
                 let slot = self.copies.get(instance).map(|copy| copy.slot.clone());
                 self.dirty.extend(slot);
             }
+            Soft::Brake(engaged) => {
+                self.brake.set(*engaged);
+                if engaged.is_none_or(|engaged| engaged.released) {
+                    self.dirty.extend(self.braked.iter().cloned());
+                }
+            }
+            Soft::Replaced => self.brake.replaced(now.steady),
             Soft::Begun(slot) => {
                 if let Some((_, rollout)) = self.rollouts.get_mut(&slot.job) {
                     rollout.begin(slot);
@@ -510,6 +518,11 @@ impl State {
                 self.awake.remove(&old.class);
             }
         }
+        if waiting.is_some_and(|waiting| waiting.reason.code == ReasonCode::Brake) {
+            self.braked.insert(slot.clone());
+        } else {
+            self.braked.remove(slot);
+        }
         if let Some(waiting) = waiting {
             self.classes
                 .entry(waiting.class.clone())
@@ -549,7 +562,15 @@ impl State {
         let drain = self.drains.values().min().copied();
         // What was due at the last turn and is still there was looked at: only something else can change it.
         [
-            check, resend, aggregate, expiry, deadline, drain, self.hold, turn,
+            check,
+            resend,
+            aggregate,
+            expiry,
+            deadline,
+            drain,
+            self.brake_at(),
+            self.hold,
+            turn,
         ]
         .into_iter()
         .flatten()

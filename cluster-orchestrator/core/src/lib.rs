@@ -10,6 +10,7 @@
 
 mod adopt;
 mod apply;
+mod brake;
 mod jobs;
 mod liveness;
 mod nodes;
@@ -26,6 +27,7 @@ pub use view::Page;
 
 use model::aggregate::Aggregate;
 use model::book::{BookWrite, JobAnswer, JobRequest, Submission};
+use model::brake::Engaged;
 use model::desired::{Desired, InstanceReport, NodeItem, NodeKey, SlotReport};
 use model::event::Event;
 use model::id::{ClusterId, EventId, InstanceId, JobId, NodeId};
@@ -131,6 +133,11 @@ pub enum Input {
         key: String,
         /// What.
         patch: NodePatch,
+    },
+    /// An operator lets replacements go on that the brake holds back.
+    ReleaseBrake {
+        /// To be answered.
+        request: RequestId,
     },
     /// Another algorithm from now on; nothing placed is touched.
     Schedule(Algorithm),
@@ -341,6 +348,10 @@ pub enum Soft {
         /// Until when.
         until: Option<Instant>,
     },
+    /// The brake engages, is released, or lets go.
+    Brake(Option<Engaged>),
+    /// A lost copy was replaced.
+    Replaced,
     /// The copy of a slot is being replaced, by an operation of this cluster's own job.
     Begun(Slot),
     /// A slot of an operation needs nothing more.
@@ -408,6 +419,8 @@ pub enum Answer {
     Job(JobAnswer),
     /// The worker was changed.
     Patched(NodeId),
+    /// Whether a brake was engaged, which now is released.
+    Released(bool),
     /// The worker has this id.
     Registered(NodeId),
     /// There is no such worker.
@@ -499,6 +512,7 @@ impl State {
                 key,
                 patch,
             } => self.patch(*request, key, patch),
+            Input::ReleaseBrake { request } => self.release_brake(*request),
             Input::Schedule(algorithm) => Decision::default().write(Write::Algorithm(*algorithm)),
             Input::Register {
                 request,

@@ -86,7 +86,7 @@ impl State {
             Liveness::Alive => false,
         };
         let after = lost_after
-            .unwrap_or(self.config.lost_after)
+            .unwrap_or_else(|| node.patience(self.config.lost_after))
             .max(self.config.silence());
         unheard.then(|| node.proof.plus(after).max(node.spared_until))
     }
@@ -112,7 +112,11 @@ impl State {
                 decision
             });
         }
-        if let Some(decision) = self.overdue_copy(now).or_else(|| self.drained(now)) {
+        if let Some(decision) = self
+            .overdue_copy(now)
+            .or_else(|| self.drained(now))
+            .or_else(|| self.brake_due(now))
+        {
             return Some(decision);
         }
         let (at, id) = self.checks.first().filter(|(at, _)| *at <= now.steady)?;

@@ -286,6 +286,9 @@ impl State {
         if let Some(until) = self.hold.filter(|until| *until > now.steady) {
             return Err(Box::new(self.held_back(wanted, until)));
         }
+        if let Some(waiting) = self.braked(now, wanted, record) {
+            return Err(Box::new(waiting));
+        }
         // An order to another worker, or away from one, binds as long as another can have it; what has stopped for it runs
         // there rather than nowhere.
         let free = Desired {
@@ -296,7 +299,13 @@ impl State {
             .choose_for(wanted, record, None)
             .or_else(|_| self.choose_for(&free, record, None))
             .map_err(|unplaceable| Box::new(self.no_room_for(wanted, unplaceable)))?;
-        Ok(self.put_copy(now, wanted, record, node))
+        let replaces = !record.copies.is_empty();
+        let placed = self.put_copy(now, wanted, record, node);
+        Ok(if replaces {
+            placed.soft(Soft::Replaced)
+        } else {
+            placed
+        })
     }
 
     pub(crate) fn held_back(&self, wanted: &Desired, until: Instant) -> Waiting {
@@ -343,7 +352,8 @@ impl State {
             workload: &wanted.service.workload,
             rules: &wanted.service.placement,
         };
-        if self.hold.is_some_and(|until| until > now.steady) {
+        let held = self.hold.is_some_and(|until| until > now.steady);
+        if held || self.braked.contains(slot) {
             return Some(Decision::default().soft(Soft::Asleep(class.clone())));
         }
         match self.algorithm.place(&request, &self.candidates(slot)) {
@@ -485,7 +495,7 @@ fn still_fits(id: NodeId, node: &Node, service: &ServiceSpec) -> bool {
 }
 
 /// Slots of one class fit or do not fit together.
-fn class(service: &ServiceSpec) -> String {
+pub(crate) fn class(service: &ServiceSpec) -> String {
     let workload = &service.workload;
     let ports: Vec<_> = schedulers::fixed_ports(workload).collect();
     format!(

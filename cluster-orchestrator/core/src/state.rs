@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::book::JobBook;
+use model::brake::Brake;
 use model::desired::{Desired, JobHead, Offer};
 use model::history::History;
 use model::id::{ClusterId, InstanceId, JobId, NodeId};
@@ -186,6 +187,11 @@ pub struct CopyState {
     pub left_at: Option<u64>,
 }
 
+/// For how long a worker that was lost and returned is given more time.
+pub(crate) const FLAPPING: Duration = Duration::from_hours(1);
+/// How much at most.
+const MOST_PATIENCE: Duration = Duration::from_mins(10);
+
 /// A worker with all that is known of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
@@ -212,6 +218,12 @@ pub(crate) struct Node {
     pub(crate) session: Option<u64>,
     /// Until then it is not lost, whatever is not heard.
     pub(crate) spared_until: Instant,
+    /// It was lost, and has not been heard since.
+    pub(crate) lost: bool,
+    /// How often it was lost and returned, each within an hour of the time before.
+    pub(crate) returns: u32,
+    /// When it returned last after it had been lost.
+    pub(crate) returned_at: Option<Instant>,
     pub(crate) check_at: Option<Instant>,
     pub(crate) asked_at: Option<Instant>,
     pub(crate) usage: Option<Usage>,
@@ -236,6 +248,9 @@ impl Node {
             last_seen: None,
             session: None,
             spared_until: Instant::default(),
+            lost: false,
+            returns: 0,
+            returned_at: None,
             check_at: None,
             asked_at: None,
             usage: None,
@@ -244,6 +259,18 @@ impl Node {
 
     pub(crate) fn room(&self) -> Resources {
         self.record.facts.allocatable.minus(self.reserved)
+    }
+
+    /// A worker that was lost and returned gets twice the time, each time, for an hour.
+    pub(crate) fn patience(&self, lost_after: Duration) -> Duration {
+        let lately = self
+            .returned_at
+            .is_some_and(|at| self.proof.since(at) <= FLAPPING);
+        if !lately {
+            return lost_after;
+        }
+        let longer = lost_after.saturating_mul(1 << self.returns.min(16));
+        longer.min(MOST_PATIENCE.max(lost_after))
     }
 
     /// It is heard, and all that it runs is known.
@@ -304,6 +331,10 @@ pub struct State {
     pub(crate) rollouts: BTreeMap<JobId, (u64, Rollout)>,
     /// Those of them whose slots have all settled.
     pub(crate) rolled_out: BTreeSet<JobId>,
+    /// Against replacing most of the cluster at once.
+    pub(crate) brake: Brake<NodeId>,
+    /// Slots that wait for it.
+    pub(crate) braked: BTreeSet<Slot>,
     /// Until when copies that were replaced run on.
     pub(crate) drains: BTreeMap<Slot, Instant>,
 }
@@ -349,6 +380,8 @@ impl State {
             history: History::default(),
             rollouts: BTreeMap::new(),
             rolled_out: BTreeSet::new(),
+            brake: Brake::default(),
+            braked: BTreeSet::new(),
             drains: BTreeMap::new(),
         }
     }

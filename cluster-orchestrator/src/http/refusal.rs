@@ -12,6 +12,8 @@ pub(super) fn refused(answer: &Answer) -> ApiError {
         Answer::NoSuchNode(key) => Problem::not_found("node", key).into(),
         Answer::NodeNameInUse(name) => Problem::name_in_use(name.as_str()).into(),
         Answer::Job(JobAnswer::Fenced) => superseded(),
-        Answer::Job(_) | Answer::Patched(_) | Answer::Registered(_) => unexpected(answer),
+        Answer::Job(_) | Answer::Patched(_) | Answer::Released(_) | Answer::Registered(_) => {
+            unexpected(answer)
+        }
     }
 }

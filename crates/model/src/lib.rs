@@ -6,6 +6,7 @@
 
 pub mod aggregate;
 pub mod book;
+pub mod brake;
 pub mod desired;
 pub mod event;
 pub mod history;

@@ -1,5 +1,6 @@
 //! The REST interface that both orchestrators serve (contract, REST): parse, one call on the handle, render.
 
+mod brake;
 mod events;
 mod follow;
 mod health;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 use protocol::document::Options;
 use protocol::document::schema::JobDocument;
 use protocol::rest::{
-    EventBody, HealthBody, JobBody, List, MigrateRequest, PlanBody, RestartRequest, ScaleRequest,
+    BrakeBody, EventBody, HealthBody, JobBody, List, MigrateRequest, PlanBody, RestartRequest,
+    ScaleRequest,
 };
 use rest::{Api, op};
 use tokio::sync::Semaphore;
@@ -53,6 +55,24 @@ pub fn api<C: Jobs>(service: Service<C>) -> Api<()> {
         .parameter("job", "A job's id or name.")
         .merge(jobs::<C>())
         .merge(histories::<C>())
+        .get(
+            "/api/v1/brake",
+            brake::show::<C>,
+            op("Show the brake")
+                .about("When most of the workers (of a root: clusters) vanish at once, replacements pause for one grace, then go on one a second.")
+                .tag("operations")
+                .answers::<BrakeBody>(200, "Whether it is engaged")
+                .problems(&[503]),
+        )
+        .delete(
+            "/api/v1/brake",
+            brake::release::<C>,
+            op("Release the brake")
+                .about("For those who are really gone: their work is placed elsewhere at once.")
+                .tag("operations")
+                .answers::<BrakeBody>(200, "As it is now")
+                .problems(&[503]),
+        )
         .get(
             "/healthz",
             health::live,

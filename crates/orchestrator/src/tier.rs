@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 
 use model::book::{JobAnswer, JobRequest};
+use model::brake::Engaged;
 use model::event::Event;
 use model::history::History;
 use model::id::JobId;
@@ -109,6 +110,10 @@ pub trait Jobs: Core {
         limit: usize,
         filter: Option<JobState>,
     ) -> Vec<JobView>;
+    /// The brake on replacements, where it is engaged, and how many slots wait for it.
+    fn brake(state: &Self::State) -> Option<(&Engaged, usize)>;
+    /// The input that releases it.
+    fn release_brake(request: Self::RequestId) -> Self::Input;
     /// What happened to the jobs.
     fn history(state: &Self::State) -> &History;
 }

@@ -3,6 +3,7 @@
 //! Every body writes all its fields, null where there is nothing, so that a client needs no case for absent ones. The
 //! readers skip fields that they do not know and keep words (states, codes) as text: an older client reads a newer server.
 
+mod brake;
 mod cluster;
 mod event;
 mod explanation;
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 use model::reason::Rejections;
 use serde::{Deserialize, Serialize};
 
+pub use brake::BrakeBody;
 pub use cluster::{ClusterBody, LocationBody};
 pub use event::EventBody;
 pub use explanation::{ClusterPartBody, ExplainedBody, ExplanationBody, RejectionBody};

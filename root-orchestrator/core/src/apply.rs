@@ -7,6 +7,7 @@ use model::event::Event;
 use model::id::ClusterId;
 use model::job::{Job, Owner};
 use model::node::Liveness;
+use model::reason::ReasonCode;
 use model::slot::Slot;
 use model::time::{Instant, Now};
 use sync::Held;
@@ -404,6 +405,13 @@ impl State {
                     .or_default()
                     .insert(*cluster, *capacity);
             }
+            Soft::Brake(engaged) => {
+                self.brake.set(*engaged);
+                if engaged.is_none_or(|engaged| engaged.released) {
+                    self.dirty.extend(self.braked.iter().cloned());
+                }
+            }
+            Soft::Replaced => self.brake.replaced(now.steady),
             Soft::Begun(slot) => {
                 if let Some((_, rollout)) = self.rollouts.get_mut(&slot.job) {
                     rollout.begin(slot);
@@ -470,9 +478,14 @@ impl State {
         if cluster.liveness == liveness {
             return;
         }
-        cluster.liveness = liveness;
-        if liveness == Liveness::Alive {
-            self.room_freed();
+        let before = std::mem::replace(&mut cluster.liveness, liveness);
+        match liveness {
+            Liveness::Alive => {
+                self.brake.back(id);
+                self.room_freed();
+            }
+            Liveness::Suspect if before == Liveness::Alive => self.brake.vanish(id, now.steady),
+            Liveness::Suspect | Liveness::Reconnecting | Liveness::Lost => {}
         }
         self.touch_slots_of(id);
         self.schedule_check(id, now.steady);
@@ -541,6 +554,11 @@ impl State {
                 self.awake.remove(&old.class);
             }
         }
+        if waiting.is_some_and(|waiting| waiting.reason.code == ReasonCode::Brake) {
+            self.braked.insert(slot.clone());
+        } else {
+            self.braked.remove(slot);
+        }
         if let Some(waiting) = waiting {
             self.classes
                 .entry(waiting.class.clone())
@@ -578,10 +596,18 @@ impl State {
             .map(|last| last.plus(self.config.silence / 2));
         // What was due at the last turn and is still there was looked at: only something else can change it.
         let drain = self.drains.values().min().copied();
-        [check, resend, expiry, drain, self.hold, turn]
-            .into_iter()
-            .flatten()
-            .filter(|at| self.last_turn.is_none_or(|last| *at > last))
-            .min()
+        [
+            check,
+            resend,
+            expiry,
+            drain,
+            self.brake_at(),
+            self.hold,
+            turn,
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|at| self.last_turn.is_none_or(|last| *at > last))
+        .min()
     }
 }

@@ -365,7 +365,7 @@ impl State {
                 decision
             });
         }
-        if let Some(decision) = self.drained(now) {
+        if let Some(decision) = self.drained(now).or_else(|| self.brake_due(now)) {
             return Some(decision);
         }
         let (_, id) = self.checks.first().filter(|(at, _)| *at <= now.steady)?;

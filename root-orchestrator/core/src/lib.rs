@@ -10,6 +10,7 @@
 
 mod adopt;
 mod apply;
+mod brake;
 mod clusters;
 mod jobs;
 mod moving;
@@ -24,6 +25,7 @@ pub use view::Page;
 
 use model::aggregate::Aggregate;
 use model::book::{BookWrite, JobAnswer, JobRequest, Submission};
+use model::brake::Engaged;
 use model::desired::{Desired, SlotReport};
 use model::event::Event;
 use model::id::{ClusterId, EventId, JobId};
@@ -183,6 +185,11 @@ pub enum Input {
         /// All of it.
         desired: Vec<Desired>,
     },
+    /// An operator lets replacements go on that the brake holds back.
+    ReleaseBrake {
+        /// To be answered.
+        request: RequestId,
+    },
     /// Time has passed; also after every other input.
     Reconcile,
 }
@@ -302,6 +309,10 @@ pub enum Soft {
         /// Its start and its capacity revision.
         capacity: (u64, u64),
     },
+    /// The brake engages, is released, or lets go.
+    Brake(Option<Engaged>),
+    /// What was in a lost cluster was placed elsewhere.
+    Replaced,
     /// The copy of a slot is being replaced, by an operation.
     Begun(Slot),
     /// A slot of an operation needs nothing more.
@@ -352,6 +363,8 @@ pub enum Answer {
     Job(JobAnswer),
     /// The cluster was changed.
     Patched(ClusterId),
+    /// Whether a brake was engaged, which now is released.
+    Released(bool),
     /// The cluster has this id.
     Registered(ClusterId),
     /// There is no such cluster.
@@ -442,6 +455,7 @@ impl State {
                 held,
                 desired,
             } => self.adopt(*cluster, held, desired),
+            Input::ReleaseBrake { request } => self.release_brake(*request),
             Input::Reconcile => self.reconcile(now),
         }
     }

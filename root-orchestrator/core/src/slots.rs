@@ -322,11 +322,22 @@ impl State {
                 decision,
             );
         }
+        if let Some(waiting) = self.braked(now, wanted, record) {
+            return (Some(waiting), decision);
+        }
         match self.destination(slot, wanted, record) {
             Ok(cluster) => {
                 record.moving = None;
+                let lost = |holding: &Holding| self.is_lost(holding.cluster);
+                let replaces = record.holdings.iter().any(lost);
                 let assigned = self.assign(now, slot, wanted, record, cluster);
-                (None, decision.and(assigned))
+                let decision = decision.and(assigned);
+                let decision = if replaces {
+                    decision.soft(Soft::Replaced)
+                } else {
+                    decision
+                };
+                (None, decision)
             }
             Err(unplaceable) => {
                 let reason = self.no_cluster(&unplaceable, &wanted.service);

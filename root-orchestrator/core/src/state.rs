@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use model::aggregate::Aggregate;
 use model::book::JobBook;
+use model::brake::Brake;
 use model::desired::{Desired, Handover, JobHead};
 use model::history::History;
 use model::id::{ClusterId, InstanceId, JobId};
@@ -296,6 +297,10 @@ pub struct State {
     pub(crate) rollouts: BTreeMap<JobId, (u64, Rollout)>,
     /// Those of them whose slots have all settled.
     pub(crate) rolled_out: BTreeSet<JobId>,
+    /// Against moving most of what there is at once.
+    pub(crate) brake: Brake<ClusterId>,
+    /// Slots that wait for it.
+    pub(crate) braked: BTreeSet<Slot>,
     /// Until when assignments that were replaced stand.
     pub(crate) drains: BTreeMap<Slot, Instant>,
 }
@@ -332,6 +337,8 @@ impl State {
             history: History::default(),
             rollouts: BTreeMap::new(),
             rolled_out: BTreeSet::new(),
+            brake: Brake::default(),
+            braked: BTreeSet::new(),
             drains: BTreeMap::new(),
         }
     }

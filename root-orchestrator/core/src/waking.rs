@@ -16,7 +16,12 @@ impl State {
         const TRIED: usize = 64;
         let class = self.awake.first()?;
         let asleep = Soft::Asleep(class.clone());
-        let held = self.hold.is_some_and(|until| until > now.steady);
+        let held = self.hold.is_some_and(|until| until > now.steady)
+            || self
+                .classes
+                .get(class)
+                .and_then(|slots| slots.first())
+                .is_some_and(|slot| self.braked.contains(slot));
         let Some(slots) = self.classes.get(class).filter(|_| !held) else {
             return Some(Decision::default().soft(asleep));
         };

@@ -14,7 +14,9 @@ pub(crate) fn refused(answer: &Answer) -> ApiError {
         Answer::NoSuchCluster(key) => Problem::not_found("cluster", key).into(),
         Answer::ClusterNameInUse(name) => Problem::name_in_use(name.as_str()).into(),
         Answer::Job(JobAnswer::Fenced) => superseded(),
-        Answer::Job(_) | Answer::Patched(_) | Answer::Registered(_) => unexpected(answer),
+        Answer::Job(_) | Answer::Patched(_) | Answer::Released(_) | Answer::Registered(_) => {
+            unexpected(answer)
+        }
     }
 }
 

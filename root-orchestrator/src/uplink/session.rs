@@ -174,9 +174,8 @@ impl Session {
                 "superseded",
                 "this root is superseded by a later run of its store",
             )),
-            Ok(Answer::Patched(_) | Answer::NoSuchCluster(_)) | Err(Unavailable) => {
-                Err(refused("unavailable", Unavailable.to_string()))
-            }
+            Ok(Answer::Patched(_) | Answer::Released(_) | Answer::NoSuchCluster(_))
+            | Err(Unavailable) => Err(refused("unavailable", Unavailable.to_string())),
         }
     }
 

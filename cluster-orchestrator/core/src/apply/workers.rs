@@ -8,7 +8,7 @@ use model::time::{Instant, Now};
 use sync::Held;
 
 use crate::desired_entry;
-use crate::state::{Node, NodeRecord, State};
+use crate::state::{FLAPPING, Node, NodeRecord, State};
 
 impl State {
     pub(super) fn take_node(&mut self, now: Now, id: NodeId, record: &NodeRecord) {
@@ -179,9 +179,23 @@ impl State {
         if node.liveness == liveness {
             return;
         }
-        node.liveness = liveness;
-        if liveness == Liveness::Alive {
-            self.room_freed();
+        let before = std::mem::replace(&mut node.liveness, liveness);
+        match liveness {
+            Liveness::Alive => {
+                if node.lost {
+                    let lately = node
+                        .returned_at
+                        .is_some_and(|at| now.steady.since(at) <= FLAPPING);
+                    node.returns = if lately { node.returns + 1 } else { 1 };
+                    node.returned_at = Some(now.steady);
+                    node.lost = false;
+                }
+                self.brake.back(id);
+                self.room_freed();
+            }
+            Liveness::Lost => node.lost = true,
+            Liveness::Suspect if before == Liveness::Alive => self.brake.vanish(id, now.steady),
+            Liveness::Suspect | Liveness::Reconnecting => {}
         }
         self.aggregate_changed = true;
         self.touch_slots_on(now, id);

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod adopting;
 #[cfg(test)]
+mod brake;
+#[cfg(test)]
 mod deadline;
 #[cfg(test)]
 mod jobs;

@@ -166,6 +166,14 @@ impl Jobs for Toy {
         Vec::new()
     }
 
+    fn brake(_state: &State) -> Option<(&model::brake::Engaged, usize)> {
+        None
+    }
+
+    fn release_brake(request: u64) -> Input {
+        Input::Job(request)
+    }
+
     fn history(state: &State) -> &History {
         &state.history
     }

@@ -7,6 +7,8 @@ mod jobs;
 #[cfg(test)]
 mod loss;
 #[cfg(test)]
+mod moving;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod refusals;
