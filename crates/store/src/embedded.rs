@@ -11,6 +11,7 @@ mod disk;
 mod failure;
 mod keys;
 mod schema;
+mod snapshot;
 
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,7 +24,7 @@ use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition}
 use self::disk::{Creation, Disk};
 use self::keys::{FIRST_RECORD, bounds, decode, encode};
 use self::schema::{SCHEMA, initialise, read_schema};
-use crate::{Op, Order, Page, Record, Store, StoreError, Table, check_ops, check_table};
+use crate::{Op, Order, Page, Record, Snapshot, Store, StoreError, Table, check_ops, check_table};
 
 const RECORDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("records");
 /// How an [`Embedded`] store is opened.
@@ -385,6 +386,10 @@ impl Store for Embedded {
             }
             Ok(found)
         })
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        self.reader()
     }
 }
 

@@ -14,9 +14,12 @@
 //! Keys and values mean nothing here. Which tables exist, and what their records look like, is
 //! the business of the level that owns the store.
 
+pub mod backup;
+
 mod embedded;
 mod error;
 mod memory;
+mod snapshot;
 mod writer;
 
 use std::fmt::Debug;
@@ -24,6 +27,7 @@ use std::fmt::Debug;
 pub use embedded::{Embedded, Options, Syncs};
 pub use error::StoreError;
 pub use memory::Memory;
+pub use snapshot::Snapshot;
 pub use writer::Writer;
 
 /// The name of a table; not empty and without a zero byte, which every commit and read checks.
@@ -139,6 +143,11 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// A page of one table.
     fn range(&self, page: &Page<'_>) -> Result<Vec<Record>, StoreError>;
+
+    /// All records as they are now, to be read in slices while commits go on.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        Ok(Box::new(snapshot::Loaded::new(self.load()?)))
+    }
 }
 
 /// Refuses a table that could not be told from another one, or from our own records.

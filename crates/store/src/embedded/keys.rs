@@ -8,8 +8,12 @@ use crate::{Order, Page, Record, Table};
 pub(super) const FIRST_RECORD: &[u8] = &[1];
 
 pub(super) fn encode(table: Table, key: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(table.0.len() + 1 + key.len());
-    bytes.extend_from_slice(table.0.as_bytes());
+    encode_named(table.0, key)
+}
+
+pub(super) fn encode_named(table: &str, key: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(table.len() + 1 + key.len());
+    bytes.extend_from_slice(table.as_bytes());
     bytes.push(0);
     bytes.extend_from_slice(key);
     bytes
