@@ -36,7 +36,9 @@ impl orchestrator::Outlets<Root> for Outlets {
             Input::Connected { cluster, session } => {
                 self.open.insert(*cluster, (*session, None));
             }
-            Input::Closed { cluster, session } => {
+            Input::Closed {
+                cluster, session, ..
+            } => {
                 let known = self.open.get(cluster);
                 if known.is_some_and(|(open, _)| open == session) {
                     self.open.remove(cluster);

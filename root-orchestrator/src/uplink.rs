@@ -14,6 +14,7 @@
 mod links;
 mod session;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use serde_json::Value;
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
 use socketioxide::handler::ConnectHandler as _;
+use socketioxide::socket::DisconnectReason;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -92,9 +94,12 @@ pub(crate) fn serve(router: Router, desk: Desk) -> (Router, SocketIo) {
 fn open(socket: &SocketRef, desk: Desk) {
     let (frames, inbound) = mpsc::channel(INBOUND);
     let gone = desk.shutdown.child_token();
+    let silent = Arc::new(AtomicBool::new(false));
     socket.on_disconnect({
-        let gone = gone.clone();
-        move || {
+        let (gone, silent) = (gone.clone(), Arc::clone(&silent));
+        move |reason: DisconnectReason| {
+            let timeout = matches!(reason, DisconnectReason::HeartbeatTimeout);
+            silent.store(timeout, Ordering::Relaxed);
             gone.cancel();
             std::future::ready(())
         }
@@ -130,7 +135,7 @@ fn open(socket: &SocketRef, desk: Desk) {
             std::future::ready(())
         }
     });
-    tokio::spawn(Session::new(socket.clone(), desk, gone, member).run(inbound));
+    tokio::spawn(Session::new(socket.clone(), desk, gone, silent, member).run(inbound));
 }
 
 /// Gives a chunk of an answer to who waits for it: beside the session's queue, which must not fill up with them.

@@ -328,7 +328,11 @@ impl State {
             }
             Soft::Outage => self.spare_all(now),
             Soft::Turn => self.last_turn = Some(now.steady),
-            Soft::Session { cluster, session } => self.take_session(now, *cluster, *session),
+            Soft::Session {
+                cluster,
+                session,
+                silent,
+            } => self.take_session(now, *cluster, *session, *silent),
             Soft::Proof(cluster) => self.take_proof(now, *cluster),
             Soft::Liveness { cluster, liveness } => self.take_liveness(now, *cluster, *liveness),
             Soft::Check { cluster, at } => self.take_check(*cluster, *at),
@@ -449,13 +453,20 @@ impl State {
         }
     }
 
-    fn take_session(&mut self, now: Now, id: ClusterId, session: Option<u64>) {
+    fn take_session(&mut self, now: Now, id: ClusterId, session: Option<u64>, silent: bool) {
+        let silence = u64::try_from(self.config.silence.as_millis()).unwrap_or(u64::MAX);
         let Some(cluster) = self.clusters.get_mut(&id) else {
             return;
         };
         cluster.desired.disconnected();
         cluster.session = session;
-        cluster.proof = now.steady;
+        // A closed connection is a sign of life of the machine; a silent one was when its last ping was answered.
+        let at = if silent {
+            Instant(now.steady.0.saturating_sub(silence))
+        } else {
+            now.steady
+        };
+        cluster.proof = cluster.proof.max(at);
         self.set_changed(id);
         self.schedule_check(id, now.steady);
     }

@@ -123,23 +123,37 @@ impl State {
             .soft(Soft::Session {
                 cluster,
                 session: Some(session),
+                silent: false,
             })
             .soft(Soft::Proof(cluster))
     }
 
-    pub(crate) fn cluster_closed(&self, cluster: ClusterId, session: u64) -> Decision {
-        match self.clusters.get(&cluster) {
-            Some(known) if known.session == Some(session) => Decision::default()
-                .soft(Soft::Session {
-                    cluster,
-                    session: None,
-                })
-                .soft(Soft::Liveness {
-                    cluster,
-                    liveness: Liveness::Suspect,
-                }),
-            Some(_) | None => Decision::default(),
+    pub(crate) fn cluster_closed(
+        &self,
+        cluster: ClusterId,
+        session: u64,
+        silent: bool,
+    ) -> Decision {
+        let Some(known) = self
+            .clusters
+            .get(&cluster)
+            .filter(|known| known.session == Some(session))
+        else {
+            return Decision::default();
+        };
+        let decision = Decision::default().soft(Soft::Session {
+            cluster,
+            session: None,
+            silent,
+        });
+        // One that was lost already does not become less so by an end that nobody over there said.
+        if silent && known.liveness == Liveness::Lost {
+            return decision;
         }
+        decision.soft(Soft::Liveness {
+            cluster,
+            liveness: Liveness::Suspect,
+        })
     }
 
     pub(crate) fn cluster_held(

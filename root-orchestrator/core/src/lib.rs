@@ -150,6 +150,8 @@ pub enum Input {
         cluster: ClusterId,
         /// Which of its connections.
         session: u64,
+        /// Nothing was heard for longer than a ping and its time allow (rather than closed by the other side).
+        silent: bool,
     },
     /// A cluster says what it holds.
     Held {
@@ -255,6 +257,8 @@ pub enum Soft {
         cluster: ClusterId,
         /// The open connection; `None`: it ended.
         session: Option<u64>,
+        /// It ended since nothing was heard.
+        silent: bool,
     },
     /// A cluster gave a sign of life.
     Proof(ClusterId),
@@ -438,7 +442,11 @@ impl State {
                 registration,
             } => self.register(*request, registration),
             Input::Connected { cluster, session } => self.cluster_connected(*cluster, *session),
-            Input::Closed { cluster, session } => self.cluster_closed(*cluster, *session),
+            Input::Closed {
+                cluster,
+                session,
+                silent,
+            } => self.cluster_closed(*cluster, *session, *silent),
             Input::Held {
                 cluster,
                 held,

@@ -1,5 +1,6 @@
 //! One connection of one cluster.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub(super) struct Session {
     socket: SocketRef,
     desk: Desk,
     gone: CancellationToken,
+    /// Whether it ended since nothing was heard.
+    silent: Arc<AtomicBool>,
     /// Told who this is.
     member: Arc<OnceLock<ClusterId>>,
 }
@@ -69,12 +72,14 @@ impl Session {
         socket: SocketRef,
         desk: Desk,
         gone: CancellationToken,
+        silent: Arc<AtomicBool>,
         member: Arc<OnceLock<ClusterId>>,
     ) -> Self {
         Self {
             socket,
             desk,
             gone,
+            silent,
             member,
         }
     }
@@ -95,6 +100,7 @@ impl Session {
             let closed = Input::Closed {
                 cluster: id.0,
                 session: id.1,
+                silent: self.silent.load(Ordering::Relaxed),
             };
             // Without a controller nobody wants to know.
             let _ = self.desk.handle.tell(closed).await;

@@ -46,6 +46,31 @@ fn what_may_move_is_assigned_elsewhere_after_a_minute_exactly_once() {
     assert_eq!(world.job("web").state, JobState::Running);
 }
 
+/// The minute counts from the last proof of life, which the end of a silent connection is not.
+#[test]
+fn an_uplink_that_is_given_up_for_its_silence_proves_no_life() {
+    let mut world = two_clusters(OnPartition::Move);
+    let silence = root_core::Config::default().silence.as_secs();
+    world.pause(1, silence);
+    world.end(1, true);
+    world.pass(60 - silence - 1);
+    assert_eq!(world.rows("web"), ["0 Holder RUNNING c1 1.1"]);
+    world.pass(1);
+    let moved = ["0 Dangling UNKNOWN c1 1.1", "0 Holder RUNNING c2 2.1"];
+    assert_eq!(world.rows("web"), moved);
+}
+
+/// Long silence makes a cluster lost while its connection is still open; the end of that changes nothing.
+#[test]
+fn the_silent_end_of_a_lost_cluster_makes_it_no_less_lost() {
+    let mut world = two_clusters(OnPartition::Move);
+    world.pause(1, 60);
+    let moved = ["0 Dangling UNKNOWN c1 1.1", "0 Holder RUNNING c2 2.1"];
+    assert_eq!(world.rows("web"), moved);
+    world.end(1, true);
+    assert_eq!(world.rows("web"), moved);
+}
+
 #[test]
 fn when_the_cluster_returns_the_original_stays_under_a_new_generation() {
     let mut world = two_clusters(OnPartition::Move);

@@ -183,6 +183,18 @@ impl World {
         }
     }
 
+    /// Seconds pass in which nothing is heard of a cluster, whose connection is still open.
+    pub(crate) fn pause(&mut self, number: u32, seconds: u64) {
+        let hear = |world: &mut Self, up: bool| {
+            if let Some(cluster) = world.clusters.get_mut(&number) {
+                cluster.up = up;
+            }
+        };
+        hear(self, false);
+        self.pass(seconds);
+        hear(self, true);
+    }
+
     /// Seconds pass in which this root does nothing at all.
     pub(crate) fn jump(&mut self, seconds: u64) {
         self.now.steady = self.now.steady.plus(Duration::from_secs(seconds));
@@ -214,13 +226,22 @@ impl World {
 
     /// The cluster's uplink ends.
     pub(crate) fn cut(&mut self, number: u32) {
+        self.end(number, false);
+    }
+
+    /// The cluster's uplink ends, or is given up after its silence.
+    pub(crate) fn end(&mut self, number: u32, silent: bool) {
         let Some(cluster) = self.clusters.get_mut(&number).filter(|cluster| cluster.up) else {
             return;
         };
         cluster.up = false;
         cluster.inbox.clear();
         let (cluster, session) = (cluster.id, cluster.session);
-        self.turn([Input::Closed { cluster, session }]);
+        self.turn([Input::Closed {
+            cluster,
+            session,
+            silent,
+        }]);
     }
 
     /// The cluster registers and connects (again) and says everything.

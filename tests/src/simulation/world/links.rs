@@ -192,6 +192,7 @@ impl World {
                 self.root(RootInput::Closed {
                     cluster: id,
                     session,
+                    silent: false,
                 });
             }
         } else if self.clusters[cluster].session == Some(session) {
