@@ -268,10 +268,11 @@ impl Inlet {
         match state {
             BrokerState::Lost { reason } => {
                 tracing::warn!(reason, "the link to the MQTT broker is down");
-                Ok(())
+                self.handle.tell(Input::Broker { reachable: false }).await
             }
             BrokerState::Subscribed => {
                 tracing::info!("the link to the MQTT broker is up");
+                self.handle.tell(Input::Broker { reachable: true }).await?;
                 // What was sent before is lost: each worker's next message opens its session anew.
                 for (node, session) in std::mem::take(&mut self.sessions) {
                     self.connected(node, session, None).await?;

@@ -62,6 +62,8 @@ pub(crate) struct Outlets {
 pub(crate) struct Open {
     sessions: BTreeMap<NodeId, u64>,
     root: Option<ClusterId>,
+    /// The broker cannot be reached.
+    deaf: bool,
 }
 
 impl orchestrator::Outlets<Cluster> for Outlets {
@@ -75,6 +77,7 @@ impl orchestrator::Outlets<Cluster> for Outlets {
                     self.open.sessions.remove(node);
                 }
             }
+            Input::Broker { reachable } => self.open.deaf = !reachable,
             Input::RootConnected(cluster) => self.open.root = Some(*cluster),
             Input::RootClosed => self.open.root = None,
             Input::Started { .. }
@@ -100,7 +103,8 @@ impl orchestrator::Outlets<Cluster> for Outlets {
             session: *session,
         };
         let root = self.open.root.map(Input::RootConnected);
-        sessions.map(connected).chain(root).collect()
+        let deaf = self.open.deaf.then_some(Input::Broker { reachable: false });
+        sessions.map(connected).chain(root).chain(deaf).collect()
     }
 
     fn loaded(&mut self, state: &State) {

@@ -364,15 +364,20 @@ impl State {
             Soft::Started => self.begin(now),
             Soft::Hold(until) => {
                 self.hold = *until;
-                let held_back = self
+                // One that begins takes back what was offered.
+                let touched = self
                     .waiting
                     .iter()
-                    .filter(|(_, waiting)| waiting.held_back)
+                    .filter(|(_, waiting)| until.is_some() || waiting.held_back)
                     .map(|(slot, _)| slot.clone());
-                self.dirty.extend(held_back);
+                self.dirty.extend(touched);
                 self.room_freed();
             }
             Soft::Outage => self.spare_all(now),
+            Soft::Deaf(deaf) => {
+                self.deaf = *deaf;
+                self.spare_all(now);
+            }
             Soft::Turn => self.last_turn = Some(now.steady),
             Soft::Session {
                 node,

@@ -193,6 +193,11 @@ pub enum Input {
         /// All of it.
         desired: Vec<Desired>,
     },
+    /// The broker that stands between this cluster and its workers can be reached, or cannot: then nobody can be heard.
+    Broker {
+        /// Whether it can.
+        reachable: bool,
+    },
     /// The uplink is up; the root knows this cluster by this id.
     RootConnected(ClusterId),
     /// The uplink is down.
@@ -279,6 +284,8 @@ pub enum Soft {
     Hold(Option<Instant>),
     /// Our own loop stood still: everybody gets one grace.
     Outage,
+    /// Whether the broker is away, so that nobody's silence says anything; when it is back everybody gets one grace.
+    Deaf(bool),
     /// This turn.
     Turn,
     /// A worker's connection.
@@ -536,7 +543,8 @@ impl State {
                 held,
                 desired,
             } => self.adopt(*node, held, desired),
-            Input::RootConnected(cluster) => self.root_connected(*cluster),
+            Input::Broker { reachable } => self.broker(*reachable),
+            Input::RootConnected(cluster) => self.root_connected(now, *cluster),
             Input::RootClosed => Decision::default().soft(Soft::Root(false)),
             Input::Assigned(change) => self.assigned(now, change),
             Input::RootAsksWhole => Decision::default().soft(Soft::WholeDue),

@@ -48,6 +48,15 @@ impl State {
         }
     }
 
+    /// The end of our own link to a broker is our own outage, not the workers'.
+    pub(crate) fn broker(&self, reachable: bool) -> Decision {
+        if self.deaf == reachable {
+            Decision::default().soft(Soft::Deaf(!reachable))
+        } else {
+            Decision::default()
+        }
+    }
+
     pub(crate) fn node_connected(&self, node: NodeId, session: u64) -> Decision {
         if !self.nodes.contains_key(&node) {
             return Decision::default();
@@ -78,13 +87,14 @@ impl State {
         }
     }
 
-    /// When a worker that is not heard counts as lost for a job with this option; `None` while it is heard.
+    /// When a worker that is not heard counts as lost for a job with this option; `None` while it is heard, and while nobody
+    /// can be.
     pub(crate) fn lost_at(&self, node: &Node, lost_after: Option<Duration>) -> Option<Instant> {
         let unheard = match node.liveness {
             Liveness::Suspect | Liveness::Lost => true,
             Liveness::Reconnecting => node.session.is_none(),
             Liveness::Alive => false,
-        };
+        } && !self.deaf;
         let after = lost_after
             .unwrap_or_else(|| node.patience(self.config.lost_after))
             .max(self.config.silence());
@@ -102,9 +112,21 @@ impl State {
             .max(node.spared_until)
     }
 
+    /// After an isolation: the uplink is back, and no worker is. They are as far as the root is, so they get one grace before
+    /// anything is placed elsewhere or offered to the root.
+    pub(crate) fn was_isolated(&self) -> bool {
+        let silent = |node: &Node| matches!(node.liveness, Liveness::Suspect | Liveness::Lost);
+        !self.nodes.is_empty() && self.nodes.values().all(silent)
+    }
+
+    /// All workers are back from such an isolation.
+    fn is_whole_again(&self) -> bool {
+        self.hold.is_some() && !self.unsettled && self.nodes.values().all(Node::is_heard)
+    }
+
     /// The next worker whose time is up.
     pub(crate) fn due_check(&self, now: Now) -> Option<Decision> {
-        if self.hold.is_some_and(|until| until <= now.steady) {
+        if self.hold.is_some_and(|until| until <= now.steady) || self.is_whole_again() {
             let decision = Decision::default().soft(Soft::Hold(None));
             return Some(if self.unsettled {
                 decision.write(Write::Unsettled(false))

@@ -309,8 +309,13 @@ impl State {
     }
 
     pub(crate) fn held_back(&self, wanted: &Desired, until: Instant) -> Waiting {
+        let why = if self.unsettled {
+            "this cluster's store is new"
+        } else {
+            "this cluster was cut off from all its workers"
+        };
         let message = format!(
-            "this cluster's store is new: for {} s more it waits for workers that may already run this",
+            "{why}: for {} s more it waits for those that may already run this",
             until.since(self.last_turn.unwrap_or_default()).as_secs()
         );
         Waiting {

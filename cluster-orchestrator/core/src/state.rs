@@ -320,6 +320,8 @@ pub struct State {
     /// The hold of a new or restored store was not seen through; a restart begins it again.
     pub(crate) unsettled: bool,
     pub(crate) last_turn: Option<Instant>,
+    /// The broker is away: nobody can be heard, and nobody is lost for that.
+    pub(crate) deaf: bool,
     pub(crate) capacity_revision: u64,
     pub(crate) root_connected: bool,
     pub(crate) observer: Observer<SlotEntry>,
@@ -371,6 +373,7 @@ impl State {
             hold: None,
             unsettled: false,
             last_turn: None,
+            deaf: false,
             capacity_revision: 0,
             root_connected: false,
             observer: Observer::new(0),

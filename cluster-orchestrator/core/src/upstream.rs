@@ -13,10 +13,14 @@ use crate::{Action, AssignmentEntry, Beat, Decision, Soft, Write};
 
 impl State {
     /// After every (re)connect: what is held, a whole report, what is free.
-    pub(crate) fn root_connected(&self, cluster: ClusterId) -> Decision {
+    pub(crate) fn root_connected(&self, now: Now, cluster: ClusterId) -> Decision {
         let mut decision = Decision::default()
             .soft(Soft::Root(true))
             .soft(Soft::WholeDue);
+        if self.hold.is_none() && self.was_isolated() {
+            let until = now.steady.plus(self.config.grace());
+            decision = decision.soft(Soft::Hold(Some(until)));
+        }
         if self.cluster != Some(cluster) {
             decision = decision.write(Write::Cluster(cluster));
         }

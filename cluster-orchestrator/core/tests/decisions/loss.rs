@@ -45,6 +45,28 @@ fn what_was_on_a_lost_worker_is_replaced_exactly_once() {
     assert_eq!(site.memory_left(1), 90, "it may still run there");
 }
 
+/// A broker that is not ours starts again, and takes its time.
+#[test]
+fn nobody_is_lost_for_the_silence_of_a_broker() {
+    let mut site = two_workers(None);
+    site.turn([Input::Broker { reachable: false }]);
+    site.cut(1);
+    site.cut(2);
+    site.pass(300);
+    assert_eq!(site.liveness(1), Liveness::Suspect);
+    assert_eq!(site.rows("web"), ["0 Holder RUNNING w1 1.1"]);
+    // It is back, and so is one of the two; the other one has its time from now on.
+    site.turn([Input::Broker { reachable: true }]);
+    site.back(2);
+    site.deliver();
+    site.pass(9);
+    assert_eq!(site.rows("web"), ["0 Holder RUNNING w1 1.1"]);
+    site.pass(20);
+    assert_eq!(site.liveness(1), Liveness::Lost);
+    let replaced = ["0 Dangling UNKNOWN w1 1.1", "0 Holder RUNNING w2 1.2"];
+    assert_eq!(site.rows("web"), replaced);
+}
+
 #[test]
 fn when_a_lost_worker_returns_the_original_stays_and_the_replacement_stops() {
     let mut site = two_workers(None);

@@ -3,6 +3,7 @@
 use cluster_core::Action;
 use model::book::{JobAnswer, Refusal};
 use model::instance::InstanceState;
+use model::node::Liveness;
 use model::reason::ReasonCode;
 
 use crate::support::{Document, Site};
@@ -65,6 +66,39 @@ fn nothing_is_reported_while_there_is_no_uplink_and_all_of_it_after() {
     assert_eq!(site.root.heard(&web, 0).unwrap().copies.len(), 1);
     site.meet_root();
     assert_eq!(site.root.heard(&web, 0).unwrap().copies.len(), 2);
+}
+
+/// A cluster whose cable was pulled hears its root first, and its workers a moment later.
+#[test]
+fn after_an_isolation_nothing_is_offered_before_the_workers_can_be_back() {
+    let web = Document::new("web", 10, 1);
+    let mut site = assigned(&[100], &web);
+    site.turn([cluster_core::Input::RootClosed]);
+    site.cut(1);
+    site.pass(20);
+    assert_eq!(site.liveness(1), Liveness::Lost);
+    site.meet_root();
+    assert!(site.root.heard(&web, 0).unwrap().offer.is_none());
+    site.back(1);
+    site.deliver();
+    assert_eq!(site.rows("web"), ["0 Holder RUNNING w1 1.1"]);
+    // All are back, so new work does not wait.
+    site.run(&Document::new("own", 10, 1));
+    assert_eq!(site.rows("own"), ["0 Holder RUNNING w1 1.1"]);
+}
+
+#[test]
+fn after_an_isolation_what_does_not_return_is_offered_after_one_grace() {
+    let web = Document::new("web", 10, 1);
+    let mut site = assigned(&[100], &web);
+    site.turn([cluster_core::Input::RootClosed]);
+    site.cut(1);
+    site.pass(20);
+    site.meet_root();
+    site.pass(17);
+    assert!(site.root.heard(&web, 0).unwrap().offer.is_none());
+    site.pass(2);
+    assert!(site.root.heard(&web, 0).unwrap().offer.is_some());
 }
 
 #[test]
