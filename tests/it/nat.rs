@@ -4,18 +4,23 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use edgeio_tests::harness::{Settings, System, alone, listening, pause, required, wait_until};
-use edgeio_tests::lab::{CLUSTER, GATE, Lab, ROOT};
+use edgeio_tests::lab::{CLUSTER_A, GATE_A, Lab, ROOT};
 
 use crate::documents::sleeper;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Root and cluster in namespaces, and the worker `far` behind the gate.
+/// Root and cluster in namespaces, and the worker `far` behind a gate.
 fn system(lab: &Lab) -> System {
     let mut system = System::start_at(Settings::QUICK, ROOT, Some(&lab.namespace("root")));
-    system.add_cluster_at("cluster-1", CLUSTER, Some(&lab.namespace("cluster")), &[]);
+    system.add_cluster_at(
+        "cluster-1",
+        CLUSTER_A,
+        Some(&lab.namespace("cluster-a")),
+        &[],
+    );
     let options = ["--runtimes", "native"];
-    system.add_worker_in("far", 0, Some(&lab.namespace("far")), &options);
+    system.add_worker_in("far", 0, Some(&lab.namespace("far-a")), &options);
     system
 }
 
@@ -28,12 +33,12 @@ fn a_worker_behind_nat_runs_what_it_is_sent_and_listens_on_nothing() {
     let lab = Lab::make();
     let knock = |from, at| lab.knock(from, at).map_err(|error| error.kind());
     assert_eq!(
-        knock("far", CLUSTER),
+        knock("far-a", CLUSTER_A),
         Err(ErrorKind::ConnectionRefused),
         "the way out works"
     );
     assert_eq!(
-        knock("cluster", GATE),
+        knock("cluster-a", GATE_A),
         Err(ErrorKind::TimedOut),
         "nothing comes in"
     );
@@ -70,11 +75,11 @@ fn a_link_that_is_cut_and_mended_leaves_one_copy() {
     system.add_worker_in(
         "near",
         0,
-        Some(&lab.namespace("near")),
+        Some(&lab.namespace("near-a")),
         &["--runtimes", "native"],
     );
 
-    lab.cut();
+    lab.cut("far-a", "cluster-a");
     let begun = Instant::now();
     let root = system.root();
     wait_until("a replacement runs", LIMIT, || {
@@ -92,7 +97,7 @@ fn a_link_that_is_cut_and_mended_leaves_one_copy() {
         begun.elapsed()
     );
 
-    lab.mend();
+    lab.mend("far-a", "cluster-a");
     let begun = Instant::now();
     let one = || {
         let (job, copies) = (root.job("moved")?, system.copies("moved"));

@@ -28,7 +28,7 @@ mod wait;
 pub use engine::{Container, Engine, Image};
 pub use http::{Answer, Client};
 pub use namespace::inside;
-pub use processes::{Copy, copies, copies_in, end_all_in, listening};
+pub use processes::{Copy, copies, copies_at_once, copies_in, end_all_in, listening};
 pub use program::Program;
 pub use programs::{crash_points, directory as programs};
 pub use sampler::{Sampler, Sampling};

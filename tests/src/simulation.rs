@@ -13,6 +13,7 @@ mod users;
 mod world;
 
 pub use checks::Violation;
+pub use rng::Rng;
 pub use world::{Outcome, Sabotage, World};
 
 /// Runs one seed.

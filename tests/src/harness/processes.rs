@@ -12,8 +12,16 @@ use rustix::process::{Pid, Signal, kill_process};
 pub struct Copy {
     /// The job's name.
     pub job: String,
+    /// The job's id.
+    pub job_id: String,
+    /// Its service.
+    pub service: String,
+    /// Which replica.
+    pub index: u64,
     /// The instance's id.
     pub instance: String,
+    /// Where it works.
+    pub directory: PathBuf,
     /// The process.
     pub pid: i32,
     /// When it began, in clock ticks since the boot: tells a reused number from the process.
@@ -34,7 +42,11 @@ pub fn copies_in(directory: &Path) -> Vec<Copy> {
         };
         Some(Copy {
             job: variable("EDGEIO_JOB_NAME=")?,
+            job_id: variable("EDGEIO_JOB=")?,
+            service: variable("EDGEIO_SERVICE=")?,
+            index: variable("EDGEIO_INDEX=")?.parse().ok()?,
             instance: variable("EDGEIO_INSTANCE=")?,
+            directory: cwd,
             pid,
             start: start_of(pid)?,
         })
@@ -48,6 +60,13 @@ pub fn copies_in(directory: &Path) -> Vec<Copy> {
 pub fn copies(directory: &Path, job: &str) -> Vec<Copy> {
     let mut found = copies_in(directory);
     found.retain(|copy| copy.job == job);
+    found
+}
+
+/// Those processes that all ran at one moment: one that ends while the others are looked for is not among them.
+pub fn copies_at_once(directory: &Path) -> Vec<Copy> {
+    let mut found = copies_in(directory);
+    found.retain(|copy| start_of(copy.pid) == Some(copy.start));
     found
 }
 

@@ -10,27 +10,45 @@ use super::{Client, Copy, Engine, Program, wait_until};
 /// How long joining may take.
 const JOIN: Duration = Duration::from_secs(20);
 
-/// Times, in the words of the options; `None` leaves the program's default.
+/// Times; `None` leaves the program's default.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Settings {
     /// MQTT keep-alive.
-    pub keep_alive: Option<&'static str>,
+    pub keep_alive: Option<Duration>,
     /// Between two reports of a worker, and of a cluster.
-    pub report_interval: Option<&'static str>,
+    pub report_interval: Option<Duration>,
     /// Until a worker's instances are placed elsewhere.
-    pub lost_after: Option<&'static str>,
+    pub lost_after: Option<Duration>,
     /// The longest wait between two attempts to connect.
-    pub reconnect_max: Option<&'static str>,
+    pub reconnect_max: Option<Duration>,
+    /// Until a cluster's movable work is placed elsewhere.
+    pub cluster_lost_after: Option<Duration>,
 }
 
 impl Settings {
     /// For tests that are not about time, or wait until it has passed.
     pub const QUICK: Self = Self {
-        keep_alive: Some("1s"),
-        report_interval: Some("1s"),
-        lost_after: Some("2s"),
-        reconnect_max: Some("300ms"),
+        keep_alive: Some(Duration::from_secs(1)),
+        report_interval: Some(Duration::from_secs(1)),
+        lost_after: Some(Duration::from_secs(2)),
+        reconnect_max: Some(Duration::from_millis(300)),
+        cluster_lost_after: None,
     };
+
+    /// The true times of the design by a factor, as far as the programs take them: a keep-alive has whole seconds, and nobody
+    /// is lost before three of it, so that a busy machine is none that is away.
+    pub fn scaled(factor: f64) -> Self {
+        let second = Duration::from_secs(1);
+        let keep_alive = Duration::from_secs(5).mul_f64(factor).as_secs_f64().ceil();
+        let keep_alive = Duration::from_secs_f64(keep_alive).max(second);
+        Self {
+            keep_alive: Some(keep_alive),
+            report_interval: Some(Duration::from_secs(15).mul_f64(factor)),
+            lost_after: Some(Duration::from_secs(10).mul_f64(factor).max(keep_alive * 3)),
+            reconnect_max: Some(Duration::from_secs(5).mul_f64(factor)),
+            cluster_lost_after: Some(Duration::from_mins(1).mul_f64(factor)),
+        }
+    }
 
     fn options(&self, cluster: bool) -> Vec<String> {
         let all = [
@@ -38,10 +56,11 @@ impl Settings {
             ("--reconnect-max", self.reconnect_max, true),
             ("--keep-alive", self.keep_alive, cluster),
             ("--lost-after", self.lost_after, cluster),
+            ("--lost-after", self.cluster_lost_after, !cluster),
         ];
         all.into_iter()
             .filter(|(_, _, applies)| *applies)
-            .filter_map(|(option, value, _)| Some([option.to_owned(), value?.to_owned()]))
+            .filter_map(|(option, value, _)| Some([option.to_owned(), written(value?)]))
             .flatten()
             .collect()
     }
@@ -131,11 +150,10 @@ impl System {
         more: &[&str],
     ) -> usize {
         let bind = format!("{address}:0");
+        let root = self.root.said("http").to_owned();
         let fixed = [
             "--name",
             name,
-            "--root",
-            self.root.said("http"),
             "--http",
             &bind,
             "--mqtt",
@@ -145,7 +163,7 @@ impl System {
         let mut args = arguments(&fixed, &self.directory.path().join(name));
         args.extend(self.settings.options(true));
         args.extend(insecure(address));
-        args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        args.extend(unless_given("--root", &root, more));
         let program = Program::start(
             "cluster-orchestrator",
             name,
@@ -183,19 +201,13 @@ impl System {
         more: &[&str],
     ) -> usize {
         let directory = self.directory.path().join(name);
-        let fixed = [
-            "--name",
-            name,
-            "--cluster",
-            self.cluster_program(cluster).said("http"),
-            "--data-dir",
-        ];
-        let mut args = arguments(&fixed, &directory);
+        let http = self.cluster_program(cluster).said("http").to_owned();
+        let mut args = arguments(&["--name", name, "--data-dir"], &directory);
         if let Some(time) = self.settings.reconnect_max {
-            args.extend(["--reconnect-max".to_owned(), time.to_owned()]);
+            args.extend(["--reconnect-max".to_owned(), written(time)]);
         }
         args.extend(namespace.map(|_| "--insecure".to_owned()));
-        args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        args.extend(unless_given("--cluster", &http, more));
         let program = Program::start("node-engine", name, self.directory.path(), &args, namespace);
         let mut worker = Worker {
             program,
@@ -301,6 +313,20 @@ fn field<'a>(row: &'a Value, name: &str) -> &'a str {
 fn arguments(fixed: &[&str], data: &Path) -> Vec<String> {
     let mut args: Vec<String> = fixed.iter().map(|arg| (*arg).to_owned()).collect();
     args.push(data.to_str().unwrap().to_owned());
+    args
+}
+
+/// A time as options have it.
+fn written(time: Duration) -> String {
+    format!("{}ms", time.as_millis())
+}
+
+/// More arguments, and an option with its usual value if it is not among them: a test may put something in between.
+fn unless_given(option: &str, value: &str, more: &[&str]) -> Vec<String> {
+    let mut args: Vec<String> = more.iter().map(|arg| (*arg).to_owned()).collect();
+    if !more.contains(&option) {
+        args.extend([option.to_owned(), value.to_owned()]);
+    }
     args
 }
 

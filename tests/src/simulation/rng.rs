@@ -1,10 +1,12 @@
 //! A small seeded generator (SplitMix64): the same seed gives the same run on every machine.
 
+/// A stream of numbers that a seed decides.
 #[derive(Debug, Clone)]
-pub(crate) struct Rng(u64);
+pub struct Rng(u64);
 
 impl Rng {
-    pub(crate) const fn new(seed: u64) -> Self {
+    /// The stream of a seed.
+    pub const fn new(seed: u64) -> Self {
         Self(
             seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
                 .wrapping_add(0x1234_5678_9abc_def1),
@@ -20,25 +22,27 @@ impl Rng {
     }
 
     /// Below `limit`.
-    pub(crate) const fn below(&mut self, limit: u64) -> u64 {
+    pub const fn below(&mut self, limit: u64) -> u64 {
         if limit == 0 { 0 } else { self.next() % limit }
     }
 
     /// Between both, inclusive.
-    pub(crate) const fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub const fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }
 
     /// True in `percent` of a hundred.
-    pub(crate) const fn percent(&mut self, percent: u64) -> bool {
+    pub const fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
-    pub(crate) const fn bits(&mut self) -> u128 {
+    /// The next 128 bits.
+    pub const fn bits(&mut self) -> u128 {
         ((self.next() as u128) << 64) | self.next() as u128
     }
 
-    pub(crate) fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
+    /// One of these, if there are any.
+    pub fn pick<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
         items.get(self.below(items.len() as u64) as usize)
     }
 }

@@ -1,0 +1,170 @@
+//! Row 10: a worker is cut from its cluster, for moments and for long, both ways and one way.
+
+use std::time::{Duration, Instant};
+
+use edgeio_tests::harness::{pause, wait_until};
+use edgeio_tests::history::Recorder;
+use edgeio_tests::simulation::Rng;
+
+use crate::documents::sleeper;
+use crate::stage::{
+    AGREE, LIMIT, Stage, judge, lost_after, of, seed, submit, wait_agreed, wait_replaced,
+};
+
+/// Who cannot hear a worker that its cluster cannot hear.
+const DEAF: [&str; 2] = ["root", "cluster-a"];
+/// What runs: one that can move between the workers, one that never was on the worker that is cut off.
+const JOBS: [(&str, &str, usize); 2] = [("root", "moved", 1), ("root", "steady", 1)];
+
+/// What of a link is cut.
+#[derive(Debug, Clone, Copy)]
+enum Cut {
+    Both,
+    /// What the worker says is lost.
+    Up,
+    /// What the cluster says is lost.
+    Down,
+}
+
+impl Cut {
+    fn cut(self, stage: &Stage) {
+        match self {
+            Self::Both => stage.lab.cut("far-a", "cluster-a"),
+            Self::Up => stage.lab.cut_one_way("far-a", "cluster-a"),
+            Self::Down => stage.lab.cut_one_way("cluster-a", "far-a"),
+        }
+    }
+
+    fn mend(self, stage: &Stage) {
+        match self {
+            Self::Both => stage.lab.mend("far-a", "cluster-a"),
+            Self::Up => stage.lab.mend_one_way("far-a", "cluster-a"),
+            Self::Down => stage.lab.mend_one_way("cluster-a", "far-a"),
+        }
+    }
+}
+
+/// `moved` runs on `far-a`, behind NAT, with `near-a` beside it; `steady` runs on `near-a`.
+fn stage() -> Option<(Stage, Recorder)> {
+    let mut stage = Stage::open()?;
+    let recorder = stage.record();
+    stage.worker("far-a", 0);
+    submit(&recorder, "root", "moved", &sleeper("moved", ""));
+    wait_agreed(&stage.system, &JOBS[..1], LIMIT);
+    stage.worker("near-a", 0);
+    let pinned = sleeper("steady", "worker_node: near-a\n");
+    submit(&recorder, "root", "steady", &pinned);
+    wait_agreed(&stage.system, &JOBS, LIMIT);
+    Some((stage, recorder))
+}
+
+/// Cuts the link for a time, and waits for accord after the mending. Where the time is long enough and the worker is not
+/// heard at all, its job must run elsewhere in time.
+fn outage(stage: &Stage, recorder: &Recorder, cut: Cut, time: Duration) {
+    let replaced = lost_after() + Duration::from_secs(3);
+    recorder.cut("far-a", &DEAF);
+    let begun = Instant::now();
+    cut.cut(stage);
+    let holder = stage.system.root().job("moved").unwrap()["instances"][0]["worker_node"].clone();
+    if holder == "far-a" && time >= replaced && matches!(cut, Cut::Both) {
+        let took = wait_replaced(&stage.system, "moved", "near-a", replaced);
+        eprintln!(
+            "{cut:?} cut: replaced {took:?} after the cut, lost_after is {:?}",
+            lost_after()
+        );
+    }
+    pause(time.saturating_sub(begun.elapsed()));
+    cut.mend(stage);
+    recorder.mended("far-a");
+    let (copies, took) = wait_agreed(&stage.system, &JOBS, AGREE);
+    let copy = &copies[0];
+    eprintln!(
+        "{cut:?} cut for {time:?}: all agree {took:?} after the mending, the copy is in {}",
+        copy.directory.display()
+    );
+}
+
+#[test]
+fn row_10_worker_cut_from_its_cluster() {
+    let Some((stage, recorder)) = stage() else {
+        return;
+    };
+    let mut rng = Rng::new(seed());
+    // A minute; more than `lost_after`, as chance has it; and long.
+    let chance = Duration::from_millis(rng.between(200, 2_500));
+    for time in [of(60.0), lost_after() + chance, of(150.0)] {
+        outage(&stage, &recorder, Cut::Both, time);
+    }
+    judge("row_10_both", &stage.system, recorder, &JOBS, |_| {});
+}
+
+#[test]
+fn row_10_worker_cut_one_way() {
+    let Some((stage, recorder)) = stage() else {
+        return;
+    };
+    let mut rng = Rng::new(seed());
+    for cut in [Cut::Up, Cut::Down] {
+        let chance = Duration::from_millis(rng.between(0, 1_000));
+        outage(&stage, &recorder, cut, of(60.0) + chance);
+    }
+    judge("row_10_one_way", &stage.system, recorder, &JOBS, |_| {});
+}
+
+/// Named regression: others replaced what ran, or told of it, for a moment's silence.
+#[test]
+fn row_10_a_cut_of_a_moment_changes_nothing() {
+    let Some((stage, recorder)) = stage() else {
+        return;
+    };
+    let root = stage.system.root();
+    let events = || {
+        root.list("/api/v1/jobs/moved/events")
+            .map(|rows| rows.len())
+    };
+    let (before, told) = (stage.system.copies("moved"), events());
+    let mut rng = Rng::new(seed());
+    for cut in [Cut::Both, Cut::Up, Cut::Down] {
+        recorder.control("the link of far-a for a moment");
+        cut.cut(&stage);
+        pause(of(5.0) + Duration::from_millis(rng.between(0, 100)));
+        cut.mend(&stage);
+        let (copies, took) = wait_agreed(&stage.system, &JOBS, AGREE);
+        eprintln!("{cut:?} cut for a moment: all agree {took:?} after the mending");
+        assert_eq!(copies[..1], before);
+    }
+    // Nobody is cut off as far as the history goes, so that a second copy or a restart at any moment is a violation.
+    let after = judge("row_10_moment", &stage.system, recorder, &JOBS, |_| {});
+    assert_eq!(after[..1], before);
+    assert_eq!(events(), told, "nothing is told of it");
+}
+
+/// Named regression: a node that returns after a partition leaves two copies running.
+#[test]
+fn row_10_a_node_that_returns_after_a_partition_leaves_one_copy() {
+    let Some((stage, recorder)) = stage() else {
+        return;
+    };
+    recorder.cut("far-a", &DEAF);
+    stage.lab.cut("far-a", "cluster-a");
+    let limit = lost_after() + Duration::from_secs(3);
+    wait_replaced(&stage.system, "moved", "near-a", limit);
+    let two = stage.system.copies("moved");
+    assert_eq!(
+        two.len(),
+        2,
+        "the first one runs on behind its NAT: {two:?}"
+    );
+    stage.lab.mend("far-a", "cluster-a");
+    recorder.mended("far-a");
+    let begun = Instant::now();
+    let left = wait_until("one copy is left", AGREE, || {
+        match stage.system.copies("moved").as_slice() {
+            [copy] => Ok(copy.clone()),
+            copies => Err(format!("{copies:?}")),
+        }
+    });
+    eprintln!("one copy is left {:?} after the return", begun.elapsed());
+    let after = judge("row_10_return", &stage.system, recorder, &JOBS, |_| {});
+    assert_eq!(after[0], left);
+}

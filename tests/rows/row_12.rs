@@ -1,0 +1,89 @@
+//! Row 12: a link that comes and goes.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use edgeio_tests::harness::{Sampler, pause};
+use edgeio_tests::history::Recorder;
+use edgeio_tests::simulation::Rng;
+
+use crate::documents::sleeper;
+use crate::stage::{LIMIT, Stage, judge, keep_alive, lost_after, of, seed, submit, wait_agreed};
+
+const JOBS: [(&str, &str, usize); 2] = [("root", "moved", 1), ("root", "steady", 1)];
+
+fn stage() -> Option<(Stage, Recorder)> {
+    let mut stage = Stage::open()?;
+    let recorder = stage.record();
+    stage.worker("far-a", 0);
+    submit(&recorder, "root", "moved", &sleeper("moved", ""));
+    wait_agreed(&stage.system, &JOBS[..1], LIMIT);
+    stage.worker("near-a", 0);
+    let pinned = sleeper("steady", "worker_node: near-a\n");
+    submit(&recorder, "root", "steady", &pinned);
+    wait_agreed(&stage.system, &JOBS, LIMIT);
+    Some((stage, recorder))
+}
+
+/// Pulls and plugs the cable until the time is over; gives the instances of the job that ever ran.
+fn flap(
+    stage: &Stage,
+    recorder: &Recorder,
+    time: Duration,
+    mut next: impl FnMut(u64) -> Duration,
+) -> (u64, BTreeSet<String>) {
+    let directory = stage.system.directory().to_owned();
+    let sampler = Sampler::start(move || {
+        let copies = edgeio_tests::harness::copies(&directory, "moved");
+        copies.into_iter().map(|copy| copy.instance).collect()
+    });
+    recorder.cut("far-a", &["root", "cluster-a"]);
+    let (begun, mut times) = (Instant::now(), 0);
+    while begun.elapsed() < time {
+        stage.lab.pull("far-a");
+        pause(next(times));
+        stage.lab.plug("far-a");
+        pause(next(times));
+        times += 1;
+    }
+    recorder.mended("far-a");
+    wait_agreed(&stage.system, &JOBS, LIMIT);
+    (times, sampler.finish().ever)
+}
+
+/// Two seconds up and two down, for ten minutes.
+#[test]
+fn row_12_flapping_link() {
+    let Some((stage, recorder)) = stage() else {
+        return;
+    };
+    let mut rng = Rng::new(seed());
+    let (times, ever) = flap(&stage, &recorder, of(600.0), |_| {
+        of(2.0).mul_f64(rng.between(80, 120) as f64 / 100.0)
+    });
+    eprintln!("flapped {times} times; instances that ran: {}", ever.len());
+    assert!(ever.len() <= 2, "one replacement at most: {ever:?}");
+    judge("row_12_flapping", &stage.system, recorder, &JOBS, |_| {});
+}
+
+/// Down for longer than `lost_after` each time: who was lost and returned is waited for twice as long the next time, and then
+/// four times. What it takes to connect again counts as silence too, so that the second time may be too long as well.
+#[test]
+fn row_12_a_worker_that_is_lost_again_and_again_is_waited_for_longer() {
+    let Some((stage, recorder)) = stage() else {
+        return;
+    };
+    let mut rng = Rng::new(seed());
+    // Less than twice `lost_after`, and time for a replacement.
+    let down = lost_after().mul_f64(1.4) + Duration::from_millis(rng.below(200));
+    let (times, ever) = flap(&stage, &recorder, (down + of(40.0)) * 6, |_| {
+        down.max(keep_alive() * 2)
+    });
+    eprintln!(
+        "lost {times} times for {down:?}; instances that ran: {}",
+        ever.len()
+    );
+    assert!(times >= 5, "{times}");
+    assert!(ever.len() <= 3, "two replacements at most: {ever:?}");
+    judge("row_12_lost_again", &stage.system, recorder, &JOBS, |_| {});
+}
