@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use edgeio_tests::harness::{Client, Settings, System, alone, pause, wait_until};
 use serde_json::Value;
 
-/// How long after the last restart everything must run.
-const RUN: Duration = Duration::from_secs(30);
+/// How long after the last restart everything must run, and how much longer for each round: what a root could not assign
+/// between two of them waits for the last.
+const RUN: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(2));
 /// How long one submission is tried again at most.
 const TAKEN: Duration = Duration::from_secs(20);
 /// Between two submissions.
@@ -133,13 +134,14 @@ fn root_and_cluster_restart_again_and_again_while_jobs_are_submitted() {
         (of_root.join().unwrap(), of_cluster.join().unwrap())
     });
     let took = begun.elapsed();
+    let limit = RUN.0 + RUN.1 * u32::try_from(rounds).unwrap();
     let begun = Instant::now();
     for (client, accepted, owner) in [
         (&root, &of_root, "root-"),
         (&cluster, &of_root, "root-"),
         (&cluster, &of_cluster, "own-"),
     ] {
-        wait_until("every accepted job runs, once", RUN, || {
+        wait_until("every accepted job runs, once", limit, || {
             complete(client, accepted, owner)
         });
     }
