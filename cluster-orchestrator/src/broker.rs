@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use cluster_core::{Beat, Input};
 use model::id::NodeId;
+use model::node::Leaving;
 use mqtt::endpoint::{Authenticate, Inbound, Login, Reason, Verdict};
 use mqtt::link::BrokerState;
 use orchestrator::streams::Streams;
@@ -67,6 +68,8 @@ pub(crate) struct Inlet {
     adoptions: HashMap<NodeId, Assembler<Adoption>>,
     /// Over an external broker: the connection that each worker is believed to have.
     sessions: HashMap<NodeId, u64>,
+    /// What workers said of the end of their connections, until those end.
+    goodbyes: HashMap<NodeId, Leaving>,
     complained: Option<Instant>,
 }
 
@@ -85,6 +88,7 @@ impl Inlet {
             reports: HashMap::new(),
             adoptions: HashMap::new(),
             sessions: HashMap::new(),
+            goodbyes: HashMap::new(),
             complained: None,
         }
     }
@@ -212,6 +216,7 @@ impl Inlet {
         self.reports.remove(&node);
         self.adoptions.remove(&node);
         self.streams.gone(node);
+        self.goodbyes.remove(&node);
         self.handle.tell(Input::Connected { node, session }).await
     }
 
@@ -224,16 +229,21 @@ impl Inlet {
         self.reports.remove(&node);
         self.adoptions.remove(&node);
         self.streams.gone(node);
+        let leaving = self.goodbyes.remove(&node);
+        if let Some(leaving) = leaving {
+            tracing::info!(worker.id = %node, ?leaving, "a worker said goodbye");
+        }
         self.handle
             .tell(Input::Closed {
                 node,
                 session,
                 silent,
+                leaving,
             })
             .await
     }
 
-    /// A worker's own word about its connection; the own endpoint knows better.
+    /// A worker's own word about its connection. The own endpoint knows better whether it is there, but not why it ends.
     async fn connection(
         &mut self,
         node: NodeId,
@@ -242,7 +252,13 @@ impl Inlet {
         let known = self.sessions.get(&node).copied();
         // An old will that comes after a newer connection.
         let late = known.is_some_and(|known| news.connect < known);
-        if self.kind == Kind::Own || late {
+        if late {
+            return Ok(());
+        }
+        if let Some(leaving) = news.leaving.filter(|_| !news.online) {
+            self.goodbyes.insert(node, leaving);
+        }
+        if self.kind == Kind::Own {
             return Ok(());
         }
         if news.online {
@@ -251,6 +267,16 @@ impl Inlet {
         }
         match self.sessions.remove(&node) {
             Some(session) => self.closed(node, session, false).await,
+            // Its first word since this cluster began to listen is its last one.
+            None if news.leaving.is_some() => {
+                self.handle
+                    .tell(Input::Connected {
+                        node,
+                        session: news.connect,
+                    })
+                    .await?;
+                self.closed(node, news.connect, false).await
+            }
             None => Ok(()),
         }
     }

@@ -73,6 +73,9 @@ pub struct Config {
     /// How long a worker may be silent before what it runs is placed elsewhere.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub lost_after: Duration,
+    /// How long a worker may be away whose engine said that it restarts: what it runs is not placed elsewhere before.
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration)]
+    pub restart_grace: Duration,
     /// How long an application may take to run on a worker that is heard, its image's download included; then it is
     /// placed on another worker, once.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
@@ -188,6 +191,7 @@ impl Config {
         cluster_core::Config {
             lost_after: self.lost_after,
             deploy_deadline: self.deploy_deadline,
+            restart_grace: self.restart_grace,
             keep_alive: self.keep_alive,
             report_interval: self.report_interval,
             reconnect_max: self.reconnect_max,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use daemon::dial::{self, Dialled};
 use daemon::value::{duration, pair};
 use model::name::Name;
+use model::node::Leaving;
 use model::units::{Bytes, Millicores, Resources};
 use model::workload::RuntimeKind;
 
@@ -61,6 +62,11 @@ pub struct Config {
     /// Allows plain text towards addresses of other machines.
     #[arg(long)]
     pub insecure: bool,
+    /// What an engine that is told to stop says to its cluster. restart: it is back soon; applications go on running, and
+    /// none is started elsewhere for a minute. gone: it does not come back; applications are stopped here, started
+    /// elsewhere at once, and this worker gets no more until it is uncordoned.
+    #[arg(long, value_name = "WHAT", default_value = "restart", value_parser = leaving)]
+    pub on_stop: Leaving,
     /// The longest wait between two attempts to reach the cluster.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub reconnect_max: Duration,
@@ -83,6 +89,23 @@ impl Default for Config {
     fn default() -> Self {
         // Every option has a default, so this parses; a test holds it.
         <Self as clap::Parser>::parse_from(["node-engine"])
+    }
+}
+
+/// A word for how an engine stops that is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{word:?} says nothing to a cluster; write restart or gone")]
+pub struct LeavingError {
+    word: String,
+}
+
+fn leaving(word: &str) -> Result<Leaving, LeavingError> {
+    match word {
+        "restart" => Ok(Leaving::Restart),
+        "gone" => Ok(Leaving::Gone),
+        _ => Err(LeavingError {
+            word: word.to_owned(),
+        }),
     }
 }
 
@@ -368,6 +391,14 @@ mod tests {
         for bad in ["85", "0%", "100%", "-1%", "", "%", "never"] {
             assert!(bad.parse::<ImageGc>().is_err(), "{bad}");
         }
+        assert_eq!(Config::default().on_stop, Leaving::Restart);
+        assert_eq!(leaving("gone"), Ok(Leaving::Gone));
+        assert!(
+            leaving("Gone")
+                .unwrap_err()
+                .to_string()
+                .contains("write restart or gone")
+        );
         let both: RuntimeList = "native,docker".parse().unwrap();
         assert_eq!(both.0.len(), 2);
         assert!("".parse::<RuntimeList>().is_err());

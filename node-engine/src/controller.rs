@@ -11,6 +11,7 @@ use std::time::Duration;
 use daemon::crashpoint;
 use model::id::InstanceId;
 use model::instance::Observed;
+use model::node::Leaving;
 use model::time::{Instant, Now, Wall};
 use model::workload::RuntimeKind;
 use node_core::{Action, Input, State, Write, turn};
@@ -29,7 +30,7 @@ use crate::logs::Runtimes;
 use crate::logs::standing::{Standing, Standings};
 use crate::perform::{Performer, runtimes};
 use crate::record;
-use crate::runtime::{Exited, chain};
+use crate::runtime::{Asked, Exited, chain};
 
 /// Inputs that are decided together, at most.
 const BATCH: usize = 256;
@@ -54,6 +55,8 @@ pub(crate) struct Deps {
     /// Told about the instances whose output is read.
     pub(crate) standings: Standings,
     pub(crate) shutdown: CancellationToken,
+    /// Ends the link.
+    pub(crate) linking: CancellationToken,
 }
 
 /// The owner of the state.
@@ -171,9 +174,18 @@ impl Controller {
                 batch.push(Input::Room(false));
             }
         };
+        // The link says goodbye while the last things are done here.
+        self.deps.linking.cancel();
+        match self.deps.config.on_stop {
+            Leaving::Restart => tracing::info!("applications go on running"),
+            Leaving::Gone => {
+                let all = self.deps.state.desired_instances();
+                self.performer.end_all(all).await;
+            }
+        }
         self.performer.close().await;
         self.deps.writer.close().await;
-        tracing::info!("the engine has stopped; applications go on running");
+        tracing::info!("the engine has stopped");
         result
     }
 
@@ -299,6 +311,17 @@ impl Controller {
                 runtime,
                 grace,
             } => self.performer.stop(instance, runtime, grace),
+            Action::Probe {
+                instance,
+                id,
+                runtime,
+                probe,
+                timeout,
+                endpoints,
+            } => {
+                let asked = Asked::new(probe, timeout, endpoints);
+                self.performer.probe(instance, id, runtime, asked);
+            }
             Action::List(runtime) => self.performer.list(runtime),
             Action::Acknowledge { held, beat } => {
                 crashpoint!("node.part.staged", if held.staged.is_some());

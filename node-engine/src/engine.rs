@@ -172,9 +172,9 @@ pub async fn run(
         runtimes,
         standings,
         shutdown,
+        linking: linking.clone(),
     });
     let result = controller.run(from_link, ended, ready).await;
-    linking.cancel();
     // The link says goodbye within two seconds; a panic of it was logged when it happened.
     let _ended = (link.await, sweeping.await);
     result
@@ -218,6 +218,7 @@ impl Restored {
             | Write::Boot(_)
             | Write::Desired(_)
             | Write::Run { .. }
+            | Write::Checkup { .. }
             | Write::Exit { .. }
             | Write::Staged(_)
             | Write::Refused { .. }
@@ -243,6 +244,7 @@ fn restore(config: &Config, store: &dyn Store) -> Result<Restored, EngineError> 
         | Write::Desired(_)
         | Write::Journal { .. }
         | Write::Run { .. }
+        | Write::Checkup { .. }
         | Write::Exit { .. }
         | Write::Staged(_)
         | Write::Refused { .. }

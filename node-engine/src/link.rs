@@ -127,6 +127,7 @@ impl Link {
                     connect: (self.boot << 16) + connects,
                     inputs: &self.inputs,
                     sources: &self.sources,
+                    leaving: self.config.on_stop,
                 };
                 let began = Instant::now();
                 match session.run(&mut outgoing, &shutdown).await {

@@ -6,6 +6,9 @@
 //!   cleans up what it had made.
 //! - Every operation that is not given up ends in one [`Input`], a panic included.
 
+mod ending;
+mod probes;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +18,7 @@ use model::desired::Desired;
 use model::id::{InstanceId, NodeId};
 use model::reason::{Reason, ReasonCode};
 use model::workload::RuntimeKind;
-use node_core::{Found, FoundStatus, Input};
+use node_core::{Found, FoundStatus, Input, ProbeId, ProbeOutcome};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
@@ -25,7 +28,9 @@ use crate::facts;
 use crate::runtime::docker::{Docker, ImageLimit};
 use crate::runtime::native::Native;
 use crate::runtime::noop::Noop;
-use crate::runtime::{Exited, Identity, Runtime, Status, chain};
+use crate::runtime::{Asked, Exited, Identity, Runtime, Status, chain};
+
+use probes::Probes;
 
 /// Starts under way at once: a restarted engine with hundreds of instances must not start them all in one moment.
 const STARTS: usize = 16;
@@ -39,6 +44,7 @@ pub(crate) struct Performer {
     subjects: HashMap<Id, Subject>,
     queues: BTreeMap<InstanceId, Queue>,
     starts: Arc<Semaphore>,
+    probes: Probes,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +52,7 @@ enum Subject {
     Start(InstanceId),
     Stop(InstanceId),
     List(RuntimeKind),
+    Probe(InstanceId, ProbeId),
 }
 
 #[derive(Debug)]
@@ -118,6 +125,7 @@ impl Performer {
             subjects: HashMap::new(),
             queues: BTreeMap::new(),
             starts: Arc::new(Semaphore::new(STARTS)),
+            probes: Probes::new(),
         }
     }
 
@@ -142,6 +150,7 @@ impl Performer {
 
     /// Stops an instance and removes what is left of it.
     pub(crate) fn stop(&mut self, instance: InstanceId, runtime: RuntimeKind, grace: Duration) {
+        self.probes.give_up(instance);
         if let Some(queue) = self.queues.get_mut(&instance) {
             // The core has forgotten that start already, so its answer is of no use.
             if queue.current.is_start() {
@@ -150,6 +159,21 @@ impl Performer {
             queue.waiting.retain(|waiting| !waiting.is_start());
         }
         self.enqueue(instance, Operation::Stop(runtime, grace));
+    }
+
+    /// Finds out whether an instance is well; given up when it is stopped.
+    pub(crate) fn probe(
+        &mut self,
+        instance: InstanceId,
+        id: ProbeId,
+        runtime: RuntimeKind,
+        asked: Asked,
+    ) {
+        let task = self.probes.task(self.runtime(runtime), instance, id, asked);
+        let handle = self.running.spawn(task);
+        self.subjects
+            .insert(handle.id(), Subject::Probe(instance, id));
+        self.probes.begun(instance, handle);
     }
 
     /// Asks a runtime for all that it has.
@@ -215,6 +239,7 @@ impl Performer {
         let subject = self.subjects.remove(&id)?;
         match subject {
             Subject::Start(instance) | Subject::Stop(instance) => self.go_on(instance),
+            Subject::Probe(instance, _) => self.probes.ended(instance, id),
             Subject::List(_) => {}
         }
         match joined {
@@ -369,5 +394,10 @@ fn broken(subject: Subject) -> Input {
         },
         Subject::Stop(instance) => Input::StopFailed { instance },
         Subject::List(runtime) => Input::ListFailed { runtime },
+        Subject::Probe(instance, id) => Input::Probed {
+            instance,
+            id,
+            outcome: ProbeOutcome::Bad("the engine failed while it asked".to_owned()),
+        },
     }
 }

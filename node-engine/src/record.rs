@@ -93,6 +93,8 @@ struct JournalRecord {
     leaving: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ended: Option<WireExit>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    restarting: bool,
 }
 
 /// The operations that store the durable ones of these writes, in order.
@@ -111,6 +113,7 @@ pub(crate) fn ops(writes: &[Write]) -> Vec<Op> {
                 });
             }
             Write::Run { .. }
+            | Write::Checkup { .. }
             | Write::Exit { .. }
             | Write::Staged(_)
             | Write::Refused { .. }
@@ -244,6 +247,7 @@ impl From<&Journal> for JournalRecord {
             generation: journal.generation,
             leaving: journal.leaving,
             ended: journal.ended.as_ref().map(WireExit::from),
+            restarting: journal.restarting,
         }
     }
 }
@@ -256,6 +260,7 @@ impl From<JournalRecord> for Journal {
             generation: record.generation,
             leaving: record.leaving,
             ended: record.ended.map(Exit::from),
+            restarting: record.restarting,
         }
     }
 }

@@ -9,6 +9,7 @@
 //! - Each end of an application is told once: an end that happens while this object watches is sent as [`Exited`]; one
 //!   that happened before is what [`Runtime::list`] shows. An end that `stop` caused is not sent.
 //! - Applications outlive the engine. `list` also begins to watch what it finds running.
+//! - `probe` answers within its time, and leaves no process of its own behind.
 //!
 //! # Assumptions
 //! - A future of `start` may be dropped; `stop` then cleans up what it had made.
@@ -18,6 +19,7 @@ pub mod docker;
 pub(crate) mod keyed;
 pub mod native;
 pub mod noop;
+pub(crate) mod probe;
 
 use std::time::Duration;
 
@@ -34,6 +36,7 @@ use crate::logs::{LogReader, Wanted};
 use docker::Docker;
 use native::Native;
 use noop::Noop;
+pub use probe::{Asked, Unwell};
 
 /// Lines of output that travel with an [`Exit`].
 pub const TAIL_LINES: usize = 20;
@@ -311,6 +314,19 @@ impl Runtime {
                 reader.map(|reader| LogReader::Docker(Box::new(reader)))
             }
             Self::Noop(noop) => noop.has(instance).then_some(LogReader::Empty),
+        }
+    }
+
+    /// Finds out whether an application is well, within the time that is given for it.
+    ///
+    /// # Errors
+    /// When it is not, or does not answer in time.
+    pub async fn probe(&self, instance: InstanceId, asked: &Asked) -> Result<(), Unwell> {
+        match self {
+            Self::Native(native) => native.probe(instance, asked).await,
+            Self::Docker(docker) => Box::pin(docker.probe(instance, asked)).await,
+            Self::Noop(noop) if noop.has(instance) => Ok(()),
+            Self::Noop(_) => Err("it does not run".to_owned()),
         }
     }
 

@@ -272,11 +272,16 @@ fn every_native_example_runs_as_it_stands() {
             jobs.insert(job["job_name"].as_str().unwrap().to_owned());
         }
     }
-    let all = ["hello", "pinned", "pipeline", "with-files"];
+    let all = ["health", "hello", "pinned", "pipeline", "with-files"];
     assert_eq!(jobs, all.map(str::to_owned).into());
     for job in &jobs {
         system.wait_state(job, "RUNNING", LIMIT);
     }
+    wait_until("its check said that it is well", LIMIT, || {
+        let job = system.root().job("health")?;
+        let well = job["instances"][0]["health"] == "healthy";
+        well.then_some(()).ok_or_else(|| job.to_string())
+    });
 
     // The shell of its command, and what the shell is running for a moment.
     let copies = system.copies("with-files");

@@ -383,7 +383,11 @@ impl State {
                 node,
                 session,
                 silent,
-            } => self.take_session(now, *node, *session, *silent),
+                leaving,
+            } => {
+                self.take_session(now, *node, *session, *silent);
+                self.take_leaving(*node, *leaving);
+            }
             Soft::Proof(node) => self.take_proof(now, *node),
             Soft::Liveness { node, liveness } => self.take_liveness(now, *node, *liveness),
             Soft::Check { node, at } => self.take_check(now, *node, *at),

@@ -33,7 +33,7 @@ use model::event::Event;
 use model::id::{ClusterId, EventId, InstanceId, JobId, NodeId};
 use model::job::Job;
 use model::name::Name;
-use model::node::{NodeFacts, Scheduling, Usage};
+use model::node::{Leaving, NodeFacts, Scheduling, Usage};
 use model::slot::Slot;
 use model::time::{Instant, Now};
 use schedulers::Algorithm;
@@ -163,6 +163,8 @@ pub enum Input {
         session: u64,
         /// It was silent for one and a half keep-alives (rather than closed by the other side).
         silent: bool,
+        /// What the worker said of it; `None`: nothing.
+        leaving: Option<Leaving>,
     },
     /// A worker says what it holds.
     Held {
@@ -296,6 +298,8 @@ pub enum Soft {
         session: Option<u64>,
         /// It ended by silence.
         silent: bool,
+        /// What the worker said of its end.
+        leaving: Option<Leaving>,
     },
     /// A worker gave a sign of life.
     Proof(NodeId),
@@ -530,7 +534,8 @@ impl State {
                 node,
                 session,
                 silent,
-            } => self.node_closed(*node, *session, *silent),
+                leaving,
+            } => self.node_closed(*node, *session, *silent, *leaving),
             Input::Held {
                 node,
                 held,

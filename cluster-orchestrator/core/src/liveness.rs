@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::id::NodeId;
-use model::node::Liveness;
+use model::node::{Leaving, Liveness, Scheduling};
 use model::time::{Instant, Now};
 use sync::Term;
 
@@ -66,24 +66,53 @@ impl State {
                 node,
                 session: Some(session),
                 silent: false,
+                leaving: None,
             })
             .soft(Soft::Proof(node))
     }
 
-    pub(crate) fn node_closed(&self, node: NodeId, session: u64, silent: bool) -> Decision {
+    pub(crate) fn node_closed(
+        &self,
+        id: NodeId,
+        session: u64,
+        silent: bool,
+        leaving: Option<Leaving>,
+    ) -> Decision {
         // The end of a displaced connection says nothing about the present one.
-        match self.nodes.get(&node) {
-            Some(known) if known.session == Some(session) => Decision::default()
-                .soft(Soft::Session {
-                    node,
-                    session: None,
-                    silent,
+        let known = self.nodes.get(&id);
+        let Some(known) = known.filter(|known| known.session == Some(session)) else {
+            return Decision::default();
+        };
+        let decision = Decision::default()
+            .soft(Soft::Session {
+                node: id,
+                session: None,
+                silent,
+                leaving,
+            })
+            .soft(Soft::Liveness {
+                node: id,
+                liveness: Liveness::Suspect,
+            });
+        match leaving {
+            Some(Leaving::Gone) => decision.and(Self::gone_for_good(id, known)),
+            Some(Leaving::Restart) | None => decision,
+        }
+    }
+
+    /// A worker that said that it does not come back gets no work until somebody wants it again; what it has is lost at
+    /// once (`lost_at`), and so placed elsewhere. This is where a drain of what can still be heard would begin.
+    fn gone_for_good(id: NodeId, node: &Node) -> Decision {
+        match node.record.scheduling {
+            Scheduling::Open => {
+                let mut record = node.record.clone();
+                record.scheduling = Scheduling::Cordoned;
+                Decision::default().write(Write::Node {
+                    node: id,
+                    record: Box::new(record),
                 })
-                .soft(Soft::Liveness {
-                    node,
-                    liveness: Liveness::Suspect,
-                }),
-            Some(_) | None => Decision::default(),
+            }
+            Scheduling::Cordoned | Scheduling::Draining => Decision::default(),
         }
     }
 
@@ -98,7 +127,15 @@ impl State {
         let after = lost_after
             .unwrap_or_else(|| node.patience(self.config.lost_after))
             .max(self.config.silence());
-        unheard.then(|| node.proof.plus(after).max(node.spared_until))
+        let at = match node.leaving_word {
+            None => node.proof.plus(after).max(node.spared_until),
+            Some(Leaving::Restart) => {
+                let after = after.max(self.config.restart_grace);
+                node.proof.plus(after).max(node.spared_until)
+            }
+            Some(Leaving::Gone) => node.proof,
+        };
+        unheard.then_some(at)
     }
 
     /// When silence makes a worker suspect, whatever a broker says: two and a half report intervals.

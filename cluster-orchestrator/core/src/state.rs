@@ -12,7 +12,7 @@ use model::id::{ClusterId, InstanceId, JobId, NodeId};
 use model::instance::InstanceState;
 use model::job::Owner;
 use model::name::Name;
-use model::node::{Liveness, NodeFacts, Scheduling, Usage};
+use model::node::{Leaving, Liveness, NodeFacts, Scheduling, Usage};
 use model::operation::Rollout;
 use model::reason::{Reason, Rejections};
 use model::slot::Slot;
@@ -42,6 +42,8 @@ pub struct Config {
     pub retention: Duration,
     /// How long a copy may take to run on a worker that is heard.
     pub deploy_deadline: Duration,
+    /// A worker whose engine said that it restarts is not lost before this has passed.
+    pub restart_grace: Duration,
     /// Between two questions to the same worker.
     pub ask_again: Duration,
     /// Between two aggregates, at least.
@@ -60,6 +62,7 @@ impl Config {
             timing: Timing::default(),
             retention: Duration::from_hours(24),
             deploy_deadline: Duration::from_mins(10),
+            restart_grace: Duration::from_mins(1),
             ask_again: Duration::from_secs(2),
             aggregate_pause: Duration::from_millis(250),
         }
@@ -216,6 +219,8 @@ pub(crate) struct Node {
     pub(crate) proof: Instant,
     pub(crate) last_seen: Option<Wall>,
     pub(crate) session: Option<u64>,
+    /// What it said when its last connection ended.
+    pub(crate) leaving_word: Option<Leaving>,
     /// Until then it is not lost, whatever is not heard.
     pub(crate) spared_until: Instant,
     /// It was lost, and has not been heard since.
@@ -247,6 +252,7 @@ impl Node {
             proof: Instant::default(),
             last_seen: None,
             session: None,
+            leaving_word: None,
             spared_until: Instant::default(),
             lost: false,
             returns: 0,

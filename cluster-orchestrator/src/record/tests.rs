@@ -206,6 +206,7 @@ impl World {
                 node: node(number),
                 session: 1,
                 silent: true,
+                leaving: None,
             }),
             Step::Root => self.turn(Input::RootConnected(ClusterId::from_bits(9))),
             Step::Algorithm => self.turn(Input::Schedule(Algorithm::Location)),

@@ -80,6 +80,16 @@ impl fmt::Display for Liveness {
     }
 }
 
+/// What a worker says of itself when its engine stops in an orderly way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leaving {
+    /// It is back soon, and what it runs goes on running.
+    Restart,
+    /// It does not come back: its work is to be placed elsewhere.
+    Gone,
+}
+
 /// Whether a worker or cluster gets new work.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,

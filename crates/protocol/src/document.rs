@@ -20,6 +20,7 @@
 mod fault;
 pub(crate) mod fields;
 mod files;
+mod health;
 mod image;
 mod job;
 mod json;

@@ -81,16 +81,15 @@ impl State {
         let entering = update.put.iter().filter_map(|entry| match &entry.value {
             NodeItem::Instance(desired) => {
                 let workload = &desired.service.workload;
-                let ended = self
-                    .journal
-                    .get(&desired.instance)
-                    .and_then(|journal| journal.ended.clone());
+                let known = self.journal.get(&desired.instance);
+                let ended = known.and_then(|journal| journal.ended.clone());
                 let record = Journal {
                     runtime: workload.runtime,
                     grace: workload.stop_grace,
                     generation: desired.generation,
                     leaving: false,
                     ended,
+                    restarting: known.is_some_and(|journal| journal.restarting),
                 };
                 Some(Write::Journal {
                     instance: desired.instance,

@@ -10,20 +10,23 @@
 //! is absent from the reports only when nothing of it is left.
 
 mod control;
+mod health;
 mod reconcile;
 mod runs;
+mod state;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::desired::{Desired, InstanceReport, NodeItem, NodeKey};
 use model::id::{InstanceId, NodeId};
-use model::instance::{Endpoint, Exit};
+use model::instance::{Endpoint, Exit, Health};
 use model::reason::Reason;
 use model::slot::Generation;
 use model::time::{Instant, Now, Wall};
-use model::workload::RuntimeKind;
-use sync::{Change, Child, Digest, Entry, Held, Observer, UpReport, Update};
+use model::workload::{Probe, RuntimeKind};
+use sync::{Change, Digest, Entry, Held, UpReport, Update};
+
+pub use state::State;
 
 /// An item of this worker's desired set.
 pub type DesiredEntry = Entry<NodeKey, NodeItem>;
@@ -56,6 +59,8 @@ pub struct Config {
     pub report_interval: Duration,
     /// Between two attempts to stop what does not stop, or to list a runtime that does not answer.
     pub retry: Duration,
+    /// The longest time between two probes of what was not healthy yet.
+    pub probe_early: Duration,
 }
 
 impl Default for Config {
@@ -66,6 +71,7 @@ impl Default for Config {
             backoff_reset: Duration::from_mins(10),
             report_interval: Duration::from_secs(15),
             retry: Duration::from_secs(2),
+            probe_early: Duration::from_secs(1),
         }
     }
 }
@@ -93,6 +99,24 @@ pub enum FoundStatus {
     Exited(Exit),
     /// It was made and never started.
     Created,
+}
+
+/// Names one probe: the number of this start of the engine, and that of the probe in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProbeId {
+    /// The start.
+    pub boot: u64,
+    /// The probe.
+    pub number: u64,
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeOutcome {
+    /// The application is well.
+    Good,
+    /// It is not, or did not answer in time; why, in a few words.
+    Bad(String),
 }
 
 /// What the shell tells the core.
@@ -158,6 +182,15 @@ pub enum Input {
         /// Which.
         instance: InstanceId,
     },
+    /// A probe was answered, or gave up; each one that was asked for is, unless its instance is stopped meanwhile.
+    Probed {
+        /// Of which.
+        instance: InstanceId,
+        /// Which probe.
+        id: ProbeId,
+        /// What it found.
+        outcome: ProbeOutcome,
+    },
     /// Time has passed; also after every other input.
     Reconcile,
 }
@@ -184,6 +217,13 @@ pub enum Write {
         instance: InstanceId,
         /// Where; `None` forgets it.
         run: Option<Run>,
+    },
+    /// Soft: how the health check of a running instance stands.
+    Checkup {
+        /// Which.
+        instance: InstanceId,
+        /// How; `None`: it is not asked any more.
+        checkup: Option<Checkup>,
     },
     /// Soft: how it last ended.
     Exit {
@@ -243,6 +283,21 @@ pub enum Action {
         runtime: RuntimeKind,
         /// Between the polite signal and the kill.
         grace: Duration,
+    },
+    /// Find out whether an instance is well.
+    Probe {
+        /// Which.
+        instance: InstanceId,
+        /// Goes back with the answer.
+        id: ProbeId,
+        /// The runtime that has it.
+        runtime: RuntimeKind,
+        /// How.
+        probe: Probe,
+        /// Without an answer by then it is not well.
+        timeout: Duration,
+        /// Its published ports.
+        endpoints: Vec<Endpoint>,
     },
     /// Ask a runtime for all that it has of this worker.
     List(RuntimeKind),
@@ -305,6 +360,12 @@ impl Decision {
         self
     }
 
+    fn and(mut self, other: Self) -> Self {
+        self.writes.extend(other.writes);
+        self.actions.extend(other.actions);
+        self
+    }
+
     fn is_empty(&self) -> bool {
         self.writes.is_empty() && self.actions.is_empty()
     }
@@ -323,6 +384,8 @@ pub struct Journal {
     pub leaving: bool,
     /// It ended and its restart policy leaves it ended.
     pub ended: Option<Exit>,
+    /// It is being stopped because it is unhealthy, and is started again.
+    pub restarting: bool,
 }
 
 /// Where an instance is in its life on this worker. Soft: rebuilt from the runtimes.
@@ -343,6 +406,8 @@ pub enum Run {
         endpoints: Vec<Endpoint>,
         /// See `Starting`.
         failures: u32,
+        /// How its health check stands; `None` where it has none.
+        checkup: Option<Checkup>,
     },
     /// It does not run; the next start waits.
     Waiting {
@@ -359,7 +424,40 @@ pub enum Run {
     Stopping {
         /// When to ask again.
         retry_at: Instant,
+        /// What follows when nothing of it is left, if it is to run again.
+        again: Option<Again>,
     },
+}
+
+/// What is started again after a stop.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Again {
+    /// See [`Run::Starting`].
+    pub failures: u32,
+    /// Why it was stopped.
+    pub reason: Reason,
+}
+
+/// How the health check of a running instance stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkup {
+    /// What is reported.
+    pub said: Health,
+    /// Failures in a row that count.
+    pub failed: u32,
+    /// Failures before this moment do not count.
+    pub counts_from: Instant,
+    /// The next probe.
+    pub next: NextProbe,
+}
+
+/// The next probe of a running instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextProbe {
+    /// It is asked for then.
+    Due(Instant),
+    /// It was asked for, and is not answered yet.
+    UnderWay(ProbeId),
 }
 
 /// What is known of a runtime.
@@ -374,202 +472,6 @@ pub enum Listing {
         /// When, by the steady clock.
         retry_at: Instant,
     },
-}
-
-/// Everything that a node-engine knows.
-#[derive(Debug, Clone)]
-pub struct State {
-    config: Config,
-    node: Option<NodeId>,
-    boot: u64,
-    desired: Child<DesiredEntry>,
-    journal: BTreeMap<InstanceId, Journal>,
-    runs: BTreeMap<InstanceId, Run>,
-    /// Those of `runs` that something is due for by time: few among many that run.
-    timed: BTreeSet<InstanceId>,
-    restarts: BTreeMap<InstanceId, u32>,
-    exits: BTreeMap<InstanceId, Exit>,
-    observer: Observer<ReportEntry>,
-    runtimes: BTreeMap<RuntimeKind, Option<Listing>>,
-    connected: bool,
-    room: bool,
-    dirty: BTreeSet<InstanceId>,
-}
-
-impl State {
-    /// An engine with these runtimes and nothing on its disk.
-    pub fn new(config: Config, runtimes: impl IntoIterator<Item = RuntimeKind>) -> Self {
-        Self {
-            config,
-            node: None,
-            boot: 0,
-            desired: Child::default(),
-            journal: BTreeMap::new(),
-            runs: BTreeMap::new(),
-            timed: BTreeSet::new(),
-            restarts: BTreeMap::new(),
-            exits: BTreeMap::new(),
-            observer: Observer::new(0),
-            runtimes: runtimes.into_iter().map(|kind| (kind, None)).collect(),
-            connected: false,
-            room: true,
-            dirty: BTreeSet::new(),
-        }
-    }
-
-    /// The id that the cluster gave.
-    pub const fn node(&self) -> Option<NodeId> {
-        self.node
-    }
-
-    /// The number of this start.
-    pub const fn boot(&self) -> u64 {
-        self.boot
-    }
-
-    /// What this worker holds.
-    pub fn held(&self) -> Held {
-        self.desired.held()
-    }
-
-    /// What this worker observes, for reports that go out at an interval.
-    pub fn observed(&self) -> impl Iterator<Item = &InstanceReport> {
-        self.observer.states().values().map(|entry| &entry.value)
-    }
-
-    /// The numbers that every message carries.
-    pub fn beat(&self) -> Beat {
-        let (boot, sequence, observed_digest) = self.observer.stamp();
-        Beat {
-            boot,
-            sequence,
-            observed_digest,
-            settled: !self.observer.is_due(),
-        }
-    }
-
-    /// The desired instance of that id.
-    pub fn desired(&self, instance: InstanceId) -> Option<&Desired> {
-        match self
-            .desired
-            .set()
-            .get(&NodeKey::Instance(instance))
-            .map(|entry| &entry.value)
-        {
-            Some(NodeItem::Instance(desired)) => Some(desired),
-            Some(NodeItem::Settings(_)) | None => None,
-        }
-    }
-
-    /// All desired instances.
-    pub fn desired_instances(&self) -> impl Iterator<Item = &Desired> {
-        self.desired
-            .set()
-            .values()
-            .filter_map(|entry| match &entry.value {
-                NodeItem::Instance(desired) => Some(desired),
-                NodeItem::Settings(_) => None,
-            })
-    }
-
-    /// The report interval in force.
-    pub fn report_interval(&self) -> Duration {
-        match self
-            .desired
-            .set()
-            .get(&NodeKey::Settings)
-            .map(|entry| &entry.value)
-        {
-            Some(NodeItem::Settings(settings)) => settings.report_interval,
-            Some(NodeItem::Instance(_)) | None => self.config.report_interval,
-        }
-    }
-
-    /// Whether everything that the disk says is started, as far as the runtimes answer.
-    pub fn is_settled(&self) -> bool {
-        self.runtimes
-            .values()
-            .all(|listing| !matches!(listing, None | Some(Listing::Asked)))
-            && self.desired_instances().all(|desired| {
-                self.journal
-                    .get(&desired.instance)
-                    .is_some_and(|journal| journal.ended.is_some())
-                    || matches!(
-                        self.runs.get(&desired.instance),
-                        Some(Run::Running { .. } | Run::Waiting { .. })
-                    )
-                    || !self
-                        .runtimes
-                        .contains_key(&desired.service.workload.runtime)
-            })
-    }
-
-    /// The durable part, as the writes that rebuild it.
-    pub fn snapshot(&self) -> Vec<Write> {
-        let mut writes: Vec<Write> = self.node.map(Write::Node).into_iter().collect();
-        writes.push(Write::Boot(self.boot));
-        writes.push(Write::Desired(Update {
-            mark: self.desired.mark().clone(),
-            put: self.desired.set().values().cloned().collect(),
-            remove: Vec::new(),
-        }));
-        writes.extend(
-            self.journal
-                .iter()
-                .map(|(instance, journal)| Write::Journal {
-                    instance: *instance,
-                    record: Some(journal.clone()),
-                }),
-        );
-        writes
-    }
-
-    /// What `input` means: total and pure.
-    pub fn decide(&self, now: Now, input: &Input) -> Decision {
-        match input {
-            Input::Registered(node) => self.registered(*node),
-            Input::Connected => self.connected(),
-            Input::Disconnected => Decision::default().write(Write::Link(false)),
-            Input::Room(room) => Decision::default().write(Write::Room(*room)),
-            Input::Control(change) => self.control(change),
-            Input::AskWhole => Decision::default().write(Write::WholeDue),
-            Input::AskAdopt => self.adopt(),
-            Input::Listed { runtime, found } => self.listed(now, *runtime, found),
-            Input::ListFailed { runtime } => self.list_failed(now, *runtime),
-            Input::Started {
-                instance,
-                since,
-                endpoints,
-            } => self.started(now, *instance, *since, endpoints),
-            Input::StartFailed { instance, reason } => self.start_failed(now, *instance, reason),
-            Input::Exited { instance, exit } => self.exited(now, *instance, exit),
-            Input::Stopped { instance } => self.stopped(*instance),
-            Input::StopFailed { instance } => self.stop_failed(now, *instance),
-            Input::Reconcile => self.reconcile(now),
-        }
-    }
-
-    /// Takes writes in; cannot fail.
-    pub fn apply(&mut self, now: Now, writes: &[Write]) {
-        for write in writes {
-            self.take(now, write);
-        }
-    }
-
-    /// When the next [`Input::Reconcile`] is due, if nothing else happens.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        // What waits for its runtime is started when that answers, whatever the time.
-        let runs = self.timed_runs().filter_map(|(instance, run)| match run {
-            Run::Waiting { until, .. } => self.may_start(instance).then_some(*until),
-            Run::Stopping { retry_at } => Some(*retry_at),
-            Run::Starting { .. } | Run::Running { .. } => None,
-        });
-        let lists = self.runtimes.values().filter_map(|listing| match listing {
-            Some(Listing::Silent { retry_at }) => Some(*retry_at),
-            Some(Listing::Asked | Listing::Known) | None => None,
-        });
-        runs.chain(lists).min()
-    }
 }
 
 /// Decides a batch one after another on the working state, then reconciles until nothing is left to do.

@@ -7,7 +7,9 @@ use model::reason::{Reason, ReasonCode};
 use model::time::Now;
 use sync::Observer;
 
-use crate::{Action, Decision, Listing, Run, State, Write, report_entry};
+use crate::{
+    Action, Again, Checkup, Decision, Journal, Listing, NextProbe, Run, State, Write, report_entry,
+};
 
 impl State {
     /// The next thing to do, or nothing. First the runtimes are asked, then instances are looked at one by one, and
@@ -15,6 +17,7 @@ impl State {
     pub(crate) fn reconcile(&self, now: Now) -> Decision {
         self.ask_a_runtime(now)
             .or_else(|| self.look_at_one(now))
+            .or_else(|| self.probe_one(now))
             .or_else(|| self.report())
             .unwrap_or_default()
     }
@@ -36,7 +39,7 @@ impl State {
     fn look_at_one(&self, now: Now) -> Option<Decision> {
         let due = |(instance, run): &(InstanceId, &Run)| match run {
             Run::Waiting { until, .. } => *until <= now.steady && self.may_start(*instance),
-            Run::Stopping { retry_at } => *retry_at <= now.steady,
+            Run::Stopping { retry_at, .. } => *retry_at <= now.steady,
             Run::Starting { .. } | Run::Running { .. } => false,
         };
         let next_due = || self.timed_runs().find(due).map(|(instance, _)| instance);
@@ -74,8 +77,8 @@ impl State {
                 until, failures, ..
             }) if *until <= now.steady => *failures,
             // A stop under way is seen through, also when the instance is wanted again meanwhile.
-            Some(Run::Stopping { retry_at }) if *retry_at <= now.steady => {
-                return self.stop(now, instance, journal, decision);
+            Some(Run::Stopping { retry_at, again }) if *retry_at <= now.steady => {
+                return decision.and(self.stop(now, instance, journal, again.clone()));
             }
             Some(Run::Stopping { .. }) => return decision,
             // A start under way is stopped too: the runtime does both in order.
@@ -87,7 +90,7 @@ impl State {
             None | Some(Run::Starting { .. } | Run::Running { .. } | Run::Waiting { .. }) => 0,
         };
         if journal.leaving {
-            return self.stop(now, instance, journal, decision);
+            return decision.and(self.stop(now, instance, journal, None));
         }
         match self.desired(instance) {
             Some(desired) if self.may_start(instance) => decision
@@ -100,22 +103,23 @@ impl State {
         }
     }
 
-    fn stop(
+    /// Stops it; `again` is what follows when nothing of it is left, if it is to run again.
+    pub(crate) fn stop(
         &self,
         now: Now,
         instance: InstanceId,
-        journal: &crate::Journal,
-        decision: Decision,
+        journal: &Journal,
+        again: Option<Again>,
     ) -> Decision {
         // Asked again well after the kill, should the answer be lost.
         let retry_at = now
             .steady
             .plus(journal.grace.saturating_mul(2))
             .plus(self.config.retry.saturating_mul(5));
-        decision
+        Decision::default()
             .write(Write::Run {
                 instance,
-                run: Some(Run::Stopping { retry_at }),
+                run: Some(Run::Stopping { retry_at, again }),
             })
             .act(Action::Stop {
                 instance,
@@ -161,6 +165,9 @@ impl State {
                 self.run(*instance, run.as_ref());
                 self.touched(now, *instance);
             }
+            Write::Checkup { instance, checkup } => {
+                self.take_checkup(now, *instance, checkup.as_ref());
+            }
             Write::Exit { instance, exit } => {
                 self.exits.insert(*instance, exit.clone());
             }
@@ -189,6 +196,7 @@ impl State {
 
     fn run(&mut self, instance: InstanceId, run: Option<&Run>) {
         let again = matches!(self.runs.get(&instance), Some(Run::Waiting { .. }));
+        self.plan_probe(instance, checkup_of(run));
         if matches!(run, Some(Run::Waiting { .. } | Run::Stopping { .. })) {
             self.timed.insert(instance);
         } else {
@@ -205,6 +213,34 @@ impl State {
                 self.runs.remove(&instance);
             }
         }
+    }
+
+    fn take_checkup(&mut self, now: Now, instance: InstanceId, checkup: Option<&Checkup>) {
+        self.plan_probe(instance, checkup);
+        if let Some(NextProbe::UnderWay(id)) = checkup.map(|checkup| checkup.next) {
+            self.last_probe = self.last_probe.max(id.number);
+        }
+        let Some(Run::Running { checkup: known, .. }) = self.runs.get_mut(&instance) else {
+            return;
+        };
+        let said = |checkup: Option<&Checkup>| checkup.map(|checkup| checkup.said);
+        let news = said(known.as_ref()) != said(checkup);
+        *known = checkup.cloned();
+        if news {
+            self.observe(now, instance);
+        }
+    }
+
+    /// The plan of probes follows what is about to be known of an instance.
+    fn plan_probe(&mut self, instance: InstanceId, next: Option<&Checkup>) {
+        let due = |checkup: Option<&Checkup>| match checkup?.next {
+            NextProbe::Due(at) => Some((at, instance)),
+            NextProbe::UnderWay(_) => None,
+        };
+        if let Some(planned) = due(checkup_of(self.runs.get(&instance))) {
+            self.probes.remove(&planned);
+        }
+        self.probes.extend(due(next));
     }
 
     fn touched(&mut self, now: Now, instance: InstanceId) {
@@ -227,13 +263,16 @@ impl State {
             (_, Some(_)) => Observed::Ended,
             (
                 Some(Run::Running {
-                    since, endpoints, ..
+                    since,
+                    endpoints,
+                    checkup,
+                    ..
                 }),
                 None,
             ) => Observed::Running {
                 since: *since,
                 endpoints: endpoints.clone(),
-                health: None,
+                health: checkup.as_ref().map(|checkup| checkup.said),
             },
             (
                 Some(Run::Waiting {
@@ -264,7 +303,7 @@ impl State {
         }));
     }
 
-    fn not_running(&self, journal: &crate::Journal) -> Observed {
+    fn not_running(&self, journal: &Journal) -> Observed {
         if journal.leaving || self.runtimes.contains_key(&journal.runtime) {
             return Observed::Starting;
         }
@@ -276,5 +315,12 @@ impl State {
             reason: Reason::new(ReasonCode::RuntimeMissing, message),
             next_attempt: None,
         }
+    }
+}
+
+fn checkup_of(run: Option<&Run>) -> Option<&Checkup> {
+    match run {
+        Some(Run::Running { checkup, .. }) => checkup.as_ref(),
+        Some(Run::Starting { .. } | Run::Waiting { .. } | Run::Stopping { .. }) | None => None,
     }
 }

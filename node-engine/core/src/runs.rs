@@ -8,7 +8,7 @@ use model::reason::{Reason, ReasonCode};
 use model::time::{Now, Wall};
 use model::workload::{Restart, RuntimeKind};
 
-use crate::{Decision, Found, FoundStatus, Journal, Listing, Run, State, Write};
+use crate::{Again, Checkup, Decision, Found, FoundStatus, Journal, Listing, Run, State, Write};
 
 impl State {
     /// A runtime's list is the truth of what runs; what is there and not desired is an orphan and leaves.
@@ -35,9 +35,7 @@ impl State {
                 (_, Some(Run::Starting { .. } | Run::Stopping { .. })) => {}
                 (FoundStatus::Running { since, endpoints }, run) => {
                     if !matches!(run, Some(Run::Running { since: known, .. }) if known == since) {
-                        decision
-                            .writes
-                            .push(self.runs_now(now, *instance, *since, endpoints));
+                        decision = decision.and(self.runs_now(now, *instance, *since, endpoints));
                     }
                 }
                 (FoundStatus::Exited(exit), None | Some(Run::Running { .. })) => {
@@ -78,6 +76,7 @@ impl State {
                 generation: model::slot::Generation::default(),
                 leaving: true,
                 ended: None,
+                restarting: false,
             })
     }
 
@@ -100,7 +99,7 @@ impl State {
         if !matches!(self.runs.get(&instance), Some(Run::Starting { .. })) {
             return Decision::default();
         }
-        Decision::default().write(self.runs_now(now, instance, since, endpoints))
+        self.runs_now(now, instance, since, endpoints)
     }
 
     fn runs_now(
@@ -109,16 +108,30 @@ impl State {
         instance: InstanceId,
         since: Wall,
         endpoints: &[Endpoint],
-    ) -> Write {
+    ) -> Decision {
         let run = Run::Running {
             since,
             seen: now.steady,
             endpoints: endpoints.to_vec(),
             failures: self.failures(instance),
+            checkup: self
+                .check(instance)
+                .map(|check| Checkup::begin(now.steady, check)),
         };
-        Write::Run {
+        let decision = Decision::default().write(Write::Run {
             instance,
             run: Some(run),
+        });
+        match self.journal.get(&instance) {
+            // It is through: from now on an end is one of its own.
+            Some(journal) if journal.restarting => decision.write(Write::Journal {
+                instance,
+                record: Some(Journal {
+                    restarting: false,
+                    ..journal.clone()
+                }),
+            }),
+            Some(_) | None => decision,
         }
     }
 
@@ -149,11 +162,12 @@ impl State {
         {
             return Decision::default();
         }
-        let again = match desired.service.workload.restart {
-            Restart::Always => true,
-            Restart::OnFailure => !exit.success(),
-            Restart::Never => false,
-        };
+        let again = journal.restarting
+            || match desired.service.workload.restart {
+                Restart::Always => true,
+                Restart::OnFailure => !exit.success(),
+                Restart::Never => false,
+            };
         if !again {
             let record = Journal {
                 ended: Some(exit.clone()),
@@ -173,14 +187,7 @@ impl State {
                     run: None,
                 });
         }
-        let failures = match self.runs.get(&instance) {
-            Some(Run::Running { seen, .. })
-                if now.steady.since(*seen) >= self.config.backoff_reset =>
-            {
-                0
-            }
-            _ => self.failures(instance),
-        };
+        let failures = self.failures_at(now, instance);
         let code = if failures >= 2 {
             ReasonCode::CrashLoop
         } else {
@@ -213,6 +220,24 @@ impl State {
         }
     }
 
+    /// What counts when a run ends now: one that was long enough forgets earlier failures.
+    pub(crate) fn failures_at(&self, now: Now, instance: InstanceId) -> u32 {
+        match self.runs.get(&instance) {
+            Some(Run::Running { seen, .. })
+                if now.steady.since(*seen) >= self.config.backoff_reset =>
+            {
+                0
+            }
+            Some(
+                Run::Running { .. }
+                | Run::Starting { .. }
+                | Run::Waiting { .. }
+                | Run::Stopping { .. },
+            )
+            | None => self.failures(instance),
+        }
+    }
+
     fn failures(&self, instance: InstanceId) -> u32 {
         match self.runs.get(&instance) {
             Some(
@@ -225,7 +250,16 @@ impl State {
     }
 
     /// Nothing of it is left: it may be forgotten, unless it is wanted (again).
-    pub(crate) fn stopped(&self, instance: InstanceId) -> Decision {
+    pub(crate) fn stopped(&self, now: Now, instance: InstanceId) -> Decision {
+        let leaving = |journal: &Journal| journal.leaving;
+        if let Some(Run::Stopping {
+            again: Some(Again { failures, reason }),
+            ..
+        }) = self.runs.get(&instance)
+            && !self.journal.get(&instance).is_none_or(leaving)
+        {
+            return Decision::default().write(self.wait(now, instance, *failures, reason.clone()));
+        }
         let forgotten = Decision::default().write(Write::Run {
             instance,
             run: None,
@@ -242,9 +276,13 @@ impl State {
 
     pub(crate) fn stop_failed(&self, now: Now, instance: InstanceId) -> Decision {
         let retry_at = now.steady.plus(self.config.retry);
+        let again = match self.runs.get(&instance) {
+            Some(Run::Stopping { again, .. }) => again.clone(),
+            Some(Run::Running { .. } | Run::Starting { .. } | Run::Waiting { .. }) | None => None,
+        };
         Decision::default().write(Write::Run {
             instance,
-            run: Some(Run::Stopping { retry_at }),
+            run: Some(Run::Stopping { retry_at, again }),
         })
     }
 }

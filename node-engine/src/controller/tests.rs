@@ -83,6 +83,7 @@ impl Rig {
             runtimes: tokio::sync::watch::Sender::default(),
             standings: crate::logs::standing::Standings::new(inputs.clone()),
             shutdown: shutdown.clone(),
+            linking: CancellationToken::new(),
         });
         let task = tokio::spawn(controller.run(receiver, ended, |_ready| {}));
         Self {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use daemon::crashpoint;
 use futures_util::TryFutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use model::node::Leaving;
 use mqtt::client::{self, Client, ClientError, Closed, Event, Events, Options, Qos};
 use node_core::Input;
 use protocol::message::connection::{self, Connection};
@@ -35,6 +36,8 @@ pub(crate) struct Session<'a> {
     pub(crate) inputs: &'a mpsc::Sender<FromLink>,
     /// What answers in chunks are made from.
     pub(crate) sources: &'a Sources,
+    /// What is said when the engine stops.
+    pub(crate) leaving: Leaving,
 }
 
 /// Chunks of answers, on their way out.
@@ -103,6 +106,7 @@ impl Session<'_> {
         let offline = connection::encode(&Connection {
             online: false,
             connect: self.connect,
+            leaving: None,
         });
         Options {
             username: Some(format!("{node}:{}", self.boot_id)),
@@ -225,21 +229,27 @@ impl Session<'_> {
         client
             .subscribe(&filters.each_ref().map(String::as_str))
             .await?;
-        self.say(client, true).await
+        self.say(client, true, None).await
     }
 
-    async fn say(&self, client: &Client, online: bool) -> Result<(), ClientError> {
+    async fn say(
+        &self,
+        client: &Client,
+        online: bool,
+        leaving: Option<Leaving>,
+    ) -> Result<(), ClientError> {
         let connection = connection::encode(&Connection {
             online,
             connect: self.connect,
+            leaving,
         });
         publish(client, &Topic::Connection(self.saved.node), connection).await
     }
 
-    /// A goodbye; nothing can be done about one that fails.
+    /// A goodbye, so that the cluster need not guess; nothing can be done about one that fails.
     async fn leave(&self, client: &Client, events: &mut Events) {
         let goodbye = async {
-            self.say(client, false).await?;
+            self.say(client, false, Some(self.leaving)).await?;
             client.disconnect().await?;
             while events.next().await.is_some() {}
             Ok::<(), ClientError>(())

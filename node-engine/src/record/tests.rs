@@ -105,6 +105,7 @@ fn journal(seed: u8, ended: Option<i32>) -> Write {
                 log_tail: vec!["last words".to_owned()],
                 ..Exit::default()
             }),
+            restarting: seed.is_multiple_of(4),
         }),
     }
 }
@@ -150,6 +151,7 @@ fn the_shapes_on_the_disk_are_as_ever() {
         Write::Boot(1_024),
         update(9, &[1], &[]),
         journal(3, Some(1)),
+        journal(4, None),
     ];
     store.commit(&ops(&all)).unwrap();
     let mut text = String::new();
@@ -162,6 +164,7 @@ fn the_shapes_on_the_disk_are_as_ever() {
         boot …30 {"boot":1024}
         desired …01 {"jobs":[{"id":"job_00000000000000000000000001","name":"job-1","tenant":"default","lost_after_ms":1000,"on_partition":"move","created_at":"1970-01-01T00:00:01.000Z"}],"specs":[{"command":["/bin/sleep","1"],"hash":"cbb176358ec6cb40c981c77644e4224b","runtime":"native","stop_grace_ms":1000}],"deploy":[{"instance":"ins_00000000000000000000000001","job":0,"service":"job-1","index":1,"generation":[1,1],"spec_hash":"cbb176358ec6cb40c981c77644e4224b","replicas":2}]}
         journal …03 {"runtime":"docker","grace_ms":3,"generation":[2,3],"ended":{"code":1,"at":"1970-01-01T00:00:00.000Z","log_tail":["last words"]}}
+        journal …04 {"runtime":"docker","grace_ms":4,"generation":[2,3],"leaving":true,"restarting":true}
         mark …30 {"incarnation":"00000000000000000000000000000005","term":{"number":2,"nonce":"ffffffffffffffff","history":["0000000000000001"]},"revision":9}
         node …30 {"node_id":"node_00000000000000000000000007"}
         settings …30 {"report_interval_ms":10}

@@ -12,6 +12,7 @@ mod files;
 mod images;
 mod logs;
 mod place;
+mod probe;
 mod pull;
 mod read;
 mod watched;

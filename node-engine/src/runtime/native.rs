@@ -4,6 +4,7 @@
 
 mod logs;
 mod look;
+mod probe;
 mod remains;
 mod spec;
 mod watch;

@@ -11,6 +11,7 @@
 
 mod bed;
 mod docker;
+mod health;
 mod images;
 mod logs;
 mod measure;
@@ -59,4 +60,11 @@ for_every_runtime!(
     following_goes_on_over_restarts_and_ends_with_the_last_word,
     one_that_ended_for_good_is_read_to_its_end,
     every_kind_of_end_carries_the_last_lines,
+    a_command_probe_runs_beside_the_application_and_says_why_it_failed,
+    a_command_probe_that_hangs_is_killed_when_its_time_is_over,
+    a_probe_that_is_given_up_leaves_no_process,
+    a_status_from_200_to_399_is_well,
+    a_port_that_takes_connections_is_well_and_a_closed_one_is_not,
+    who_takes_a_request_and_does_not_answer_is_given_up,
+    what_is_not_there_is_not_well,
 );

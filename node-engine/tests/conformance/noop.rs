@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use model::instance::Exit;
-use node_engine::runtime::{Runtime, Status};
+use model::workload::Probe;
+use node_engine::runtime::{Asked, Runtime, Status};
 
 use crate::bed::Bed;
 
@@ -18,6 +19,8 @@ async fn everything_succeeds_at_once_and_is_listed() {
         started
     );
     assert_eq!(rig.only().await.status, Status::Running(started));
+    let probe = Asked::new(Probe::Tcp { port: 1 }, Duration::from_secs(1), Vec::new());
+    assert_eq!(rig.runtime.probe(identity.instance, &probe).await, Ok(()));
     let Runtime::Noop(noop) = &rig.runtime else {
         panic!("another runtime")
     };
@@ -39,4 +42,6 @@ async fn everything_succeeds_at_once_and_is_listed() {
         .await
         .unwrap();
     assert_eq!(rig.runtime.list().await.unwrap(), []);
+    let gone = rig.runtime.probe(identity.instance, &probe).await;
+    assert!(gone.is_err());
 }

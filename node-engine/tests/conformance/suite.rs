@@ -8,6 +8,13 @@ use model::workload::{Port, RuntimeKind, Transport};
 use node_engine::runtime::Status;
 
 use crate::bed::{Bed, until};
+pub(crate) use crate::health::{
+    a_command_probe_runs_beside_the_application_and_says_why_it_failed,
+    a_command_probe_that_hangs_is_killed_when_its_time_is_over,
+    a_port_that_takes_connections_is_well_and_a_closed_one_is_not,
+    a_probe_that_is_given_up_leaves_no_process, a_status_from_200_to_399_is_well,
+    what_is_not_there_is_not_well, who_takes_a_request_and_does_not_answer_is_given_up,
+};
 pub(crate) use crate::logs::{
     every_kind_of_end_carries_the_last_lines,
     following_goes_on_over_restarts_and_ends_with_the_last_word,

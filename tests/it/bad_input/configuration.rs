@@ -101,8 +101,8 @@ const LINES: &[(&str, &str)] = &[
         "--cluster|--insecure",
     ),
     (
-        "node-engine --name a/b --runtimes wasm --capacity cpu=x --label x --image-gc 100%",
-        "--name|--runtimes|--capacity|--label|--image-gc",
+        "node-engine --name a/b --runtimes wasm --capacity cpu=x --label x --image-gc 100% --on-stop later",
+        "--name|--runtimes|--capacity|--label|--image-gc|--on-stop",
     ),
     ("node-engine --capacity cpu=-1", "--capacity|cpu=8"),
     ("node-engine --capacity cpu=NaN", "--capacity"),

@@ -2,7 +2,7 @@
 
 use model::id::NodeId;
 use model::job::Job;
-use model::node::Liveness;
+use model::node::{Leaving, Liveness};
 use model::slot::Slot;
 use model::time::{Instant, Now};
 use sync::Held;
@@ -159,6 +159,13 @@ impl State {
         }
         self.set_changed(id);
         self.schedule_check(id, now.steady);
+    }
+
+    /// What a worker said when its connection ended holds until the next one.
+    pub(super) fn take_leaving(&mut self, id: NodeId, leaving: Option<Leaving>) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.leaving_word = leaving;
+        }
     }
 
     pub(super) fn take_proof(&mut self, now: Now, id: NodeId) {

@@ -179,6 +179,7 @@ fn the_end_of_a_displaced_connection_says_nothing_about_the_present_one() {
         node,
         session: old,
         silent: true,
+        leaving: None,
     }]);
     assert_eq!(site.liveness(1), Liveness::Alive);
 }

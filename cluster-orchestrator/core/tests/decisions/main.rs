@@ -9,6 +9,8 @@ mod deadline;
 #[cfg(test)]
 mod jobs;
 #[cfg(test)]
+mod leaving;
+#[cfg(test)]
 mod loss;
 #[cfg(test)]
 mod properties;

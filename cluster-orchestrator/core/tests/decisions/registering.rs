@@ -78,6 +78,7 @@ fn what_an_unknown_worker_says_changes_nothing() {
             node: stray.id,
             session: 1,
             silent: false,
+            leaving: None,
         },
     ]);
     assert_eq!(site.state.snapshot(), before);

@@ -14,7 +14,7 @@ use cluster_core::{
 };
 use model::id::NodeId;
 use model::instance::InstanceState;
-use model::node::{Liveness, Scheduling};
+use model::node::{Leaving, Liveness, Scheduling};
 use model::slot::Slot;
 use model::time::{Instant, Now, Wall};
 use model::units::{Bytes, Resources};
@@ -239,6 +239,11 @@ impl Site {
 
     /// The worker's connection is closed by the other side.
     pub(crate) fn cut(&mut self, number: u32) {
+        self.close(number, None);
+    }
+
+    /// The same, with what the worker said of it.
+    pub(crate) fn close(&mut self, number: u32, leaving: Option<Leaving>) {
         let Some(worker) = self.workers.get_mut(&number).filter(|worker| worker.up) else {
             return;
         };
@@ -249,6 +254,7 @@ impl Site {
             node,
             session,
             silent: false,
+            leaving,
         }]);
     }
 

@@ -5,7 +5,7 @@ use super::read::Spot;
 use super::tree::{Entry, Kind};
 
 /// Fields of later issues: known by name, so that nobody takes them for typing errors.
-const LATER: [&str; 19] = [
+const LATER: [&str; 18] = [
     "accelerator",
     "accelerators",
     "affinity",
@@ -15,7 +15,6 @@ const LATER: [&str; 19] = [
     "constraints",
     "devices",
     "gpu",
-    "health",
     "links",
     "networks",
     "schedule",

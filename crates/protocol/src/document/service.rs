@@ -14,6 +14,7 @@ use super::Options;
 use super::fault::{Faults, clip};
 use super::fields::{Fields, Known};
 use super::files;
+use super::health;
 use super::image::{check_program, check_reference};
 use super::{mount, takeover};
 use crate::message::size;
@@ -33,6 +34,7 @@ pub(super) const FIELDS: &[&str] = &[
     "requirements",
     "replicas",
     "restart",
+    "health",
     "stop_grace",
     "update",
     "migration",
@@ -106,7 +108,7 @@ pub(super) fn read(
             ],
             faults,
         ),
-        health: None,
+        health: health::health(fields, runtime, faults),
         stop_grace: fields
             .get("stop_grace")
             .and_then(|spot| spot.duration(&STOP_GRACE, faults))

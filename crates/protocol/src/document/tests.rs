@@ -10,6 +10,7 @@ use super::*;
 mod bad;
 mod bad_services;
 mod files;
+mod health;
 mod schema;
 
 fn yaml(text: &str) -> Result<Vec<JobSpec>, Vec<Fault>> {
@@ -125,7 +126,7 @@ fn the_listing_of_the_first_version_is_accepted_to_the_letter() {
 #[test]
 fn the_first_version_takes_every_field_of_the_second_but_services() {
     let body = container(
-        "placement: {cluster: c, labels: {a: b}}\nlost_after: 2s\non_partition: move\npull: always\ncommand: [a]\nargs: [b]\nenvironment: {K: v}\nports: ['8080:80']\nvolumes: ['data:/d']\nfiles: {/etc/a: b}\nreplicas: 0\nrestart: never\nstop_grace: 200ms",
+        "placement: {cluster: c, labels: {a: b}}\nlost_after: 2s\non_partition: move\npull: always\ncommand: [a]\nargs: [b]\nenvironment: {K: v}\nports: ['8080:80']\nvolumes: ['data:/d']\nfiles: {/etc/a: b}\nreplicas: 0\nrestart: never\nhealth: {tcp: {port: 80}}\nstop_grace: 200ms",
     );
     let job = yaml(&body).unwrap().remove(0);
     let service = &job.services[0];
@@ -280,7 +281,7 @@ fn several_documents_tell_the_faults_of_each() {
 
 #[test]
 fn every_fault_of_a_document_is_told_in_order() {
-    let body = "api_version: v1\njob_name: -x\nlost_after: 10\nservices:\n  - name: a\n    image: A B\n    ports: [80, '99999']\n  - name: a\n    imag: nginx\n    health: {}\n    requirements: {cpu: 0, memory: 1.5}\n";
+    let body = "api_version: v1\njob_name: -x\nlost_after: 10\nservices:\n  - name: a\n    image: A B\n    ports: [80, '99999']\n  - name: a\n    imag: nginx\n    links: {}\n    requirements: {cpu: 0, memory: 1.5}\n";
     let faults = faults(body.as_bytes(), Format::Yaml);
     let told: Vec<String> = faults
         .iter()
@@ -297,7 +298,7 @@ fn every_fault_of_a_document_is_told_in_order() {
             "8:5 services[1].name",
             "8:5 services[1].image",
             "9:5 services[1].imag",
-            "10:5 services[1].health",
+            "10:5 services[1].links",
             "11:25 services[1].requirements.cpu",
             "11:36 services[1].requirements.memory",
         ]

@@ -15,7 +15,7 @@ use model::id::{ClusterId, InstanceId, JobId, NodeId};
 use model::instance::{Endpoint, Exit, Health, InstanceState, Observed, Report};
 use model::job::{OnPartition, Owner, PlacementRules, ServiceSpec};
 use model::name::Name;
-use model::node::{NodeFacts, Usage};
+use model::node::{Leaving, NodeFacts, Usage};
 use model::reason::{Reason, ReasonCode, Rejections};
 use model::slot::{Generation, Role, Slot};
 use model::time::Wall;

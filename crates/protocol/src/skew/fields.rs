@@ -66,6 +66,7 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
     ("", "join_token"),
     ("", "keep_alive_ms"),
     ("", "labels"),
+    ("", "leaving"),
     ("", "limit"),
     ("", "location"),
     ("", "memory"),

@@ -10,6 +10,8 @@ mod crashes;
 #[cfg(test)]
 mod deploy;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod link;
 #[cfg(test)]
 mod properties;

@@ -1,20 +1,27 @@
-//! Whatever happens in whatever order: no second start of what runs, and in the end what is desired runs.
+//! Whatever happens in whatever order: no second start of what runs, one probe at a time of what runs and of nothing else,
+//! and in the end what is desired runs and is well.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use model::id::InstanceId;
 use model::time::Wall;
-use model::workload::RuntimeKind;
-use node_core::{Action, Found, FoundStatus, Input};
+use model::workload::{Restart, RuntimeKind};
+use node_core::{Action, Found, FoundStatus, Input, ProbeId};
 use proptest::prelude::*;
 
-use crate::support::{Worker, exit, id};
+use crate::support::{Worker, checked, desired, exit, id, probed};
 
 /// The runtime: it performs what it is asked in order, and keeps what it has when the engine dies.
 #[derive(Default)]
 struct Runtime {
     has: BTreeMap<InstanceId, bool>,
+    /// The probe of its present run that is under way.
+    probing: BTreeMap<InstanceId, ProbeId>,
+    /// Whose checks fail.
+    sick: BTreeSet<InstanceId>,
+    /// Probes that were answered, some of them to be answered again.
+    answered: Vec<Input>,
     asked: VecDeque<Action>,
 }
 
@@ -24,6 +31,7 @@ impl Runtime {
         match self.asked.pop_front()? {
             Action::Start(desired) => {
                 self.has.insert(desired.instance, true);
+                self.probing.remove(&desired.instance);
                 Some(Input::Started {
                     instance: desired.instance,
                     since: Wall(0),
@@ -49,6 +57,15 @@ impl Runtime {
                 let found = found.collect();
                 Some(Input::Listed { runtime, found })
             }
+            Action::Probe { instance, id, .. } => {
+                let well = self.has.get(&instance) == Some(&true) && !self.sick.contains(&instance);
+                if self.probing.get(&instance) == Some(&id) {
+                    self.probing.remove(&instance);
+                }
+                let answer = probed(instance.bits(), id, well);
+                self.answered.push(answer.clone());
+                Some(answer)
+            }
             _ => None,
         }
     }
@@ -61,6 +78,8 @@ enum Step {
     Sync,
     Perform,
     Crash(u128),
+    Sick(u128, bool),
+    AnswerAgain(usize),
     Pass(u64),
     Restart,
     List,
@@ -74,7 +93,9 @@ fn any_step() -> impl Strategy<Value = Step> {
         5 => Just(Step::Sync),
         8 => Just(Step::Perform),
         3 => (1..5u128).prop_map(Step::Crash),
-        2 => (1..20u64).prop_map(Step::Pass),
+        3 => (1..5u128, prop::bool::ANY).prop_map(|(number, sick)| Step::Sick(number, sick)),
+        1 => (0..8usize).prop_map(Step::AnswerAgain),
+        4 => (1..40u64).prop_map(Step::Pass),
         1 => Just(Step::Restart),
         1 => Just(Step::List),
         1 => prop::bool::ANY.prop_map(Step::Link),
@@ -98,6 +119,19 @@ impl Run {
 
     fn feed(&mut self, inputs: Vec<Input>) {
         let decision = self.worker.decide(inputs);
+        for action in &decision.actions {
+            if let Action::Probe { instance, id, .. } = action {
+                let report = self
+                    .worker
+                    .state
+                    .observed()
+                    .find(|report| report.instance == *instance);
+                let health = report.and_then(|report| report.report.health());
+                assert!(health.is_some(), "probed and not running: {instance}");
+                let id = self.runtime.probing.insert(*instance, *id);
+                assert!(id.is_none(), "probed twice at once");
+            }
+        }
         self.runtime.asked.extend(decision.actions);
         let again = self.worker.decide([]);
         assert_eq!(again.writes, [], "a turn leaves nothing to do");
@@ -106,7 +140,22 @@ impl Run {
 
     fn step(&mut self, step: &Step) {
         match step {
+            Step::Want(number) if number.is_multiple_of(2) => {
+                let workload = checked(Restart::Always);
+                self.worker.want(desired(*number, 1, workload));
+            }
             Step::Want(number) => self.worker.want_web(*number),
+            Step::Sick(number, sick) => {
+                self.runtime.sick.remove(&id(*number));
+                self.runtime.sick.extend(sick.then(|| id(*number)));
+            }
+            Step::AnswerAgain(which) => {
+                let answer = self.runtime.answered.get(*which).cloned();
+                let before: Vec<_> = self.worker.state.observed().cloned().collect();
+                self.feed(answer.into_iter().collect());
+                let after: Vec<_> = self.worker.state.observed().cloned().collect();
+                assert_eq!(before, after, "an old answer changed something");
+            }
             Step::Drop(number) => self.worker.drop_web(*number),
             Step::Sync => {
                 let changes = self.worker.cluster.due(self.worker.state.held());
@@ -139,6 +188,7 @@ impl Run {
             }
             Step::Restart => {
                 self.worker.restart();
+                self.runtime.probing.clear();
                 self.runtime.asked = [Action::List(RuntimeKind::Noop)].into();
             }
             Step::List => {
@@ -165,6 +215,7 @@ proptest! {
             run.step(step);
         }
         run.step(&Step::Sync);
+        run.runtime.sick.clear();
         for _ in 0..40 {
             while !run.runtime.asked.is_empty() {
                 run.step(&Step::Perform);
@@ -181,5 +232,9 @@ proptest! {
         let observed: BTreeSet<InstanceId> =
             run.worker.state.observed().map(|report| report.instance).collect();
         prop_assert_eq!(&observed, &wanted);
+        for report in run.worker.state.observed() {
+            let well = report.report.is_ready();
+            prop_assert!(well, "{:?}", report);
+        }
     }
 }

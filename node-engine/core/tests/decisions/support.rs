@@ -13,10 +13,10 @@ use model::name::{Name, default_tenant};
 use model::slot::{Generation, Slot};
 use model::time::{Instant, Now, Wall};
 use model::units::Resources;
-use model::workload::{Pull, Restart, RuntimeKind, SpecHash, Workload};
+use model::workload::{HealthCheck, Probe, Pull, Restart, RuntimeKind, SpecHash, Workload};
 use node_core::{
-    Action, Config, Decision, DesiredEntry, Found, FoundStatus, Input, State, Write, desired_entry,
-    turn,
+    Action, Config, Decision, DesiredEntry, Found, FoundStatus, Input, ProbeId, ProbeOutcome,
+    State, Write, desired_entry, turn,
 };
 use sync::{Change, Incarnation, Parent, Term, Timing};
 
@@ -86,6 +86,32 @@ pub(crate) fn workload(runtime: RuntimeKind, restart: Restart) -> Workload {
         restart,
         health: None,
         stop_grace: Duration::from_secs(5),
+    }
+}
+
+/// The same with a check of a port: every 10 s, three failures, nothing counts in the first 20 s.
+pub(crate) fn checked(restart: Restart) -> Workload {
+    Workload {
+        health: Some(HealthCheck {
+            probe: Probe::Tcp { port: 80 },
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(2),
+            retries: 3,
+            start_period: Duration::from_secs(20),
+        }),
+        ..workload(RuntimeKind::Noop, restart)
+    }
+}
+
+pub(crate) fn probed(number: u128, id: ProbeId, good: bool) -> Input {
+    Input::Probed {
+        instance: InstanceId::from_bits(number),
+        id,
+        outcome: if good {
+            ProbeOutcome::Good
+        } else {
+            ProbeOutcome::Bad("connection refused".to_owned())
+        },
     }
 }
 
@@ -260,6 +286,25 @@ impl Worker {
         self.turn(changes.into_iter().map(Input::Control))
     }
 
+    /// A worker that runs instance 1, which has a check; its first probe is under way.
+    pub(crate) fn probing(restart: Restart) -> (Self, ProbeId) {
+        let mut worker = Self::ready();
+        worker.want(desired(1, 1, checked(restart)));
+        worker.sync();
+        let decision = worker.decide([started(1)]);
+        let id = probe_of(&decision.actions).unwrap();
+        (worker, id)
+    }
+
+    /// Answers a probe, and lets time pass until the next one is asked for, if any is.
+    pub(crate) fn answer(&mut self, probe: ProbeId, good: bool) -> Option<ProbeId> {
+        self.turn([probed(1, probe, good)]);
+        let wait = self.deadline()?.since(self.now.steady);
+        self.now.steady = self.now.steady.plus(wait);
+        self.now.wall = Wall(self.now.wall.0 + wait.as_millis() as i64);
+        probe_of(&self.decide([]).actions)
+    }
+
     /// "1 running, 2 crash_loop": what a report would say now.
     pub(crate) fn observed(&self) -> String {
         let rows = self.state.observed().map(|report| {
@@ -271,7 +316,9 @@ impl Worker {
                 _ => String::new(),
             };
             let number = report.instance.bits();
-            format!("{number} {}{failed}", report.report.word())
+            let health = report.report.health();
+            let health = health.map_or_else(String::new, |health| format!(" {health}"));
+            format!("{number} {}{health}{failed}", report.report.word())
         });
         rows.collect::<Vec<_>>().join(", ")
     }
@@ -279,6 +326,14 @@ impl Worker {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.state.next_deadline()
     }
+}
+
+/// The probe among these actions.
+pub(crate) fn probe_of(actions: &[Action]) -> Option<ProbeId> {
+    actions.iter().find_map(|action| match action {
+        Action::Probe { id, .. } => Some(*id),
+        _ => None,
+    })
 }
 
 /// Actions for people: one line each.
@@ -292,6 +347,7 @@ pub(crate) fn lines(actions: &[Action]) -> String {
             Action::Stop {
                 instance, grace, ..
             } => format!("stop {} within {grace:?}", instance.bits()),
+            Action::Probe { instance, .. } => format!("probe {}", instance.bits()),
             Action::List(runtime) => format!("list {runtime}"),
             Action::Acknowledge { held, .. } => {
                 let whole = if held.want_whole {
@@ -308,7 +364,9 @@ pub(crate) fn lines(actions: &[Action]) -> String {
                 for entry in &report.states {
                     let state = &entry.value;
                     let word = state.report.word();
-                    let _ = write!(line, " {} {word},", state.instance.bits());
+                    let health = state.report.health();
+                    let health = health.map_or_else(String::new, |health| format!(" {health}"));
+                    let _ = write!(line, " {} {word}{health},", state.instance.bits());
                 }
                 for gone in &report.gone {
                     let _ = write!(line, " {} gone,", gone.bits());

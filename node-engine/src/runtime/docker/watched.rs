@@ -42,6 +42,15 @@ impl Watched {
         is_new
     }
 
+    /// The container of an instance, unless it has ended.
+    pub(super) fn container(&self, instance: InstanceId) -> Option<String> {
+        let containers = self.lock();
+        let known = containers.get(&instance);
+        known
+            .filter(|(_, phase)| *phase == Phase::Running)
+            .map(|(container, _)| container.clone())
+    }
+
     /// Watches nothing of the instance any more.
     pub(super) fn forget(&self, instance: InstanceId) {
         self.lock().remove(&instance);
@@ -101,7 +110,9 @@ mod tests {
         assert!(!watched.remember_new(instance, "a"));
         assert!(!watched.end(instance, "before"));
         assert_eq!(watched.running(), [(instance, "a".to_owned())]);
+        assert_eq!(watched.container(instance).as_deref(), Some("a"));
         assert!(watched.end(instance, "a"));
+        assert_eq!(watched.container(instance), None);
         assert!(!watched.end(instance, "a"));
         assert!(watched.running().is_empty());
         assert!(watched.remember_new(instance, "b"));

@@ -118,7 +118,8 @@ impl World {
                     NodeAction::Adopt { held, desired } => {
                         self.out.push((index, Message::Adopt(held, desired)));
                     }
-                    NodeAction::ReportInterval(_) => {}
+                    // Nothing has a health check here.
+                    NodeAction::ReportInterval(_) | NodeAction::Probe { .. } => {}
                 }
             }
         }
@@ -230,6 +231,7 @@ impl World {
             node: node(index),
             session,
             silent: false,
+            leaving: None,
         };
         self.cluster(closed, false);
         self.engine(scene, index, NodeInput::Disconnected, false);

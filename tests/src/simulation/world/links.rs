@@ -218,6 +218,7 @@ impl World {
                         node,
                         session,
                         silent,
+                        leaving: None,
                     },
                 );
             }

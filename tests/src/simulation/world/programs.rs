@@ -3,7 +3,7 @@
 use cluster_core::{Action as ClusterAction, Input as ClusterInput};
 use model::desired::Desired;
 use model::id::InstanceId;
-use node_core::{Action as NodeAction, Input as NodeInput};
+use node_core::{Action as NodeAction, Input as NodeInput, ProbeOutcome};
 use root_core::{Action as RootAction, Input as RootInput};
 
 use super::{Fate, Message, Sabotage, Who, World, down_beat, up_beat};
@@ -232,6 +232,22 @@ impl World {
                         worker: index,
                         epoch,
                         instance,
+                    },
+                );
+            }
+            NodeAction::Probe { instance, id, .. } => {
+                let outcome = ProbeOutcome::Good;
+                let input = NodeInput::Probed {
+                    instance,
+                    id,
+                    outcome,
+                };
+                self.later(
+                    5,
+                    Message::Runtime {
+                        worker: index,
+                        epoch,
+                        input,
                     },
                 );
             }

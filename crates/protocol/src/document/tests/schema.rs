@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use super::super::{job, schema::JOB, service, takeover};
+use super::super::{health, job, schema::JOB, service, takeover};
 use super::read_all_back;
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(JOB).unwrap());
@@ -53,8 +53,11 @@ pub(super) fn refuses(text: &str, fragment: &str) {
 }
 
 fn fields(definition: &str) -> BTreeSet<&'static str> {
-    let properties = &SCHEMA["$defs"][definition]["properties"];
-    properties
+    fields_of(&SCHEMA["$defs"][definition])
+}
+
+fn fields_of(schema: &'static Value) -> BTreeSet<&'static str> {
+    schema["properties"]
         .as_object()
         .unwrap()
         .keys()
@@ -80,6 +83,11 @@ fn the_schema_has_the_fields_of_the_reader() {
         known(service::KNOWN_REQUIREMENTS.fields)
     );
     assert_eq!(fields("update"), known(takeover::KNOWN_UPDATE.fields));
+    let check = &SCHEMA["$defs"]["health"];
+    assert_eq!(fields_of(check), known(health::KNOWN_HEALTH.fields));
+    for (probe, reader) in [("http", health::KNOWN_HTTP), ("tcp", health::KNOWN_TCP)] {
+        assert_eq!(fields_of(&check["properties"][probe]), known(reader.fields));
+    }
 }
 
 #[test]
@@ -90,7 +98,15 @@ fn the_schema_is_one_of_2020_12_and_explains_every_field() {
         "https://json-schema.org/draft/2020-12/schema"
     );
     let definitions = SCHEMA["$defs"].as_object().unwrap();
-    for owner in ["v0", "v1", "service", "placement", "requirements", "update"] {
+    for owner in [
+        "v0",
+        "v1",
+        "service",
+        "placement",
+        "requirements",
+        "update",
+        "health",
+    ] {
         for (field, schema) in definitions[owner]["properties"].as_object().unwrap() {
             let target = schema["$ref"]
                 .as_str()
@@ -228,6 +244,27 @@ fn the_edges_of_the_schema_are_those_of_the_reader() {
         "stop_grace: 3600001ms",
         "stop_grace: 0d",
         "stop_grace: 1d",
+        "health: {}",
+        "health: null",
+        "health: {tcp: {port: 1}}",
+        "health: {tcp: {port: 65535}, http: null, command: null}",
+        "health: {tcp: {port: 0}}",
+        "health: {tcp: {port: 65536}}",
+        "health: {tcp: {port: null}}",
+        "health: {tcp: null}",
+        "health: {tcp: {port: 1}, http: {port: 1}}",
+        "health: {http: {port: 1, path: null}}",
+        "health: {http: {port: 1, path: ''}}",
+        "health: {http: {port: 1, path: '/~!\"$'}}",
+        "health: {http: {port: 1, path: '/#'}}",
+        "health: {http: {port: 1, path: '/ä'}}",
+        "health: {command: [a, '']}",
+        "health: {command: ['', a]}",
+        "health: {command: []}",
+        "health: {tcp: {port: 1}, retries: 1}",
+        "health: {tcp: {port: 1}, retries: 0}",
+        "health: {tcp: {port: 1}, retries: 100}",
+        "health: {tcp: {port: 1}, retries: 101}",
         "replicas: 100000",
         "replicas: 100001",
         "replicas: -1",
@@ -281,6 +318,71 @@ fn the_edges_of_the_schema_are_those_of_the_reader() {
     ] {
         compare(&format!("image: nginx\n{field}"));
     }
+    for (field, times) in [
+        (
+            "interval",
+            [
+                "99ms",
+                "100ms",
+                "86400000ms",
+                "86400001ms",
+                "0s",
+                "1s",
+                "86400s",
+                "86401s",
+                "0m",
+                "1440m",
+                "1441m",
+                "24h",
+                "25h",
+                "0d",
+                "1d",
+                "2d",
+                "01s",
+            ],
+        ),
+        (
+            "start_period",
+            [
+                "0ms",
+                "99999999ms",
+                "86400000ms",
+                "86400001ms",
+                "0s",
+                "80000s",
+                "86400s",
+                "86401s",
+                "0m",
+                "1440m",
+                "1441m",
+                "24h",
+                "25h",
+                "0d",
+                "1d",
+                "2d",
+                "0",
+            ],
+        ),
+        (
+            "timeout",
+            [
+                "9ms", "10ms", "9999ms", "59999ms", "60000ms", "60001ms", "0s", "1s", "60s", "61s",
+                "0m", "1m", "2m", "0h", "1h", "0d", "010ms",
+            ],
+        ),
+    ] {
+        for time in times {
+            compare(&format!(
+                "image: nginx\nhealth: {{tcp: {{port: 1}}, {field}: {time}}}"
+            ));
+        }
+    }
+    let long = |length: usize| format!("/{}", "a".repeat(length - 1));
+    for path in [long(1_024), long(1_025)] {
+        compare(&format!(
+            "image: nginx\nhealth: {{http: {{port: 1, path: {path}}}}}"
+        ));
+    }
     for native in [
         "command: [/bin/sh]",
         "command: [/]",
@@ -289,6 +391,10 @@ fn the_edges_of_the_schema_are_those_of_the_reader() {
         "command: []",
         "command: [/a]\npull: if_absent",
         "command: [/a]\npull: always",
+        "command: [/a]\nhealth: {command: [/b, c]}",
+        "command: [/a]\nhealth: {command: [b]}",
+        "command: [/a]\nhealth: {command: [/b/]}",
+        "command: [/a]\nhealth: {tcp: {port: 1}}",
         "image: file:///a",
         "image: file:///a/",
         "image: file:///a/../b",

@@ -131,8 +131,17 @@ fn samples() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ),
         ("request", "ask", question::encode(question::Ask::Adopt)),
     ];
-    for online in [true, false] {
-        let connection = connection::Connection { online, connect: 1 };
+    for (online, leaving) in [
+        (true, None),
+        (false, None),
+        (false, Some(Leaving::Restart)),
+        (false, Some(Leaving::Gone)),
+    ] {
+        let connection = connection::Connection {
+            online,
+            connect: 1,
+            leaving,
+        };
         samples.push(("connection", "connection", connection::encode(&connection)));
     }
     let instances = instances::encode(&report, &held()).into_iter();

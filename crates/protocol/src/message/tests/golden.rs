@@ -224,6 +224,28 @@ fn a_worker_says_how_well_an_instance_is() {
 }
 
 #[test]
+fn a_worker_says_how_it_leaves() {
+    let mut all = String::new();
+    for leaving in [None, Some(Leaving::Restart), Some(Leaving::Gone)] {
+        let said = connection::Connection {
+            online: false,
+            connect: 3,
+            leaving,
+        };
+        let payload = connection::encode(&said);
+        assert_eq!(connection::decode(&payload).unwrap(), said);
+        all.push_str(&String::from_utf8(payload).unwrap());
+        all.push('\n');
+    }
+    expect![[r#"
+        {"version":1,"online":false,"connect":3}
+        {"version":1,"online":false,"connect":3,"leaving":"restart"}
+        {"version":1,"online":false,"connect":3,"leaving":"gone"}
+    "#]]
+    .assert_eq(&all);
+}
+
+#[test]
 fn the_first_set_is_whole_and_small() {
     let change: Change<DesiredEntry> = Change {
         base: None,
@@ -411,6 +433,7 @@ fn small_messages() {
         connection::encode(&connection::Connection {
             online: true,
             connect: 67_108_865,
+            leaving: None,
         }),
     ] {
         all.push_str(&String::from_utf8(payload).unwrap());

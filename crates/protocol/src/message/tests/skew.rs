@@ -26,8 +26,9 @@ fn all_messages() -> Vec<Value> {
             information::encode(&information_message(), rows),
             sync::encode(&held, &beat()),
             connection::encode(&connection::Connection {
-                online: true,
+                online: false,
                 connect: 1,
+                leaving: Some(Leaving::Restart),
             }),
             control::encode(&change(vec![desired_entry(everything())], Vec::new())),
             control::encode(&change(every_probe(), Vec::new())),
@@ -332,6 +333,15 @@ fn a_copy_in_a_state_and_role_of_the_next_version_keeps_its_mark() {
         entry.mark(),
         slot_entry_of(entry.value.clone(), &theirs).mark()
     );
+}
+
+#[test]
+fn a_worker_that_leaves_in_a_way_of_the_next_version_just_leaves() {
+    let message = br#"{"version":1,"online":false,"connect":7,"leaving":"to_be_moved"}"#;
+    let before = unknown_words();
+    let read = connection::decode(message).unwrap();
+    assert_eq!(unknown_words() - before, 1);
+    assert_eq!((read.online, read.connect, read.leaving), (false, 7, None));
 }
 
 #[test]
