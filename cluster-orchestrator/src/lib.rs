@@ -31,9 +31,10 @@ use daemon::listen::bind;
 use model::id::{ClusterId, NodeId};
 use mqtt::endpoint;
 use mqtt::link::{self, Link};
+use orchestrator::http::Backups;
 use orchestrator::http::logs::Logs;
 use orchestrator::streams::Streams;
-use orchestrator::{Controller, open_store};
+use orchestrator::{Controller, Tier, open_store};
 use serde::Serialize;
 use store::Store;
 use tokio::net::TcpListener;
@@ -69,8 +70,6 @@ pub use orchestrator::{RunError as ClusterError, StoreKind};
 
 /// Messages of workers that wait for the controller.
 const INBOUND: usize = 1_024;
-/// The store's file in the data directory.
-const STORE: &str = "cluster.redb";
 /// From the shutdown to the end of everything.
 const GRACE: Duration = Duration::from_secs(8);
 
@@ -100,7 +99,7 @@ pub async fn run(
 ) -> Result<(), ClusterError> {
     // What is wrong with the options must not leave a data directory behind.
     let place = Place::take(&config)?;
-    let store = open_store(config.store, &config.data_dir, STORE)?;
+    let store = open_store(config.store, &config.data_dir, Tier::Cluster)?;
     begin(config, place, store, shutdown, ready).await
 }
 
@@ -154,6 +153,8 @@ async fn begin(
 ) -> Result<(), ClusterError> {
     let Place { core, http, mqtt } = place;
     let metrics = Metrics::new()?;
+    let name = config.cluster_name()?.to_string();
+    let backups = Backups::new(Arc::clone(&store), Tier::Cluster, Some(name));
     let core = Cluster {
         config: core,
         algorithm: config.scheduler,
@@ -163,6 +164,7 @@ async fn begin(
         config,
         handle,
         metrics,
+        backups,
         tasks: Tasks::new(shutdown.child_token()),
     };
     site.serve(controller, http, mqtt, ready).await
@@ -173,6 +175,7 @@ struct Site {
     config: Config,
     handle: Handle,
     metrics: Metrics,
+    backups: Backups,
     tasks: Tasks,
 }
 
@@ -309,6 +312,7 @@ impl Site {
                 allow_noop: self.config.allow_noop,
                 ..protocol::document::Options::default()
             },
+            self.backups.clone(),
         );
         let service = http::Service {
             handle: self.handle.clone(),

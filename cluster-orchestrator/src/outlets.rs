@@ -92,6 +92,7 @@ impl orchestrator::Outlets<Cluster> for Outlets {
             | Input::Assigned(_)
             | Input::RootAsksWhole
             | Input::RootAsksAdopt
+            | Input::RootKnowsLater
             | Input::Reconcile => {}
         }
     }
@@ -110,6 +111,7 @@ impl orchestrator::Outlets<Cluster> for Outlets {
     fn loaded(&mut self, state: &State) {
         self.credentials.replace(state.credentials().collect());
         self.places.load(state, orchestrator::clock::now());
+        self.give_up_if_fenced(state);
     }
 
     fn committed(&mut self, state: &State, writes: &[Write]) {
@@ -119,6 +121,7 @@ impl orchestrator::Outlets<Cluster> for Outlets {
                 self.credentials.set(*node, record.credential);
             }
         }
+        self.give_up_if_fenced(state);
     }
 
     fn perform(&mut self, action: Action) {
@@ -168,6 +171,12 @@ impl Outlets {
             outcome @ (Published::NoSession | Published::Full) => {
                 tracing::debug!(%topic, bytes, ?outcome, "a message was not taken");
             }
+        }
+    }
+
+    fn give_up_if_fenced(&self, state: &State) {
+        if let Some(uplink) = self.uplink.as_ref().filter(|_| state.is_fenced()) {
+            uplink.give_up();
         }
     }
 

@@ -34,6 +34,7 @@ const UPSTREAM_MARK: &[u8] = b"upstream";
 pub(crate) fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordError> {
     match write {
         Write::Term(term) => changes.term(term)?,
+        Write::Superseded => changes.superseded()?,
         Write::Cluster(id) => changes.put(META, CLUSTER, || *id)?,
         Write::Algorithm(algorithm) => changes.put(META, ALGORITHM, || algorithm.as_str())?,
         Write::Job(job) => changes.job(job)?,
@@ -82,6 +83,7 @@ fn upstream(changes: &mut Changes, update: &Update<AssignmentEntry>) -> Result<(
 pub(crate) fn read(records: &mut Records<'_>) -> Result<Vec<Write>, RecordError> {
     let mut writes = Vec::new();
     writes.extend(records.term()?.map(Write::Term));
+    writes.extend(records.is_superseded().then_some(Write::Superseded));
     if let Some(record) = records.meta(ALGORITHM) {
         // An algorithm that this program does not have is replaced by the option's.
         let algorithm = record.value::<String>()?.parse::<Algorithm>();

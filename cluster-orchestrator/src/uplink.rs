@@ -5,6 +5,8 @@
 //! task here owns the socket; the controller only fills a bounded queue and never waits for it.
 //!
 //! # Guarantees
+//! A run that is superseded has no link: its root hears of the cluster from the run that goes on.
+//!
 //! Messages go out in the order in which the controller gave them. What is given while the link is down is dropped, and
 //! a queue that is full ends the link: after the next `register` the sync protocol repairs both.
 
@@ -22,6 +24,7 @@ use model::location::Location;
 use model::name::Name;
 use mqtt::backoff::Backoff;
 use orchestrator::{Unavailable, with_sources};
+use protocol::message::control::WireTerm;
 use protocol::message::question::{Ask, RequestId};
 use protocol::message::reply::Chunk;
 use protocol::message::uplink::{self, Standing};
@@ -73,9 +76,15 @@ pub(crate) enum Up {
 pub(crate) struct Upward {
     queue: mpsc::Sender<Up>,
     overflow: Arc<Notify>,
+    fenced: CancellationToken,
 }
 
 impl Upward {
+    /// This run is superseded: the link ends and stays away.
+    pub(crate) fn give_up(&self) {
+        self.fenced.cancel();
+    }
+
     /// Queues a message; never waits.
     pub(crate) fn send(&self, up: Up) {
         if self.queue.try_send(up).is_err() {
@@ -103,6 +112,7 @@ pub(crate) struct Uplink {
     desk: Desk,
     queue: mpsc::Receiver<Up>,
     overflow: Arc<Notify>,
+    fenced: CancellationToken,
 }
 
 /// Why a link ended or did not come about.
@@ -122,6 +132,8 @@ enum Ended {
     Emit(#[from] socketio::EmitError),
     #[error("the root does not take messages as fast as they come")]
     Overflow,
+    #[error("this run of the cluster's store is superseded")]
+    Superseded,
     #[error("the controller has stopped")]
     Stopped,
 }
@@ -140,10 +152,11 @@ pub(crate) fn new(
     desk: Desk,
 ) -> (Uplink, Upward) {
     let (sender, queue) = mpsc::channel(QUEUE);
-    let overflow = Arc::new(Notify::new());
+    let (overflow, fenced) = (Arc::new(Notify::new()), CancellationToken::new());
     let upward = Upward {
         queue: sender,
         overflow: Arc::clone(&overflow),
+        fenced: fenced.clone(),
     };
     let uplink = Uplink {
         options,
@@ -152,6 +165,7 @@ pub(crate) fn new(
         desk,
         queue,
         overflow,
+        fenced,
     };
     (uplink, upward)
 }
@@ -163,15 +177,27 @@ impl Uplink {
         let mut backoff = Backoff::new(first, self.options.reconnect_max);
         let mut last = String::new();
         loop {
+            let fenced = self.fenced.clone();
             let ended = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
+                () = fenced.cancelled() => Ended::Superseded,
                 ended = self.attempt(&mut backoff) => ended,
             };
             self.metrics.root_connected(false);
             if matches!(ended, Ended::Stopped) || self.handle.tell(Input::RootClosed).await.is_err()
             {
                 return;
+            }
+            if let Ended::Refused { code, .. } = &ended
+                && code == uplink::OVERTAKEN
+                && self.handle.tell(Input::RootKnowsLater).await.is_err()
+            {
+                return;
+            }
+            if matches!(ended, Ended::Superseded) {
+                tracing::warn!(root = self.options.root, reason = %ended, "the uplink stays down");
+                return shutdown.cancelled().await;
             }
             let text = with_sources(&ended);
             // The same reason again and again says nothing new.
@@ -252,6 +278,8 @@ impl Uplink {
                 cluster_id: state.cluster(),
                 boot: state.term().number,
                 start: state.term().nonce,
+                incarnation: Some(state.incarnation()),
+                term: Some(WireTerm::from(state.term())),
                 http: Some(http),
                 join_token,
             })

@@ -147,7 +147,7 @@ impl Desk {
                 &format!("a worker named {name} is there already; give this one another --name"),
             )),
             Answer::Job(_) | Answer::Patched(_) | Answer::Released(_) | Answer::NoSuchNode(_) => {
-                Err(refused("unavailable", "the cluster is superseded"))
+                Err(refused("superseded", orchestrator::SUPERSEDED))
             }
         }
     }

@@ -24,9 +24,10 @@ use std::time::Duration;
 
 use daemon::Tasks;
 use daemon::listen::bind;
+use orchestrator::http::Backups;
 use orchestrator::http::logs::Logs;
-use orchestrator::open_store;
 use orchestrator::streams::Streams;
+use orchestrator::{Tier, open_store};
 use serde::Serialize;
 use store::Store;
 use tokio::net::TcpListener;
@@ -51,8 +52,6 @@ pub const CRASH_POINTS: &[&str] = daemon::crashpoints![
 pub use config::Config;
 pub use orchestrator::{RunError as RootError, StoreKind};
 
-/// The store's file in the data directory.
-const STORE: &str = "root.redb";
 /// From the shutdown to the end of everything.
 const GRACE: Duration = Duration::from_secs(8);
 
@@ -78,7 +77,7 @@ pub async fn run(
 ) -> Result<(), RootError> {
     // What is wrong with the options must not leave a data directory behind.
     let place = Place::take(&config)?;
-    let store = open_store(config.store, &config.data_dir, STORE)?;
+    let store = open_store(config.store, &config.data_dir, Tier::Root)?;
     begin(config, place, store, shutdown, ready).await
 }
 
@@ -132,6 +131,7 @@ async fn begin(
         address,
     } = place;
     let metrics = Metrics::new()?;
+    let backups = Backups::new(Arc::clone(&store), Tier::Root, None);
     let (controller, handle) =
         orchestrator::open(store, Root(core), metrics.common.clone()).await?;
     let mut tasks = Tasks::new(shutdown.child_token());
@@ -148,6 +148,7 @@ async fn begin(
             allow_noop: config.allow_noop,
             ..protocol::document::Options::default()
         },
+        backups,
     );
     let service = http::Service {
         handle: handle.clone(),

@@ -100,6 +100,7 @@ impl Metrics {
                     }
                 }
                 Write::Term(_)
+                | Write::Superseded
                 | Write::ForgetJob(_)
                 | Write::Submission(_)
                 | Write::Unsettled(_)

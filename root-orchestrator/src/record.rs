@@ -24,6 +24,7 @@ const UNSETTLED: &[u8] = b"unsettled";
 pub(crate) fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordError> {
     match write {
         Write::Term(term) => changes.term(term)?,
+        Write::Superseded => changes.superseded()?,
         Write::Job(job) => changes.job(job)?,
         Write::ForgetJob(id) => changes.forget_job(*id),
         Write::Unsettled(true) => changes.put(META, UNSETTLED, || true)?,
@@ -53,6 +54,7 @@ pub(crate) fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordErro
 pub(crate) fn read(records: &mut Records<'_>) -> Result<Vec<Write>, RecordError> {
     let mut writes = Vec::new();
     writes.extend(records.term()?.map(Write::Term));
+    writes.extend(records.is_superseded().then_some(Write::Superseded));
     for record in records.of(CLUSTER) {
         writes.push(Write::Cluster {
             cluster: ClusterId::from_bits(record.id()?),

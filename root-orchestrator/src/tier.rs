@@ -108,7 +108,8 @@ impl Jobs for Root {
             | Answer::Released(_)
             | Answer::Registered(_)
             | Answer::NoSuchCluster(_)
-            | Answer::ClusterNameInUse(_) => None,
+            | Answer::ClusterNameInUse(_)
+            | Answer::ClusterOvertaken(_) => None,
         }
     }
 

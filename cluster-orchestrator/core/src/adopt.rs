@@ -2,11 +2,10 @@
 //! taken over before anything is stopped (protocol, section 3).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use model::desired::Desired;
-use model::id::NodeId;
-use model::job::{Job, JobSpec, Owner, ServiceSpec};
+use model::id::{JobId, NodeId};
+use model::job::{Job, Owner};
 use model::slot::Slot;
 use sync::Held;
 
@@ -15,7 +14,7 @@ use crate::{Decision, Soft, Write};
 
 impl State {
     /// Each instance becomes a copy of its slot, provisional until its owner confirms it; jobs of this cluster's own
-    /// are rebuilt from what the instances say of them.
+    /// are rebuilt from what the instances say of them, and so is what of a job is later than a restored store.
     pub(crate) fn adopt<'a>(
         &'a self,
         node: NodeId,
@@ -30,7 +29,7 @@ impl State {
             return Decision::default();
         }
         let mut records: BTreeMap<&Slot, SlotRecord> = BTreeMap::new();
-        let mut jobs: BTreeMap<model::id::JobId, Job> = BTreeMap::new();
+        let mut jobs: BTreeMap<JobId, Job> = BTreeMap::new();
         for instance in desired {
             let slot = &instance.slot;
             if matches!(instance.job.owner, Owner::Cluster(_)) {
@@ -43,17 +42,19 @@ impl State {
                 })
             });
             record.placement = record.placement.max(instance.generation.placement);
-            if !record
-                .copies
-                .iter()
-                .any(|copy| copy.desired.instance == instance.instance)
-            {
-                record.copies.push(Copy {
+            let mut copies = record.copies.iter_mut();
+            match copies.find(|copy| copy.desired.instance == instance.instance) {
+                // A generation that was given after the backup counts.
+                Some(copy) if copy.desired.generation < instance.generation => {
+                    copy.desired = instance.clone();
+                }
+                Some(_) => {}
+                None => record.copies.push(Copy {
                     desired: instance.clone(),
                     node,
                     leaving: false,
                     draining: false,
-                });
+                }),
             }
         }
         // What a restored record has on the worker and the worker no longer has was ended after the backup.
@@ -85,48 +86,27 @@ impl State {
         decision.soft(Soft::Adopted(node, held.desired_digest))
     }
 
-    /// A job of this cluster's own that the store no longer has.
-    fn rebuild(&self, instance: &Desired, jobs: &mut BTreeMap<model::id::JobId, Job>) {
-        let head = &instance.job;
-        if self
-            .book
-            .get(head.id)
-            .is_some_and(|job| job.service(&instance.slot.service).is_some() || job.is_deleted())
-        {
+    /// A job of this cluster's own as the store does not have it: not at all, or as it was before the instance was made.
+    fn rebuild(&self, instance: &Desired, jobs: &mut BTreeMap<JobId, Job>) {
+        let (head, slot) = (&instance.job, &instance.slot);
+        let known = jobs.get(&head.id).or_else(|| self.book.get(head.id));
+        let copies = self
+            .slots
+            .get(slot)
+            .map_or(&[][..], |record| &record.copies);
+        let same = |copy: &Copy| copy.desired.instance == instance.instance;
+        let stored = copies
+            .iter()
+            .any(|copy| same(copy) && copy.desired.generation >= instance.generation);
+        if known.is_some_and(|known| known.is_deleted() || stored) {
             return;
         }
-        let job = jobs.entry(head.id).or_insert_with(|| {
-            self.book.get(head.id).cloned().unwrap_or_else(|| Job {
-                id: head.id,
-                tenant: head.tenant.clone(),
-                generation: 1,
-                created_at: head.created_at,
-                deleted_at: None,
-                spec: Arc::new(JobSpec {
-                    name: head.name.clone(),
-                    lost_after: head.lost_after,
-                    on_partition: head.on_partition,
-                    reconcile: head.reconcile,
-                    services: Vec::new(),
-                }),
-                service_generations: BTreeMap::new(),
-                operation: None,
-            })
-        });
-        let mut services: Vec<Arc<ServiceSpec>> = job.spec.services.clone();
-        if !services
-            .iter()
-            .any(|service| service.name == instance.slot.service)
-        {
-            services.push(Arc::clone(&instance.service));
+        let mut job = known.cloned().unwrap_or_else(|| Job::told_by(instance));
+        let since = instance.generation.assignment;
+        let first = job.service(&slot.service).is_none();
+        let later = first || since > job.service_generation(&slot.service);
+        if job.learn(instance, later.then_some(since)) {
+            jobs.insert(head.id, job);
         }
-        job.service_generations.insert(
-            instance.slot.service.clone(),
-            instance.generation.assignment,
-        );
-        job.spec = Arc::new(JobSpec {
-            services,
-            ..(*job.spec).clone()
-        });
     }
 }

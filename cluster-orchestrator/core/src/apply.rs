@@ -25,6 +25,7 @@ impl State {
         for write in writes {
             match write {
                 Write::Term(term) => self.take_term(now, term),
+                Write::Superseded => self.fenced = true,
                 Write::Cluster(id) => self.take_cluster(*id),
                 Write::Algorithm(algorithm) => self.algorithm = *algorithm,
                 Write::Job(job) => self.take_job(now, job),
@@ -36,7 +37,7 @@ impl State {
                     self.deleted.retain(|(_, job)| job != id);
                 }
                 Write::Unsettled(unsettled) => self.unsettled = *unsettled,
-                Write::Trust(trusting) => self.trusting = *trusting,
+                Write::Trust(trusting) => self.take_trust(*trusting),
                 Write::Submission(submission) => {
                     self.book.take(BookWrite::Submission(submission.clone()));
                 }
@@ -60,6 +61,7 @@ impl State {
             Write::Term(self.term.clone()),
             Write::Algorithm(self.algorithm),
         ];
+        writes.extend(self.fenced.then_some(Write::Superseded));
         writes.extend(self.cluster.map(Write::Cluster));
         writes.extend(self.nodes.iter().map(|(id, node)| Write::Node {
             node: *id,
@@ -109,6 +111,15 @@ impl State {
         for slot in slots {
             self.refresh(now, &slot);
         }
+    }
+
+    /// What awaited the root's answer is looked at again.
+    fn take_trust(&mut self, trusting: bool) {
+        if trusting && !self.trusting {
+            let slots = self.slots.keys().chain(self.upstream.set().keys());
+            self.dirty.extend(slots.cloned());
+        }
+        self.trusting = trusting;
     }
 
     fn take_cluster(&mut self, id: model::id::ClusterId) {

@@ -19,12 +19,7 @@ impl State {
     }
 
     pub(crate) fn job_request(&self, now: Now, request: RequestId, ask: &JobRequest) -> Decision {
-        let refused = if self.fenced {
-            Some(JobAnswer::Fenced)
-        } else {
-            ask.names().and_then(|key| self.foreign(key))
-        };
-        if let Some(refused) = refused {
+        if let Some(refused) = ask.names().and_then(|key| self.foreign(key)) {
             return answer(request, refused);
         }
         if let Some(refused) = self.no_target(ask) {

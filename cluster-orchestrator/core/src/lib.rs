@@ -11,6 +11,7 @@
 mod adopt;
 mod apply;
 mod brake;
+mod fence;
 mod jobs;
 mod liveness;
 mod nodes;
@@ -210,6 +211,8 @@ pub enum Input {
     RootAsksWhole,
     /// The root wants to take over the set that this cluster holds of another store.
     RootAsksAdopt,
+    /// The root has met a run of this store that this run does not descend from.
+    RootKnowsLater,
     /// Time has passed; also after every other input.
     Reconcile,
 }
@@ -230,6 +233,8 @@ pub struct NodePatch {
 pub enum Write {
     /// Durable: the term of this start.
     Term(Term),
+    /// Durable: somebody goes on with another copy of this store, or this one is older than what was decided.
+    Superseded,
     /// Durable: the id that the root gave.
     Cluster(ClusterId),
     /// Durable: the scheduler in force.
@@ -515,6 +520,9 @@ impl Decision {
 impl State {
     /// What `input` means: total and pure.
     pub fn decide(&self, now: Now, input: &Input) -> Decision {
+        if let Some(refused) = self.refuse_fenced(input) {
+            return refused;
+        }
         match input {
             Input::Started { term, fresh } => self.started(now, term, *fresh),
             Input::Job { request, ask } => self.job_request(now, *request, ask),
@@ -554,6 +562,7 @@ impl State {
             Input::Assigned(change) => self.assigned(now, change),
             Input::RootAsksWhole => Decision::default().soft(Soft::WholeDue),
             Input::RootAsksAdopt => self.adopt_me(),
+            Input::RootKnowsLater => self.overtaken(),
             Input::Reconcile => self.reconcile(now),
         }
     }
@@ -561,6 +570,9 @@ impl State {
     /// The next thing to do, or nothing: what is due by time, dirty slots one by one, waiting classes that may fit,
     /// and last what goes out, so that one turn sends each child and the root one message.
     fn reconcile(&self, now: Now) -> Decision {
+        if self.fenced {
+            return self.due_check(now).unwrap_or_default();
+        }
         self.due_check(now)
             .or_else(|| {
                 self.dirty

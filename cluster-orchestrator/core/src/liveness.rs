@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::id::NodeId;
 use model::node::{Leaving, Liveness, Scheduling};
 use model::time::{Instant, Now};
-use sync::Term;
+use sync::{ParentMark, Term, Update};
 
 use crate::state::{Node, State};
 use crate::{Decision, Soft, Write};
@@ -30,9 +30,22 @@ impl State {
             decision = decision.write(Write::Unsettled(true));
         }
         let known = self.upstream.set().values().map(|entry| &entry.value);
-        decision
+        decision = decision
             .and(self.mark_used(known))
-            .write(Write::Trust(false))
+            .write(Write::Trust(false));
+        let mark = self.upstream.mark();
+        if mark.incarnation.is_none() {
+            return decision;
+        }
+        // Holding no revision is what makes the root say what it wants, also when that is what a restored store has.
+        decision.write(Write::Upstream(Update {
+            mark: ParentMark {
+                revision: 0,
+                ..mark.clone()
+            },
+            put: Vec::new(),
+            remove: Vec::new(),
+        }))
     }
 
     /// A gap of more than one keep-alive between two turns of our own loop is our own outage: one grace for all.

@@ -101,7 +101,8 @@ impl State {
             .observed
             .misses(beat.boot, beat.sequence, beat.observed_digest);
         let current = !misses && beat.settled;
-        let mut decision = Decision::default().soft(Soft::Proof(id)).soft(Soft::Held {
+        let heeded = self.heed(node, held);
+        let mut decision = heeded.soft(Soft::Proof(id)).soft(Soft::Held {
             node: id,
             held: *held,
             current,
@@ -178,7 +179,7 @@ impl State {
             return Decision::default();
         };
         let reading = node.observed.read(report);
-        let mut decision = Decision::default().soft(Soft::Proof(id));
+        let mut decision = self.heed(node, held).soft(Soft::Proof(id));
         if reading == Reading::Stale {
             return decision;
         }

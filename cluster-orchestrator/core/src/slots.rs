@@ -21,10 +21,7 @@ impl State {
         let known = self.slots.get(slot);
         let wanted = self.wanted(slot);
         let mut record = known.cloned().unwrap_or_default();
-        if self.upstream.set().contains_key(slot)
-            || self.root_answered()
-            || self.book.get(slot.job).is_some()
-        {
+        if !self.awaits_root(slot) {
             record.provisional = false;
         }
         decision = self.forget_ended(now, &mut record, decision);
@@ -289,6 +286,9 @@ impl State {
         if let Some(waiting) = self.braked(now, wanted, record) {
             return Err(Box::new(waiting));
         }
+        if self.awaits_root(&wanted.slot) {
+            return Err(Box::new(self.not_answered(wanted)));
+        }
         // An order to another worker, or away from one, binds as long as another can have it; what has stopped for it runs
         // there rather than nowhere.
         let free = Desired {
@@ -318,6 +318,16 @@ impl State {
             "{why}: for {} s more it waits for those that may already run this",
             until.since(self.last_turn.unwrap_or_default()).as_secs()
         );
+        self.held_back_because(wanted, message)
+    }
+
+    /// Another cluster may have it by now.
+    fn not_answered(&self, wanted: &Desired) -> Waiting {
+        let message = "this cluster's store is new: it waits for its root to say whether this is still to run here";
+        self.held_back_because(wanted, message.to_owned())
+    }
+
+    fn held_back_because(&self, wanted: &Desired, message: String) -> Waiting {
         Waiting {
             reason: Reason::new(ReasonCode::NoWorker, message),
             rejections: model::reason::Rejections::default(),

@@ -402,26 +402,37 @@ impl State {
 
     /// What should fill a slot: the root's assignment, a job of this cluster's own, or what a worker brought along.
     pub(crate) fn wanted(&self, slot: &Slot) -> Option<Desired> {
-        if let Some(entry) = self.upstream.set().get(slot) {
-            return Some(entry.value.clone());
+        let assigned = self.upstream.set().get(slot).map(|entry| &entry.value);
+        if self.awaits_root(slot) {
+            return self.latest_copy(slot).or(assigned).cloned();
+        }
+        if let Some(assigned) = assigned {
+            return Some(assigned.clone());
         }
         if let Some(job) = self.book.get(slot.job) {
             return self.wanted_of(job, slot);
         }
-        let record = self
-            .slots
-            .get(slot)
-            .filter(|record| record.provisional && !self.root_answered())?;
-        record
-            .copies
-            .iter()
-            .find(|copy| !copy.leaving)
-            .map(|copy| copy.desired.clone())
+        None
+    }
+
+    /// Whether the root, which decides about this slot, is still to say what it wants: this store is new or restored, so
+    /// what it has of that is nothing, or older than what workers have.
+    pub(crate) fn awaits_root(&self, slot: &Slot) -> bool {
+        !self.root_answered() && self.book.get(slot.job).is_none()
+    }
+
+    /// What the copy with the greatest generation is told.
+    fn latest_copy(&self, slot: &Slot) -> Option<&Desired> {
+        let copies = self.slots.get(slot)?.copies.iter();
+        let told = copies
+            .filter(|copy| !copy.leaving)
+            .map(|copy| &copy.desired);
+        told.max_by_key(|desired| desired.generation)
     }
 
     /// The root has said, in this incarnation of our store, what it wants here.
     pub(crate) fn root_answered(&self) -> bool {
-        self.upstream.mark().incarnation.is_some()
+        self.trusting && self.upstream.mark().incarnation.is_some()
     }
 
     /// The slots of a job that have a record.

@@ -18,6 +18,7 @@ pub mod name;
 pub mod node;
 pub mod operation;
 pub mod reason;
+pub mod rebuild;
 pub mod slot;
 pub mod time;
 pub mod units;

@@ -7,13 +7,16 @@
 //!
 //! # When a commit fails
 //! Nobody has seen the state that was decided. It is rebuilt from the store (`recovery`), every waiter gets
-//! [`Unavailable`], and a new term begins.
+//! [`Unavailable`], and a new term begins. As long as that cannot be stored, questions are answered from what the store
+//! has, and nothing else is.
 
 mod handle;
 mod recovery;
 mod start;
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use daemon::crashpoint;
@@ -29,7 +32,7 @@ pub use start::{StartError, open};
 
 use crate::feed::Publisher;
 use crate::metrics::Metrics;
-use crate::{Core, Effect, Outlets, clock, record};
+use crate::{Core, Effect, Outlets, SUPERSEDED, clock, record};
 
 /// Messages that wait before their senders do.
 const QUEUE: usize = 1_024;
@@ -61,6 +64,8 @@ pub struct Controller<C: Core> {
     events: Publisher,
     /// Whoever restarts this program when its state is not looked after any more.
     notifier: Notifier,
+    /// Whether changes can be stored, as everybody sees it.
+    storing: Arc<AtomicBool>,
 }
 
 impl<C: Core> std::fmt::Debug for Controller<C> {
@@ -157,7 +162,7 @@ impl<C: Core> Controller<C> {
         inputs: Vec<C::Input>,
         outlets: &mut O,
     ) -> Result<(), NotStored> {
-        let begun = Instant::now();
+        let (begun, fenced) = (Instant::now(), C::is_fenced(&self.state));
         // A turn that nobody asked for: what is due by time.
         let is_sweep = inputs.is_empty();
         let decision = C::turn(&mut self.state, clock::now(), inputs);
@@ -171,6 +176,9 @@ impl<C: Core> Controller<C> {
             self.metrics.committed(begun.elapsed());
             crashpoint!("turn.after_commit");
             crashpoint!("sweep.after_commit", if is_sweep);
+        }
+        if C::is_fenced(&self.state) && !fenced {
+            tracing::error!(tier = C::TIER, "{SUPERSEDED}");
         }
         self.events
             .publish(decision.writes.iter().filter_map(C::event));

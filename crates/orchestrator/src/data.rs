@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use store::{Embedded, Memory, Store};
 
 use crate::RunError;
@@ -17,11 +18,47 @@ pub enum StoreKind {
     Memory,
 }
 
-/// Opens the store of that kind; an embedded one is `file` in the directory, which is made if it is not there.
+/// Whose store it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// A root's.
+    Root,
+    /// A cluster's.
+    Cluster,
+}
+
+impl Tier {
+    /// `root` or `cluster`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Cluster => "cluster",
+        }
+    }
+
+    /// The store's file in its data directory.
+    pub const fn file(self) -> &'static str {
+        match self {
+            Self::Root => "root.redb",
+            Self::Cluster => "cluster.redb",
+        }
+    }
+
+    /// The program that uses it.
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Root => "root-orchestrator",
+            Self::Cluster => "cluster-orchestrator",
+        }
+    }
+}
+
+/// Opens the store of that kind; an embedded one is the tier's file in the directory, which is made if it is not there.
 ///
 /// # Errors
 /// When the directory or the store in it cannot be used.
-pub fn open_store(kind: StoreKind, dir: &Path, file: &str) -> Result<Arc<dyn Store>, RunError> {
+pub fn open_store(kind: StoreKind, dir: &Path, tier: Tier) -> Result<Arc<dyn Store>, RunError> {
     if kind == StoreKind::Memory {
         return Ok(Arc::new(Memory::new()));
     }
@@ -29,12 +66,12 @@ pub fn open_store(kind: StoreKind, dir: &Path, file: &str) -> Result<Arc<dyn Sto
         path: dir.to_owned(),
         source,
     })?;
-    let store = Embedded::open(&dir.join(file), store::Options::default())?;
+    let store = Embedded::open(&dir.join(tier.file()), store::Options::default())?;
     Ok(Arc::new(store))
 }
 
 /// Makes a directory that only its owner may read: the store holds hashes of credentials and what users run.
-fn make_private(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_private(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new()
         .recursive(true)

@@ -10,6 +10,10 @@ use store::StoreError;
 
 use crate::StartError;
 
+/// What helps where the store's content is of no use.
+const RESTORE: &str = " (move its data directory away, and run 'edgeio restore FILE --data-dir DIR' with a backup, or \
+    begin with an empty directory)";
+
 /// Why an orchestrator did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -36,10 +40,10 @@ pub enum RunError {
         source: io::Error,
     },
     /// The store cannot be opened.
-    #[error("cannot open the store")]
+    #[error("cannot open the store{}", remedy(.0))]
     Store(#[from] StoreError),
     /// The state cannot be loaded.
-    #[error("cannot begin")]
+    #[error("cannot begin{}", remedy_of_start(.0))]
     Start(#[from] StartError),
     /// Two metrics of one name: a bug.
     #[error("cannot set the metrics up")]
@@ -66,6 +70,22 @@ impl RunError {
             Self::DataDir { .. } | Self::Store(_) | Self::Start(_) => exit::STORE_UNUSABLE,
             Self::Io { .. } | Self::Metrics(_) | Self::Ended(_) => exit::FAILURE,
         }
+    }
+}
+
+/// What helps a store that is damaged; nothing where its own words say it all.
+fn remedy(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Corrupt { .. } => RESTORE,
+        _ => "",
+    }
+}
+
+fn remedy_of_start(error: &StartError) -> &'static str {
+    match error {
+        StartError::Store(error) => remedy(error),
+        StartError::Record(_) => RESTORE,
+        StartError::Random(_) => "",
     }
 }
 

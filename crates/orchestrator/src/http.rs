@@ -1,5 +1,6 @@
 //! The REST interface that both orchestrators serve (contract, REST): parse, one call on the handle, render.
 
+mod backup;
 mod brake;
 mod events;
 mod follow;
@@ -24,6 +25,8 @@ use tokio::sync::Semaphore;
 
 use crate::{Handle, Jobs};
 
+pub use backup::Backups;
+
 /// A document to begin with.
 const EXAMPLE: &str = r#"{"api_version": "v0.1", "job_name": "hello", "image_runtime": "native", "command": ["/bin/sleep", "1000"]}"#;
 
@@ -34,27 +37,31 @@ pub struct Service<C: Jobs> {
     pub handle: Handle<C>,
     /// What documents may say beyond the contract.
     pub documents: Options,
+    /// What can be backed up.
+    pub backups: Backups,
     /// One dry run at a time.
     planning: Arc<Semaphore>,
 }
 
 impl<C: Jobs> Service<C> {
     /// On that state.
-    pub fn new(handle: Handle<C>, documents: Options) -> Self {
+    pub fn new(handle: Handle<C>, documents: Options, backups: Backups) -> Self {
         Self {
             handle,
             documents,
+            backups,
             planning: Arc::new(Semaphore::new(1)),
         }
     }
 }
 
-/// Jobs, their histories, and health. A program merges its own routes.
+/// Jobs, their histories, backups, and health. A program merges its own routes.
 pub fn api<C: Jobs>(service: Service<C>) -> Api<()> {
     Api::new("", "")
         .parameter("job", "A job's id or name.")
         .merge(jobs::<C>())
         .merge(histories::<C>())
+        .merge(backup::api::<C>())
         .get(
             "/api/v1/brake",
             brake::show::<C>,

@@ -6,14 +6,21 @@
 //! - [`Handle`] is how everybody else reaches the state.
 //! - [`record`] keeps what both store, [`http`] serves what both serve, [`streams`] carries answers
 //!   in chunks, [`Metrics`] counts what both count.
+//! - [`backup`] is what a store is carried away as, and what is made of it again.
 //! - [`program`] is what is around all of it: options, signals, exit code.
 //!
 //! A program adds its children: what it hears from them becomes inputs, and actions go out to them.
 
+pub mod backup;
 pub mod clock;
 pub mod http;
 pub mod record;
 pub mod streams;
+
+/// What is wrong with a run that is superseded, and what to do about it.
+pub const SUPERSEDED: &str = "this store is a copy, and what was decided after it was made is known elsewhere, so nothing \
+    is changed by this run; if another orchestrator goes on with the original, stop this one for good; if this is the one \
+    to go on, stop it, run 'edgeio restore --in-place --data-dir DIR' on its data directory, and start it again";
 
 mod controller;
 mod data;
@@ -39,7 +46,7 @@ pub const CRASH_POINTS: &[&str] = daemon::crashpoints![
 ];
 
 pub use controller::{Controller, Handle, StartError, Unavailable, open};
-pub use data::{StoreKind, open_store};
+pub use data::{StoreKind, Tier, open_store};
 pub use error::RunError;
 pub use metrics::{Counts, Metrics, registered};
 pub use program::{Options, program, with_sources};

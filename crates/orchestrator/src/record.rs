@@ -32,6 +32,13 @@ pub const EVENT: Table = Table("event");
 /// Keys of [`META`].
 const INCARNATION: &[u8] = b"incarnation";
 const TERM: &[u8] = b"term";
+const SUPERSEDED: &[u8] = b"superseded";
+
+/// What makes a restored store of a copied one: the next start gives it a new incarnation, as it gives a new store its
+/// first, and its children are asked what they have.
+pub fn renewal() -> [Op; 2] {
+    [Op::delete(META, INCARNATION), Op::delete(META, SUPERSEDED)]
+}
 
 /// The identity of a new store.
 ///
@@ -83,6 +90,11 @@ impl Changes {
     /// The term of this start.
     pub fn term(&mut self, term: &Term) -> Result<(), RecordError> {
         self.put(META, TERM, || term.clone())
+    }
+
+    /// Somebody goes on with another copy of this store.
+    pub fn superseded(&mut self) -> Result<(), RecordError> {
+        self.put(META, SUPERSEDED, || true)
     }
 
     /// A job, as it now is.
@@ -177,6 +189,11 @@ impl<'a> Records<'a> {
     /// When it cannot be read. So have all functions here.
     pub fn term(&self) -> Result<Option<Term>, RecordError> {
         self.meta(TERM).map(|record| record.value()).transpose()
+    }
+
+    /// Whether somebody goes on with another copy of this store.
+    pub fn is_superseded(&self) -> bool {
+        self.meta(SUPERSEDED).is_some()
     }
 
     /// The jobs.

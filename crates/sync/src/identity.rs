@@ -95,6 +95,34 @@ pub struct Term {
     pub history: Vec<u64>,
 }
 
+/// One run of a store, as others remember it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// Of the store.
+    pub incarnation: Incarnation,
+    /// Number of its term.
+    pub number: u64,
+    /// Nonce of its term.
+    pub nonce: u64,
+}
+
+impl Run {
+    /// The run of that term.
+    pub const fn of(incarnation: Incarnation, term: &Term) -> Self {
+        Self {
+            incarnation,
+            number: term.number,
+            nonce: term.nonce,
+        }
+    }
+
+    /// Whether the run of `term` on that store does not descend from this one, though it is the same store's: one of
+    /// the two is of an older copy.
+    pub fn overtakes(&self, incarnation: Incarnation, term: &Term) -> bool {
+        self.incarnation == incarnation && term.is_overtaken_by(self.number, self.nonce)
+    }
+}
+
 /// How a term that was met relates to the one that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TermOrder {
@@ -128,6 +156,15 @@ impl Term {
         }
     }
 
+    /// Whether the run of this number and nonce, of the same store, is none that this run descends from: somebody went
+    /// on with another copy of the store, or this run's store is an older copy.
+    ///
+    /// One that was too long ago to be remembered is taken for a forerunner.
+    pub fn is_overtaken_by(&self, number: u64, nonce: u64) -> bool {
+        let oldest = self.number.saturating_sub(self.history.len() as u64);
+        nonce != self.nonce && number >= oldest && !self.history.contains(&nonce)
+    }
+
     /// Compares the term `met` in a message with this one, the latest known.
     pub fn order(&self, met: &Self) -> TermOrder {
         if met.nonce == self.nonce {
@@ -157,6 +194,27 @@ mod tests {
         let copy = first.next(13);
         assert_eq!(second.order(&copy), TermOrder::Diverged);
         assert_eq!(Term::default().order(&copy), TermOrder::Later);
+    }
+
+    #[test]
+    fn a_run_knows_those_that_it_does_not_descend_from() {
+        let first = Term::default().next(11);
+        let second = first.next(12);
+        let copy = first.next(13).next(14);
+        for (run, other, overtaken) in [
+            (&second, &first, false),
+            (&second, &second, false),
+            (&first, &second, true),
+            (&second, &copy, true),
+            (&copy, &second, true),
+        ] {
+            let is = run.is_overtaken_by(other.number, other.nonce);
+            assert_eq!(is, overtaken, "{run:?} by {other:?}");
+        }
+        // Too long ago to be named.
+        let late = (1..=40).fold(Term::default(), |term, nonce| term.next(nonce));
+        assert!(!late.is_overtaken_by(12, 12));
+        assert!(late.is_overtaken_by(39, 12));
     }
 
     #[test]

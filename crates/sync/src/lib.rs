@@ -17,8 +17,8 @@
 //! # Assumptions
 //! Revisions are compared inside one incarnation of the parent's store; a child that meets another one keeps what it
 //! has until the parent proves, by the digest, that it has taken it over (`adopted`). A parent sees that by
-//! [`Parent::wants_former`] and asks for the former set. A run that a child says is superseded ([`Held::supersedes`])
-//! is fenced by its orchestrator. `due` is asked after each input.
+//! [`Parent::wants_former`] and asks for the former set. A run that a child knows to be overtaken
+//! ([`Parent::is_overtaken`]) is fenced by its orchestrator. `due` is asked after each input.
 //!
 //! Source: Fig. 6 of the KubeEdge paper (incremental sync with one atomic write), made common to both hops.
 
@@ -29,7 +29,7 @@ mod parent;
 mod parts;
 
 pub use child::{Child, Foreign, ParentMark, Update, Verdict};
-pub use identity::{Digest, Incarnation, Term, TermOrder, mark};
+pub use identity::{Digest, Incarnation, Run, Term, TermOrder, mark};
 pub use observe::{Observed, Observer, Reading, UpReport};
 pub use parent::{Parent, Timing};
 pub use parts::Parcel;

@@ -47,6 +47,8 @@ pub struct Parent<T: Item> {
     log: VecDeque<(u64, T::Key)>,
     /// The revision below which the log is incomplete.
     log_from: u64,
+    /// The revision that the store had of it when this run began; `None`: the child is new since.
+    begun: Option<u64>,
     /// The last acknowledgement since the child connected.
     held: Option<Held>,
     /// The digest of the former set that this parent has taken over from the child.
@@ -84,6 +86,7 @@ impl<T: Item> Default for Parent<T> {
             digest: Digest::default(),
             log: VecDeque::new(),
             log_from: 0,
+            begun: None,
             held: None,
             adopted: None,
             flight: None,
@@ -150,6 +153,17 @@ impl<T: Item> Parent<T> {
         self.revision = revision;
         self.log.clear();
         self.log_from = revision;
+        self.begun = Some(revision);
+    }
+
+    /// Whether the child has heard of this store what this run does not know: from a run that it does not descend
+    /// from, or a revision that the store did not have when this run began. Then the store is a copy, and another one
+    /// went on, or this one is older than what was decided: its orchestrator fences it.
+    pub fn is_overtaken(&self, held: &Held, incarnation: Incarnation, term: &Term) -> bool {
+        let before = held.nonce != term.nonce;
+        let ahead = before && self.begun.is_some_and(|begun| held.revision > begun);
+        held.incarnation == Some(incarnation)
+            && (ahead || term.is_overtaken_by(held.term, held.nonce))
     }
 
     /// Notes that the child's former set of this digest is in the parent's store.
@@ -227,10 +241,14 @@ impl<T: Item> Parent<T> {
     /// What a child that holds another's set wants to be told.
     fn proof_needed(&self, held: &Held, incarnation: Incarnation, term: &Term) -> Option<Digest> {
         if held.incarnation.is_none() || self.comparable(held, incarnation, term) {
-            None
-        } else {
-            self.proof(held)
+            return None;
         }
+        let ours = held.incarnation == Some(incarnation);
+        if ours && !self.is_overtaken(held, incarnation, term) {
+            // Of a run of this store that is too long ago to be named: what was decided since is all here.
+            return Some(held.desired_digest);
+        }
+        self.proof(held)
     }
 
     fn unadopted(&self, held: &Held, incarnation: Incarnation) -> bool {

@@ -2,11 +2,10 @@
 //! taken over before anything is stopped (protocol, section 3).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use model::desired::Desired;
 use model::id::{ClusterId, JobId};
-use model::job::{Job, JobSpec, Owner, ServiceSpec};
+use model::job::{Job, Owner, ServiceSpec};
 use model::slot::Slot;
 use sync::Held;
 
@@ -15,7 +14,8 @@ use crate::{Decision, Soft, Write};
 
 impl State {
     /// Each assignment becomes a holding of its slot; jobs that this store does not have are rebuilt from what their
-    /// assignments say of them. What was deleted here stays deleted.
+    /// assignments say of them, and so is what of a job is later than a restored store. What was deleted here stays
+    /// deleted.
     pub(crate) fn adopt<'a>(
         &'a self,
         cluster: ClusterId,
@@ -52,15 +52,14 @@ impl State {
                 })
             });
             record.assignment = record.assignment.max(instance.generation.assignment);
-            // What the cluster says is later than a restored record; a document that differs then follows anew.
+            // An assignment of an earlier document than the one that is known follows it anew.
             let hash = jobs
                 .get(&slot.job)
                 .or(known)
                 .and_then(|job| job.service(&slot.service))
                 .map(|service| service.workload.hash);
-            if hash != Some(instance.service.workload.hash) {
-                record.service_generation = 0;
-            }
+            let current = hash == Some(instance.service.workload.hash);
+            record.service_generation = if current { generation } else { 0 };
             // What was under way in a restored record is not what is under way now.
             record.moving = None;
             record.holdings.retain(|holding| holding.cluster != cluster);
@@ -113,38 +112,30 @@ impl State {
         }
     }
 
-    /// A job that the store no longer has, or has without this service.
+    /// A job as the store does not have it: not at all, or as it was before the assignment was made.
     fn rebuild(&self, instance: &Desired, jobs: &mut BTreeMap<JobId, Job>) {
-        let head = &instance.job;
-        if self.book.get(head.id).is_some() {
+        let (head, slot) = (&instance.job, &instance.slot);
+        let stored = self.book.get(head.id);
+        let assigned = self.slots.get(slot).map(|record| record.assignment);
+        if stored.is_some() && assigned.is_some_and(|known| known >= instance.generation.assignment)
+        {
             return;
         }
-        let job = jobs.entry(head.id).or_insert_with(|| Job {
-            id: head.id,
-            tenant: head.tenant.clone(),
-            generation: 1,
-            created_at: head.created_at,
-            deleted_at: None,
-            spec: Arc::new(JobSpec {
-                name: head.name.clone(),
-                lost_after: head.lost_after,
-                on_partition: head.on_partition,
-                reconcile: head.reconcile,
-                services: Vec::new(),
-            }),
-            service_generations: BTreeMap::new(),
-            operation: None,
-        });
-        let mut services: Vec<Arc<ServiceSpec>> = job.spec.services.clone();
-        if !services
-            .iter()
-            .any(|service| service.name == instance.slot.service)
-        {
-            services.push(Arc::clone(&instance.service));
-            job.spec = Arc::new(JobSpec {
-                services,
-                ..(*job.spec).clone()
-            });
+        let known = jobs.get(&head.id).or(stored);
+        let mut job = known.cloned().unwrap_or_else(|| Job::told_by(instance));
+        // What the store has is not the later document, and what was learned of it just now is.
+        let service = |job: &Job| job.service(&slot.service).cloned();
+        let told = &instance.service;
+        let is_told = |known: &ServiceSpec| {
+            known.workload.hash == told.workload.hash && known.placement == told.placement
+        };
+        let later = stored
+            .and_then(service)
+            .is_some_and(|known| !is_told(&known))
+            && service(&job).is_some_and(|known| !is_told(&known));
+        let since = later.then(|| job.generation.saturating_add(1));
+        if job.learn(instance, since) {
+            jobs.insert(head.id, job);
         }
     }
 }

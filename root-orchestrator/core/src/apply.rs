@@ -21,6 +21,7 @@ impl State {
         for write in writes {
             match write {
                 Write::Term(term) => self.term = term.clone(),
+                Write::Superseded => self.fenced = true,
                 Write::Job(job) => self.take_job(now, job),
                 Write::ForgetJob(id) => {
                     self.rollouts.remove(id);
@@ -49,6 +50,7 @@ impl State {
     /// The durable part, as the writes that rebuild it.
     pub fn snapshot(&self) -> Vec<Write> {
         let mut writes = vec![Write::Term(self.term.clone())];
+        writes.extend(self.fenced.then_some(Write::Superseded));
         let clusters = self.clusters.iter();
         writes.extend(clusters.map(|(id, cluster)| Write::Cluster {
             cluster: *id,
@@ -514,7 +516,6 @@ impl State {
 
     fn take_held(&mut self, id: ClusterId, held: Held, current: bool) {
         let (incarnation, timing) = (self.incarnation, self.config.timing);
-        self.fenced |= held.supersedes(incarnation, &self.term);
         let Some(cluster) = self.clusters.get_mut(&id) else {
             return;
         };

@@ -71,11 +71,18 @@ impl State {
             (Some(saved), None) => saved,
             (None, None) => registration.fresh,
         };
+        if self.is_overtaken(cluster, registration) {
+            let answer = Answer::ClusterOvertaken(name.clone());
+            return Decision::default().act(Action::Answer(request, answer));
+        }
         let known = self.clusters.get(&cluster).map(|cluster| &cluster.record);
         let record = ClusterRecord {
             name: name.clone(),
             location: registration.location.clone(),
             scheduling: known.map(|known| known.scheduling).unwrap_or_default(),
+            run: registration
+                .run()
+                .or_else(|| known.and_then(|known| known.run)),
         };
         let mut decision = Decision::default();
         if known != Some(&record) {
@@ -170,7 +177,8 @@ impl State {
             .observed
             .misses(beat.boot, beat.sequence, beat.observed_digest);
         let current = !misses && beat.settled;
-        let mut decision = Decision::default().soft(Soft::Proof(id)).soft(Soft::Held {
+        let heeded = self.heed(cluster, held);
+        let mut decision = heeded.soft(Soft::Proof(id)).soft(Soft::Held {
             cluster: id,
             held: *held,
             current,
@@ -235,7 +243,7 @@ impl State {
             return Decision::default();
         };
         let reading = cluster.observed.read(report);
-        let mut decision = Decision::default().soft(Soft::Proof(id));
+        let mut decision = self.heed(cluster, held).soft(Soft::Proof(id));
         if reading == Reading::Stale {
             return decision;
         }

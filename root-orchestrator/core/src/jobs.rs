@@ -13,9 +13,6 @@ use crate::{Action, Answer, Decision, RequestId, Write};
 
 impl State {
     pub(crate) fn job_request(&self, now: Now, request: RequestId, ask: &JobRequest) -> Decision {
-        if self.fenced {
-            return answer(request, JobAnswer::Fenced);
-        }
         if let JobRequest::Migrate {
             cluster: Some(name),
             ..

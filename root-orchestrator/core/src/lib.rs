@@ -12,6 +12,7 @@ mod adopt;
 mod apply;
 mod brake;
 mod clusters;
+mod fence;
 mod jobs;
 mod moving;
 mod operations;
@@ -87,6 +88,8 @@ pub struct Registration {
     pub boot: u64,
     /// Random for each start, since an emptied or restored disk counts the same numbers again.
     pub start: u64,
+    /// Its store, and its run of it with those before; not from a version that does not say it.
+    pub store: Option<(Incarnation, Term)>,
 }
 
 /// What a cluster says is free, and which of the root's assignments that reflects.
@@ -201,6 +204,8 @@ pub enum Input {
 pub enum Write {
     /// Durable: the term of this start.
     Term(Term),
+    /// Durable: somebody goes on with another copy of this store, or this one is older than what was decided.
+    Superseded,
     /// Durable: a job, as it now is.
     Job(Job),
     /// Durable: a deleted job is forgotten.
@@ -375,6 +380,8 @@ pub enum Answer {
     NoSuchCluster(String),
     /// Another cluster, which is there, has the name.
     ClusterNameInUse(Name),
+    /// A run of the cluster's store was here that this run of it does not descend from.
+    ClusterOvertaken(Name),
 }
 
 /// What the shell does after the commit.
@@ -429,6 +436,9 @@ impl Decision {
 impl State {
     /// What `input` means: total and pure.
     pub fn decide(&self, now: Now, input: &Input) -> Decision {
+        if let Some(refused) = self.refuse_fenced(input) {
+            return refused;
+        }
         match input {
             Input::Started { term, fresh } => self.started(now, term, *fresh),
             Input::Job { request, ask } => self.job_request(now, *request, ask),
@@ -471,6 +481,9 @@ impl State {
     /// The next thing to do, or nothing: what is due by time, dirty slots one by one, waiting classes that may fit,
     /// and last what goes out, so that one turn sends each cluster one message.
     fn reconcile(&self, now: Now) -> Decision {
+        if self.fenced {
+            return self.due_check(now).unwrap_or_default();
+        }
         self.due_check(now)
             .or_else(|| {
                 self.dirty

@@ -19,7 +19,7 @@ use model::slot::{Generation, Slot};
 use model::time::{Instant, Wall};
 use model::units::Resources;
 use schedulers::Algorithm;
-use sync::{Incarnation, Observed, Parent, Term, Timing};
+use sync::{Incarnation, Observed, Parent, Run, Term, Timing};
 
 use crate::{AssignmentEntry, SlotEntry};
 
@@ -147,6 +147,8 @@ pub struct ClusterRecord {
     pub location: Location,
     /// Whether it gets new work.
     pub scheduling: Scheduling,
+    /// The last run of its store that was let in.
+    pub run: Option<Run>,
 }
 
 /// Why a slot waits. Soft.

@@ -87,6 +87,7 @@ mod tests {
                     name: name("c1"),
                     location: Location::default(),
                     scheduling: Scheduling::Open,
+                    run: None,
                 }),
             },
             Write::Job(job),

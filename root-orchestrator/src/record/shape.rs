@@ -7,6 +7,7 @@ use model::node::Scheduling;
 use protocol::stored::StoredDesired;
 use root_core::{ClusterRecord, Holding, Moving, SlotRecord, Stage};
 use serde::{Deserialize, Serialize};
+use sync::{Incarnation, Run};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Slot {
@@ -107,6 +108,36 @@ pub(super) struct Cluster {
     longitude: Option<f64>,
     #[serde(default)]
     scheduling: Scheduling,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<StoreRun>,
+}
+
+/// The last run of the cluster's store.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoreRun {
+    incarnation: Incarnation,
+    number: u64,
+    nonce: u64,
+}
+
+impl From<Run> for StoreRun {
+    fn from(run: Run) -> Self {
+        Self {
+            incarnation: run.incarnation,
+            number: run.number,
+            nonce: run.nonce,
+        }
+    }
+}
+
+impl From<StoreRun> for Run {
+    fn from(run: StoreRun) -> Self {
+        Self {
+            incarnation: run.incarnation,
+            number: run.number,
+            nonce: run.nonce,
+        }
+    }
 }
 
 impl From<&ClusterRecord> for Cluster {
@@ -120,6 +151,7 @@ impl From<&ClusterRecord> for Cluster {
             latitude: location.latitude,
             longitude: location.longitude,
             scheduling: record.scheduling,
+            run: record.run.map(StoreRun::from),
         }
     }
 }
@@ -136,6 +168,7 @@ impl From<Cluster> for ClusterRecord {
                 longitude: cluster.longitude,
             },
             scheduling: cluster.scheduling,
+            run: cluster.run.map(Run::from),
         }
     }
 }

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use protocol::document::{Format, Options, parse};
 use root_core::{ClusterRecord, Config, Holding, SlotRecord, State, Write};
 use store::{Memory, Op, Store as _};
-use sync::{Incarnation, Term};
+use sync::{Incarnation, Run, Term};
 
 use crate::tier::Root;
 
@@ -72,6 +72,11 @@ fn cluster(id: u128, cordoned: bool) -> Write {
             } else {
                 Scheduling::Open
             },
+            run: cordoned.then_some(Run {
+                incarnation: Incarnation(id),
+                number: 7,
+                nonce: u64::MAX,
+            }),
         }),
     }
 }

@@ -7,17 +7,20 @@ use std::time::Duration;
 use daemon::crashpoint;
 use model::id::ClusterId;
 use model::location::Location;
-use orchestrator::{Unavailable, clock, with_sources};
+use orchestrator::{SUPERSEDED, Unavailable, clock, with_sources};
 use protocol::message::adopt::Adoption;
 use protocol::message::instances::Reported;
 use protocol::message::parts::Assembler;
 use protocol::message::register::Refused;
-use protocol::message::uplink::{self, ASK, ASSIGN, REQUEST, Request, Standing, Welcome};
+use protocol::message::uplink::{
+    self, ASK, ASSIGN, OVERTAKEN, REQUEST, Request, Standing, Welcome,
+};
 use protocol::message::{MessageError, SlotEntry};
 use root_core::{Answer, Beat, Input, Registration, Report};
 use serde_json::Value;
 use socketioxide::extract::{AckSender, SocketRef};
 use socketioxide::{SendError, SocketError};
+use sync::Term;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -165,6 +168,7 @@ impl Session {
             fresh: ClusterId::from_bits(fresh),
             boot: request.boot,
             start: request.start,
+            store: request.incarnation.zip(request.term.map(Term::from)),
         });
         let ask = |request| Input::Register {
             request,
@@ -176,10 +180,13 @@ impl Session {
                 "name_in_use",
                 format!("another cluster named {name} is connected; give this one another --name"),
             )),
-            Ok(Answer::Job(_)) => Err(refused(
-                "superseded",
-                "this root is superseded by a later run of its store",
+            Ok(Answer::ClusterOvertaken(name)) => Err(refused(
+                OVERTAKEN,
+                format!(
+                    "another copy of the store of cluster {name} has been here since this one was made; {SUPERSEDED}"
+                ),
             )),
+            Ok(Answer::Job(_)) => Err(refused("superseded", format!("of this root: {SUPERSEDED}"))),
             Ok(Answer::Patched(_) | Answer::Released(_) | Answer::NoSuchCluster(_))
             | Err(Unavailable) => Err(refused("unavailable", Unavailable.to_string())),
         }

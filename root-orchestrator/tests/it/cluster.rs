@@ -176,6 +176,8 @@ async fn live(
         cluster_id,
         boot,
         start: boot,
+        incarnation: None,
+        term: None,
         http: None,
         join_token: None,
     };

@@ -94,6 +94,31 @@ async fn while_the_store_fails_requests_are_refused_and_nothing_is_seen_of_them(
 }
 
 #[tokio::test]
+async fn row_25_while_the_store_is_out_changes_are_refused_and_reads_answered() {
+    let store = Arc::new(Failing::default());
+    let root = Root::on(Arc::clone(&store) as Arc<dyn Store>, config()).await;
+    let cluster = FakeCluster::start(&root.url, "c1", 1_000, Manner::Runs);
+    cluster.until_active(&root).await;
+    root.submit(&document("before", 1)).await;
+    root.until_state("before", "RUNNING").await;
+    store.set(true, false);
+    for _ in 0..20 {
+        let reply = root.post("/api/v1/jobs", &document("during", 1)).await;
+        assert_eq!(reply.status, 503, "{}", reply.body);
+        assert_eq!(root.get("/readyz").await.status, 503);
+        assert_eq!(root.get("/healthz").await.status, 200);
+        assert_eq!(root.get("/api/v1/jobs/during").await.status, 404);
+        assert_eq!(root.get("/api/v1/jobs/before").await.status, 200);
+    }
+    store.set(false, false);
+    until_accepted(&root, "after").await;
+    assert_eq!(root.get("/readyz").await.status, 200);
+    root.until_state("before", "RUNNING").await;
+    root.until_state("after", "RUNNING").await;
+    assert_eq!(cluster.disk.lock().unwrap().begun.values().max(), Some(&1));
+}
+
+#[tokio::test]
 async fn who_follows_events_is_told_that_a_commit_failed() {
     let store = Arc::new(Failing::default());
     let root = Root::on(Arc::clone(&store) as Arc<dyn Store>, config()).await;

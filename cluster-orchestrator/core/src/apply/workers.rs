@@ -224,7 +224,6 @@ impl State {
 
     pub(super) fn take_held(&mut self, id: NodeId, held: Held, current: bool) {
         let (incarnation, timing) = (self.incarnation, self.config.timing);
-        self.fenced |= held.supersedes(incarnation, &self.term);
         let Some(node) = self.nodes.get_mut(&id) else {
             return;
         };

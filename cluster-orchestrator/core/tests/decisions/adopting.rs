@@ -80,6 +80,7 @@ fn a_superseded_run_changes_nothing_any_more() {
     let mut held = site.workers[&1].held.held();
     held.superseded = true;
     held.term += 1;
+    held.nonce += 1;
     let Input::Held { node, beat, .. } = site.workers[&1].beat() else {
         panic!("a beat is an acknowledgement");
     };

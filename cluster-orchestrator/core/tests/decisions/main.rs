@@ -17,6 +17,8 @@ mod properties;
 #[cfg(test)]
 mod registering;
 #[cfg(test)]
+mod restoring;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod takeover;

@@ -111,6 +111,37 @@ impl Site {
         self.reconnect_all();
     }
 
+    /// What the store has now, to be put back later.
+    pub(crate) fn copy_of_store(&self) -> State {
+        self.disk.clone()
+    }
+
+    /// An older copy of the store is put back by hand: nothing but its content tells it from the original.
+    pub(crate) fn put_back(&mut self, copy: &State) {
+        self.begin_on(copy.incarnation(), &copy.snapshot(), false);
+        self.reconnect_all();
+    }
+
+    /// An operator makes a restored store of what it has.
+    pub(crate) fn restore(&mut self, copy: &State) {
+        let mut writes = copy.snapshot();
+        writes.retain(|write| *write != Write::Superseded);
+        let incarnation = Incarnation(self.state.incarnation().0 + 1);
+        self.begin_on(incarnation, &writes, true);
+        self.reconnect_all();
+    }
+
+    fn begin_on(&mut self, incarnation: Incarnation, writes: &[Write], fresh: bool) {
+        for state in [&mut self.state, &mut self.disk] {
+            *state = State::new(config(), incarnation);
+            state.apply(self.now, writes);
+        }
+        self.term = self.state.term().clone();
+        // Two starts at one moment are two runs.
+        self.jump(1);
+        self.start(fresh);
+    }
+
     fn reconnect_all(&mut self) {
         let there: Vec<u32> = self.workers.keys().copied().collect();
         for number in there {

@@ -1,7 +1,7 @@
 //! How everybody else reaches the state.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::time::Now;
@@ -25,15 +25,26 @@ pub struct Handle<C: Core> {
     queue: mpsc::Sender<Message<C>>,
     requests: Arc<AtomicU64>,
     feed: Feed,
+    storing: Arc<AtomicBool>,
 }
 
 impl<C: Core> Handle<C> {
-    pub(super) fn new(queue: mpsc::Sender<Message<C>>, feed: Feed) -> Self {
+    pub(super) fn new(
+        queue: mpsc::Sender<Message<C>>,
+        feed: Feed,
+        storing: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             queue,
             requests: Arc::default(),
             feed,
+            storing,
         }
+    }
+
+    /// Whether changes can be stored, as far as is known: not since a commit failed, until one succeeds.
+    pub(crate) fn is_storing(&self) -> bool {
+        self.storing.load(Ordering::Relaxed)
     }
 
     /// What happens, as it is committed.

@@ -1,5 +1,6 @@
 //! After a failed commit: back to what the store holds.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -21,13 +22,17 @@ impl<C: Core> Controller<C> {
         shutdown: &CancellationToken,
     ) {
         let mut pause = PAUSE.0;
+        // What was decided is not what the store has.
+        let mut readable = false;
+        self.storing.store(false, Ordering::Relaxed);
         loop {
             // It waits for the disk, which a restart would not repair.
             self.notifier.alive();
             // Dropping the senders is the answer.
             self.waiters.clear();
-            match self.rebuild(outlets).await {
+            match self.rebuild(outlets, &mut readable).await {
                 Ok(()) => {
+                    self.storing.store(true, Ordering::Relaxed);
                     tracing::info!(term = C::term(&self.state).number, "the state is rebuilt");
                     return;
                 }
@@ -42,14 +47,22 @@ impl<C: Core> Controller<C> {
                 while self.queue.recv().await.is_some() {}
                 return;
             }
-            self.refuse_for(pause, outlets, shutdown).await;
+            self.refuse_for(pause, readable, outlets, shutdown).await;
             pause = (pause * 2).min(PAUSE.1);
         }
     }
 
     /// Loads, begins a new term, and tells the new state which links are open.
-    async fn rebuild<O: Outlets<C>>(&mut self, outlets: &mut O) -> Result<(), StartError> {
+    async fn rebuild<O: Outlets<C>>(
+        &mut self,
+        outlets: &mut O,
+        readable: &mut bool,
+    ) -> Result<(), StartError> {
         let records = self.writer.load().await?;
+        if !*readable {
+            self.state = begin(&self.core, &records)?.state;
+            *readable = true;
+        }
         let Begun {
             mut state,
             started: mut inputs,
@@ -68,19 +81,22 @@ impl<C: Core> Controller<C> {
         Ok(())
     }
 
-    /// Refuses what comes in; only the links are kept up to date.
+    /// Refuses what comes in, but for questions where the state is `readable`; the links are kept up to date.
     async fn refuse_for<O: Outlets<C>>(
         &mut self,
         pause: Duration,
+        readable: bool,
         outlets: &mut O,
         shutdown: &CancellationToken,
     ) {
+        let Self { queue, state, .. } = self;
         let refusing = async {
             let mut batch = Vec::new();
-            while self.queue.recv_many(&mut batch, BATCH).await > 0 {
+            while queue.recv_many(&mut batch, BATCH).await > 0 {
                 for message in batch.drain(..) {
                     match message {
                         Message::Input(input) => outlets.note(&input),
+                        Message::Query(query) if readable => query(state, clock::now()),
                         Message::Request(..) | Message::Query(_) => {}
                     }
                 }

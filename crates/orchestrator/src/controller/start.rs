@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use daemon::crashpoint;
 use daemon::notify::Notifier;
@@ -13,7 +14,7 @@ use tokio::sync::mpsc;
 use super::{Controller, Handle, QUEUE};
 use crate::clock::{self, NoRandom};
 use crate::metrics::Metrics;
-use crate::{Core, feed, record};
+use crate::{Core, SUPERSEDED, feed, record};
 
 /// Why there is no state to begin with.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +55,11 @@ pub async fn open<C: Core>(
         records = records.len(),
         "a new term begins"
     );
+    if C::is_fenced(&begun.state) {
+        tracing::error!(tier = C::TIER, "{SUPERSEDED}");
+    }
     let (sender, queue) = mpsc::channel(QUEUE);
+    let storing = Arc::new(AtomicBool::new(true));
     let (events, feed) = feed::new(metrics.followers.clone());
     let controller = Controller {
         core,
@@ -65,8 +70,9 @@ pub async fn open<C: Core>(
         metrics,
         events,
         notifier: Notifier::default(),
+        storing: Arc::clone(&storing),
     };
-    Ok((controller, Handle::new(sender, feed)))
+    Ok((controller, Handle::new(sender, feed, storing)))
 }
 
 /// A state that was loaded, and how its term begins.

@@ -26,8 +26,9 @@ pub(super) async fn live(accept: Accept) -> Response {
 pub(super) async fn ready<C: Jobs>(State(service): State<Service<C>>, accept: Accept) -> Response {
     let asked = service.handle.read(|core, _now| C::is_fenced(core));
     let missing = match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok(_)) if !service.handle.is_storing() => Some("the store"),
         Ok(Ok(false)) => None,
-        Ok(Ok(true)) => Some("a later run of this store decides"),
+        Ok(Ok(true)) => Some(crate::SUPERSEDED),
         Ok(Err(Unavailable)) => Some("the store"),
         Err(_late) => Some("the controller does not answer"),
     };

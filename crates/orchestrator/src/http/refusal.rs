@@ -13,12 +13,9 @@ pub fn unavailable(reason: Unavailable) -> ApiError {
     Problem::unavailable(reason.to_string()).into()
 }
 
-/// 503: a later run of the store decides.
+/// 503: others go on with another copy of the store.
 pub fn superseded() -> ApiError {
-    Problem::unavailable(
-        "this orchestrator is superseded by a later run of its store and changes nothing; ask that one",
-    )
-    .into()
+    Problem::new(503, "superseded", crate::SUPERSEDED).into()
 }
 
 /// 500: the answer is not one to this request, which is a bug.

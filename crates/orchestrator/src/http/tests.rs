@@ -235,6 +235,10 @@ const ALL: Wanted = Wanted {
     last: 200,
 };
 
+fn backups() -> Backups {
+    Backups::new(Arc::new(Memory::new()), crate::Tier::Root, None)
+}
+
 fn stream(handle: &Handle<Toy>, wanted: Wanted) -> BodyDataStream {
     follow(handle, wanted)
         .unwrap()
@@ -251,7 +255,7 @@ async fn frame(stream: &mut BodyDataStream) -> Option<String> {
 #[tokio::test]
 async fn every_route_is_described_as_it_is() {
     let (handle, _shutdown) = toy().await;
-    let api = api(Service::new(handle, Options::default()));
+    let api = api(Service::new(handle, Options::default(), backups()));
     assert_eq!(api.faults(), [] as [String; 0]);
 }
 
@@ -324,7 +328,7 @@ async fn a_stream_on_which_nothing_happens_gives_a_sign_of_life() {
 #[tokio::test(start_paused = true)]
 async fn a_dry_run_that_waits_in_vain_for_others_is_asked_to_come_again() {
     let (handle, _shutdown) = toy().await;
-    let service = Service::new(handle, Options::default());
+    let service = Service::new(handle, Options::default(), backups());
     let ask = || JobRequest::Delete {
         key: "a".to_owned(),
     };

@@ -396,8 +396,23 @@ fn uplink_request() -> uplink::Request {
         cluster_id: Some(ClusterId::from_bits(9)),
         boot: 3,
         start: u64::MAX - 1,
+        incarnation: None,
+        term: None,
         http: Some("http://192.0.2.1:10001".to_owned()),
         join_token: None,
+    }
+}
+
+/// The same from a version that says which store it has.
+fn uplink_request_of_a_store() -> uplink::Request {
+    uplink::Request {
+        incarnation: Some(Incarnation(7)),
+        term: Some(control::WireTerm::from(&Term {
+            number: 3,
+            nonce: u64::MAX - 1,
+            history: vec![1, 2],
+        })),
+        ..uplink_request()
     }
 }
 

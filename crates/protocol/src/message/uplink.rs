@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use ::sync::{Change, Held, UpReport};
+use ::sync::{Change, Held, Incarnation, UpReport};
 use model::desired::Desired;
 use model::id::ClusterId;
 use model::name::Name;
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::adopt::Adoption;
+use super::control::WireTerm;
 use super::desired::WireSet;
 use super::held::WireHeld;
 use super::instances::Reported;
@@ -56,6 +57,11 @@ pub const REQUEST: &str = "request";
 /// Up: a chunk of such an answer.
 pub const REPLY: &str = "reply";
 
+/// The code of a refusal: a run of the cluster's store was here that this run of it does not descend from.
+pub const OVERTAKEN: &str = "overtaken";
+/// Earlier runs that a registration names at most.
+const HISTORY: usize = 64;
+
 /// A cluster asks to join.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -74,6 +80,12 @@ pub struct Request {
     /// The nonce of its start, since an emptied or restored store counts the same numbers again.
     #[serde(with = "hex64")]
     pub start: u64,
+    /// Of its store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incarnation: Option<Incarnation>,
+    /// Its run of that store, with those before: of two copies of a store only one is let in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term: Option<WireTerm>,
     /// Where its own REST interface listens, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<String>,
@@ -115,6 +127,8 @@ impl Request {
         at_most(request.http.as_ref().map_or(0, String::len), 512, "http")?;
         let token = request.join_token.as_ref().map_or(0, String::len);
         at_most(token, 4_096, "join_token")?;
+        let earlier = request.term.as_ref().map_or(0, |term| term.history.len());
+        at_most(earlier, HISTORY, "history")?;
         Ok(request)
     }
 }

@@ -241,6 +241,63 @@ fn an_adopted_child_of_a_diverged_copy_takes_a_lower_revision() {
 }
 
 #[test]
+fn a_child_that_slept_through_twenty_restarts_follows_again() {
+    let (timing, first) = (Timing::default(), first_term());
+    let mut parent = parent_of([thing(1, 1), thing(2, 1)]);
+    let mut child = Child::default();
+    settle(&mut parent, &mut child, &first, &timing);
+    let mut term = first;
+    for nonce in 200..220 {
+        parent = restarted(&parent);
+        term = term.next(nonce);
+    }
+    parent.remove(&2);
+    let held = child.held();
+    assert!(!parent.is_overtaken(&held, HERE, &term));
+    settle(&mut parent, &mut child, &term, &timing);
+    assert!(parent.is_synced(HERE));
+    assert_eq!(child.set(), parent.set());
+}
+
+#[test]
+fn a_copy_of_the_store_learns_from_a_child_that_it_is_overtaken() {
+    let (timing, old) = (Timing::default(), first_term());
+    let mut parent = parent_of([thing(1, 1)]);
+    let mut child = Child::default();
+    settle(&mut parent, &mut child, &old, &timing);
+    let copy = restarted(&parent);
+    let second = old.next(102);
+    parent = restarted(&parent);
+    settle(&mut parent, &mut child, &second, &timing);
+    assert!(!parent.is_overtaken(&child.held(), HERE, &second));
+    // Started beside the first, or in its place later: it descends from `old` and not from `second`.
+    let beside = old.next(103);
+    assert!(copy.is_overtaken(&child.held(), HERE, &beside));
+    assert!(copy.is_overtaken(&child.held(), HERE, &beside.next(104)));
+    assert!(!copy.is_overtaken(&child.held(), ELSEWHERE, &beside));
+    // The run that resumes.
+    assert!(parent.is_overtaken(&child.held(), HERE, &old));
+}
+
+#[test]
+fn a_store_that_lost_a_revision_of_its_last_run_is_overtaken() {
+    let (timing, old) = (Timing::default(), first_term());
+    let mut parent = parent_of([thing(1, 1)]);
+    let image = restarted(&parent);
+    let mut child = Child::default();
+    parent.put(thing(2, 1));
+    settle(&mut parent, &mut child, &old, &timing);
+    let term = old.next(102);
+    let mut image = restarted(&image);
+    assert!(image.is_overtaken(&child.held(), HERE, &term));
+    // Nor is that forgotten when it has decided as much since.
+    image.put(thing(3, 1));
+    image.put(thing(4, 1));
+    assert!(image.is_overtaken(&child.held(), HERE, &term));
+    assert!(!restarted(&parent).is_overtaken(&child.held(), HERE, &term));
+}
+
+#[test]
 fn a_later_run_that_forgot_a_revision_is_not_obeyed_before_it_adopts() {
     let (timing, old) = (Timing::default(), first_term());
     let mut parent = parent_of([thing(1, 1)]);

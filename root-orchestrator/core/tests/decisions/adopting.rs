@@ -70,6 +70,7 @@ fn a_superseded_run_changes_nothing_any_more() {
     };
     held.superseded = true;
     held.term += 1;
+    held.nonce += 1;
     world.turn([Input::Held {
         cluster,
         held,

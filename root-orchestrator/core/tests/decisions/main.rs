@@ -13,4 +13,6 @@ mod properties;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod restoring;
+#[cfg(test)]
 mod support;

@@ -85,11 +85,11 @@ impl World {
             .live
             .as_ref()
             .and_then(cluster_core::State::cluster);
-        let (boot, start) = self.clusters[index]
-            .program
-            .live
+        let live = self.clusters[index].program.live.as_ref();
+        let store = live.map(|state| (state.incarnation(), state.term().clone()));
+        let (boot, start) = store
             .as_ref()
-            .map_or((0, 0), |state| (state.term().number, state.term().nonce));
+            .map_or((0, 0), |(_, term)| (term.number, term.nonce));
         let registration = root_core::Registration {
             name: users::new_name(&format!("cluster-{index}")),
             location: model::location::Location::default(),
@@ -97,6 +97,7 @@ impl World {
             fresh,
             boot,
             start,
+            store,
         };
         self.queue
             .retain(|_, message| message.uplink() != Some(index));

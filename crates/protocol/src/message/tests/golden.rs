@@ -597,6 +597,33 @@ fn a_worker_registers() {
 }
 
 #[test]
+fn a_cluster_registers_with_its_store() {
+    value(
+        &uplink_request_of_a_store().encode(),
+        &expect![[r#"
+        {
+          "boot": 3,
+          "cluster_id": "cl_00000000000000000000000009",
+          "http": "http://192.0.2.1:10001",
+          "incarnation": "00000000000000000000000000000007",
+          "location": "city=Garching",
+          "name": "cluster-1",
+          "scheduler": "first-fit",
+          "start": "fffffffffffffffe",
+          "term": {
+            "history": [
+              "0000000000000001",
+              "0000000000000002"
+            ],
+            "nonce": "fffffffffffffffe",
+            "number": 3
+          },
+          "version": 1
+        }"#]],
+    );
+}
+
+#[test]
 fn a_cluster_registers() {
     value(
         &uplink_request().encode(),

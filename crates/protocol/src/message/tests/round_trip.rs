@@ -74,8 +74,9 @@ fn handshakes_and_questions_survive() {
         let read = register::read_answer(&register::answer(&answer)).unwrap();
         assert_eq!(read, answer);
     }
-    let request = uplink_request();
-    assert_eq!(uplink::Request::decode(&request.encode()).unwrap(), request);
+    for request in [uplink_request(), uplink_request_of_a_store()] {
+        assert_eq!(uplink::Request::decode(&request.encode()).unwrap(), request);
+    }
     for question in questions() {
         let read = uplink::Question::decode(&question.encode()).unwrap();
         assert_eq!(read, question);
