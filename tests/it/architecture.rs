@@ -79,6 +79,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
             "daemon",
             "model",
             "node-engine",
+            "orchestrator",
             "protocol",
             "root-orchestrator",
         ],

@@ -219,6 +219,15 @@ impl Client {
         })
     }
 
+    /// Opens a stream of bytes; it is given up when nothing comes for `silence`.
+    pub(crate) fn bytes(&self, path: &str, silence: Duration) -> Result<Stream, Failure> {
+        self.open(&Ask {
+            accept: "application/octet-stream, application/problem+json",
+            patience: Patience::Endless(Some(silence)),
+            ..Ask::new(Method::GET, path)
+        })
+    }
+
     /// Opens a stream of events after the last one that was seen; it is given up when nothing comes for `silence`.
     pub(crate) fn events(
         &self,

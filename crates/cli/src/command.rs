@@ -1,6 +1,7 @@
 //! The client's commands, one file each.
 
 pub(crate) mod apply;
+pub(crate) mod backup;
 pub(crate) mod completions;
 pub(crate) mod context;
 pub(crate) mod cordon;
@@ -14,6 +15,7 @@ pub(crate) mod get;
 pub(crate) mod logs;
 mod near;
 mod place;
+pub(crate) mod restore;
 pub(crate) mod scale;
 mod shown;
 pub(crate) mod top;
@@ -46,6 +48,8 @@ pub(crate) fn run(options: &Options, environment: Environment<'_>) -> Result<(),
         Action::Events(events) => events::run(&client()?, events, format),
         Action::Scale(scale) => scale::run(&client()?, scale, format),
         Action::Wait(wait) => wait::run(&client()?, wait, format),
+        Action::Backup(backup) => backup::run(&client()?, backup, format),
+        Action::Restore(restore) => restore::run(restore, format),
         Action::Delete(delete) => delete::run(&client()?, &delete.jobs, format),
         Action::Top(top) => top::run(&client()?, top, format),
         Action::Cordon(cordon) => {

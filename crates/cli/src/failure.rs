@@ -41,6 +41,9 @@ pub(crate) enum Failure {
         /// Why.
         source: std::io::Error,
     },
+    /// A backup cannot be used.
+    #[error("{0}")]
+    Backup(Box<orchestrator::backup::RestoreError>),
     /// Nothing more can be printed.
     #[error("cannot write to standard output")]
     Print {
@@ -117,6 +120,7 @@ impl Failure {
             Self::Usage(_) | Self::Config { .. } => USAGE,
             Self::Read { .. }
             | Self::Write { .. }
+            | Self::Backup(_)
             | Self::Print { .. }
             | Self::Unreachable { .. }
             | Self::Broken { .. }
@@ -137,6 +141,7 @@ impl Failure {
             | Self::Config { .. }
             | Self::Read { .. }
             | Self::Write { .. }
+            | Self::Backup(_)
             | Self::Print { .. }
             | Self::Unreachable { .. }
             | Self::Broken { .. }
@@ -166,6 +171,7 @@ impl Failure {
             Self::Read { source, .. } | Self::Write { source, .. } | Self::Print { source } => {
                 vec![first(&format!(": {source}"))]
             }
+            Self::Backup(error) => vec![format!("error: {}", orchestrator::with_sources(error.as_ref()))],
             Self::Unreachable { named_by, source, .. } => vec![
                 first(&format!(", which is {named_by}: {source}")),
                 "Start a system with 'edgeio up', or name another one with --url, EDGEIO_URL or 'edgeio context'."

@@ -6,8 +6,8 @@ mod tests;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    apply, completions, context, cordon, delete, describe, doctor, events, explain, get, logs,
-    scale, top, wait,
+    apply, backup, completions, context, cordon, delete, describe, doctor, events, explain, get,
+    logs, restore, scale, top, wait,
 };
 use crate::connection::Connection;
 use crate::output::Format;
@@ -71,6 +71,8 @@ pub(crate) enum Action {
     Cordon(cordon::Options),
     /// Lets new work come to a cluster or worker again.
     Uncordon(cordon::Options),
+    Backup(backup::Options),
+    Restore(restore::Options),
     Doctor(doctor::Options),
     Context(context::Options),
     Completions(completions::Options),

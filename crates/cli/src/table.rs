@@ -12,6 +12,8 @@ mod usage;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use comfy_table::{Table, presets};
+use model::time::Wall;
+use protocol::time::format_wall;
 
 use crate::clean;
 
@@ -75,6 +77,11 @@ fn render<T>(columns: &[Column<'_, T>], rows: &[T], wide: bool) -> Vec<String> {
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_millis() as i64)
+}
+
+/// A moment, and how long ago it was.
+pub(crate) fn ago(at: Wall) -> String {
+    format!("{} ({} ago)", format_wall(at), age(at.0, now()))
 }
 
 /// How long ago that was, in the largest unit that fits; a clock that runs ahead of ours shows as 0s.
