@@ -24,4 +24,5 @@ mod one_shot;
 mod outages;
 mod regressions;
 mod rounds;
+mod stores;
 mod sweep;

@@ -14,6 +14,7 @@
     reason = "it is called by tests alone, and a test that panics is a test that fails"
 )]
 
+mod command;
 mod engine;
 mod http;
 mod namespace;
@@ -25,6 +26,7 @@ mod system;
 mod turn;
 mod wait;
 
+pub use command::{Done, edgeio};
 pub use engine::{Container, Engine, Image};
 pub use http::{Answer, Client};
 pub use namespace::inside;

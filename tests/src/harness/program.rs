@@ -43,18 +43,8 @@ impl Program {
         args: &[String],
         namespace: Option<&str>,
     ) -> Self {
-        let mut this = Self {
-            name: name.to_owned(),
-            path: super::programs().join(program),
-            args: args.iter().map(OsString::from).collect(),
-            namespace: namespace.map(str::to_owned),
-            out: directory.join(format!("{name}.out")),
-            log: directory.join(format!("{name}.log")),
-            orders: directory.join(format!("{name}.crash")),
-            may_crash: false,
-            child: None,
-            ready: Value::Null,
-        };
+        let mut this = Self::prepare(program, name, directory, args);
+        this.namespace = namespace.map(str::to_owned);
         this.again();
         for (option, field) in [("--http", "http"), ("--mqtt", "mqtt")] {
             let at = this.args.iter().position(|arg| arg == option);
@@ -64,6 +54,22 @@ impl Program {
             }
         }
         this
+    }
+
+    /// One that was not started yet.
+    pub fn prepare(program: &str, name: &str, directory: &Path, args: &[String]) -> Self {
+        Self {
+            name: name.to_owned(),
+            path: super::programs().join(program),
+            args: args.iter().map(OsString::from).collect(),
+            namespace: None,
+            out: directory.join(format!("{name}.out")),
+            log: directory.join(format!("{name}.log")),
+            orders: directory.join(format!("{name}.crash")),
+            may_crash: false,
+            child: None,
+            ready: Value::Null,
+        }
     }
 
     /// Starts it again and waits for its ready line.
@@ -133,6 +139,38 @@ impl Program {
     /// Its name, which is that of its log.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// All that it has logged, of all its starts.
+    pub fn logged(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Starts it where it must not come to serve, and gives how it ended.
+    pub fn fails(&mut self) -> ExitStatus {
+        self.spawn();
+        let ended = self.ended_or_ready();
+        ended.unwrap_or_else(|| panic!("{} serves", self.name))
+    }
+
+    /// Waits until the present start is ready, or has ended: then how.
+    pub fn ended_or_ready(&mut self) -> Option<ExitStatus> {
+        let what = format!("{} is ready or has ended", self.name);
+        let (out, child) = (&self.out, self.child.as_mut().unwrap());
+        let (status, ready) = super::wait_until(&what, READY, || {
+            if let Some(status) = child.try_wait().unwrap() {
+                return Ok((Some(status), Value::Null));
+            }
+            let text = fs::read_to_string(out).unwrap_or_default();
+            let (line, _) = text.split_once('\n').ok_or("no line on standard output")?;
+            let ready = serde_json::from_str(line).map_err(|error| error.to_string())?;
+            Ok((None, ready))
+        });
+        match status {
+            Some(_) => self.child = None,
+            None => self.ready = ready,
+        }
+        status
     }
 
     /// Its process.

@@ -112,10 +112,21 @@ impl System {
 
     /// A root alone at an address, in a network namespace if one is named.
     pub fn start_at(settings: Settings, address: &str, namespace: Option<&str>) -> Self {
+        Self::start_in(settings, address, namespace, |_directory| ())
+    }
+
+    /// The same, after something was done in the directory of the whole system.
+    pub fn start_in(
+        settings: Settings,
+        address: &str,
+        namespace: Option<&str>,
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("edgeio-it-")
             .tempdir()
             .unwrap();
+        prepare(directory.path());
         let data = directory.path().join("root");
         let mut args = arguments(&["--http", &format!("{address}:0"), "--data-dir"], &data);
         args.extend(settings.options(false));
@@ -163,7 +174,7 @@ impl System {
         let mut args = arguments(&fixed, &self.directory.path().join(name));
         args.extend(self.settings.options(true));
         args.extend(insecure(address));
-        args.extend(unless_given("--root", &root, more));
+        add(&mut args, &unless_given("--root", &root, more));
         let program = Program::start(
             "cluster-orchestrator",
             name,
@@ -207,7 +218,7 @@ impl System {
             args.extend(["--reconnect-max".to_owned(), written(time)]);
         }
         args.extend(namespace.map(|_| "--insecure".to_owned()));
-        args.extend(unless_given("--cluster", &http, more));
+        add(&mut args, &unless_given("--cluster", &http, more));
         let program = Program::start("node-engine", name, self.directory.path(), &args, namespace);
         let mut worker = Worker {
             program,
@@ -314,6 +325,16 @@ fn arguments(fixed: &[&str], data: &Path) -> Vec<String> {
     let mut args: Vec<String> = fixed.iter().map(|arg| (*arg).to_owned()).collect();
     args.push(data.to_str().unwrap().to_owned());
     args
+}
+
+/// Adds options, which count in place of those that are there.
+fn add(args: &mut Vec<String>, more: &[String]) {
+    for option in more.iter().filter(|arg| arg.starts_with("--")) {
+        if let Some(at) = args.iter().position(|arg| arg == option) {
+            args.drain(at..at + 2);
+        }
+    }
+    args.extend(more.iter().cloned());
 }
 
 /// A time as options have it.
