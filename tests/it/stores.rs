@@ -98,7 +98,8 @@ fn restore(args: &[&str]) -> String {
 
 fn copy_directory(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
-    assert!(status.unwrap().success(), "{from:?} to {to:?}");
+    let (from, to) = (from.display(), to.display());
+    assert!(status.unwrap().success(), "{from} to {to}");
 }
 
 fn data(system: &System, program: &str) -> PathBuf {
@@ -406,7 +407,7 @@ fn a_cluster_directory_that_is_put_back_by_hand_is_fenced_until_an_operator_says
     refuses_changes(&client, "of-cluster");
     let answer = client.post("/api/v1/nodes/worker-1/cordon", "").unwrap();
     assert_eq!(answer.status, 503, "{}", answer.body);
-    let log = system.clusters[0].logged();
+    let log = system.clusters[0].log();
     assert!(log.contains("edgeio restore --in-place"), "{log}");
     pause(QUIET);
     still_there(&system, &before);

@@ -15,6 +15,7 @@ impl State {
         match input {
             Input::Job { request, .. }
             | Input::Patch { request, .. }
+            | Input::ReleaseBrake { request }
             | Input::Register { request, .. } => {
                 let answer = Answer::Job(JobAnswer::Fenced);
                 Some(Decision::default().act(Action::Answer(*request, answer)))
@@ -37,7 +38,7 @@ impl State {
     }
 
     /// From here on, and after the next starts too, until an operator gives the store a new incarnation.
-    pub(crate) fn overtaken(&self) -> Decision {
+    pub(crate) fn overtaken() -> Decision {
         Decision::default().write(Write::Superseded)
     }
 
@@ -47,7 +48,7 @@ impl State {
             .desired
             .is_overtaken(held, self.incarnation, &self.term);
         if overtaken && !self.fenced {
-            self.overtaken()
+            Self::overtaken()
         } else {
             Decision::default()
         }

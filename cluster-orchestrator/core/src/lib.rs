@@ -562,7 +562,7 @@ impl State {
             Input::Assigned(change) => self.assigned(now, change),
             Input::RootAsksWhole => Decision::default().soft(Soft::WholeDue),
             Input::RootAsksAdopt => self.adopt_me(),
-            Input::RootKnowsLater => self.overtaken(),
+            Input::RootKnowsLater => Self::overtaken(),
             Input::Reconcile => self.reconcile(now),
         }
     }

@@ -46,7 +46,10 @@ impl Store for Disk {
             return Err(fault("commit to"));
         }
         // A disk may take its time; the thread is the writer's own.
-        std::thread::sleep(Duration::from_millis(self.slow.load(Ordering::SeqCst)));
+        let end = Instant::now() + Duration::from_millis(self.slow.load(Ordering::SeqCst));
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            std::thread::park_timeout(left);
+        }
         self.memory.commit(ops)
     }
 

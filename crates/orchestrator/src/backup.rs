@@ -200,8 +200,9 @@ pub fn restore(file: &Path, directory: &Path) -> Result<Restored, RestoreError> 
 /// When there is no store, or two and none is named, or it cannot be opened.
 pub fn renew(directory: &Path, tier: Option<Tier>) -> Result<Restored, RestoreError> {
     let there = |tier: &Tier| directory.join(tier.file()).exists();
-    let wanted = tier.map_or(vec![Tier::Root, Tier::Cluster], |tier| vec![tier]);
-    let found: Vec<Tier> = wanted.into_iter().filter(there).collect();
+    let all = [Tier::Root, Tier::Cluster].into_iter();
+    let meant = |one: &Tier| tier.is_none_or(|tier| tier == *one);
+    let found: Vec<Tier> = all.filter(meant).filter(there).collect();
     let path = || directory.to_owned();
     let tier = match found.as_slice() {
         [tier] => *tier,

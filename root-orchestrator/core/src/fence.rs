@@ -17,6 +17,7 @@ impl State {
         match input {
             Input::Job { request, .. }
             | Input::Patch { request, .. }
+            | Input::ReleaseBrake { request }
             | Input::Register { request, .. } => {
                 let answer = Answer::Job(JobAnswer::Fenced);
                 Some(Decision::default().act(Action::Answer(*request, answer)))

@@ -13,11 +13,12 @@ pub(crate) fn refused(answer: &Answer) -> ApiError {
     match answer {
         Answer::NoSuchCluster(key) => Problem::not_found("cluster", key).into(),
         Answer::ClusterNameInUse(name) => Problem::name_in_use(name.as_str()).into(),
-        Answer::ClusterOvertaken(_) => unexpected(answer),
         Answer::Job(JobAnswer::Fenced) => superseded(),
-        Answer::Job(_) | Answer::Patched(_) | Answer::Released(_) | Answer::Registered(_) => {
-            unexpected(answer)
-        }
+        Answer::Job(_)
+        | Answer::Patched(_)
+        | Answer::Released(_)
+        | Answer::Registered(_)
+        | Answer::ClusterOvertaken(_) => unexpected(answer),
     }
 }
 

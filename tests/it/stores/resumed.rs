@@ -92,6 +92,7 @@ const SHARED: [u8; 4] = [127, 0, 0, 2];
 const SUCCESSOR: [u8; 4] = [127, 0, 0, 3];
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one schedule, in its order")]
 fn row_06_an_old_cluster_that_resumes_beside_its_successor_changes_nothing() {
     let _turn = alone();
     let mut system = System::start(Settings::QUICK);
@@ -300,7 +301,7 @@ fn row_06_a_second_process_on_one_data_directory_is_refused() {
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
         let mut second = Program::prepare(program, name, system.directory(), &args);
         let status = second.fails();
-        let said = second.logged();
+        let said = second.log();
         assert_eq!(status.code(), Some(78), "{program}: {said}");
         assert!(
             said.contains("in use by another process"),

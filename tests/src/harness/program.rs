@@ -141,11 +141,6 @@ impl Program {
         &self.name
     }
 
-    /// All that it has logged, of all its starts.
-    pub fn logged(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
     /// Starts it where it must not come to serve, and gives how it ended.
     pub fn fails(&mut self) -> ExitStatus {
         self.spawn();
