@@ -69,7 +69,7 @@ fn an_engine_that_restarts_keeps_its_work(cluster: &[&str]) {
 fn what_a_worker_had_that_is_gone_runs_elsewhere_at_once(cluster: &[&str]) {
     // Long enough that nothing but the worker's word can be the cause.
     let settings = Settings {
-        lost_after: Some("10m"),
+        lost_after: Some(Duration::from_mins(10)),
         ..Settings::QUICK
     };
     let mut system = two_workers(settings, cluster, &["--on-stop", "gone"]);

@@ -32,6 +32,7 @@ impl State {
             | Input::Held { .. }
             | Input::Reported { .. }
             | Input::RootConnected(_)
+            | Input::Broker { .. }
             | Input::RootClosed
             | Input::Reconcile => None,
         }
