@@ -100,13 +100,7 @@ impl Client {
         data: &(impl Serialize + ?Sized),
         timeout: Duration,
     ) -> Result<Value, AckError> {
-        let body = encode(&(event, data)).map_err(AckError::NotSent)?;
-        let id = u64::from(self.next_ack.fetch_add(1, Ordering::Relaxed));
-        let (answer, answered) = oneshot::channel();
-        let command = Command {
-            frame: packet::event_frame(&self.outbox.prefix, Some(id), &body),
-            ack: Some(PendingAck { id, answer }),
-        };
+        let (command, answered) = self.asking(event, data).map_err(AckError::NotSent)?;
         let exchange = async {
             match self.outbox.send(command).await {
                 Ok(()) => answered.await.map_err(|_| AckError::Closed),
@@ -121,11 +115,51 @@ impl Client {
             .unwrap_or(Err(AckError::Timeout(timeout)))
     }
 
+    /// Sends `data` as the only argument of `event`, in order with everything else; waits while the outgoing queue is full.
+    ///
+    /// Whoever has much to say keeps what is under way small by the answers.
+    pub async fn emit_tracked(
+        &self,
+        event: &str,
+        data: &(impl Serialize + ?Sized),
+    ) -> Result<Answer, EmitError> {
+        let (command, answered) = self.asking(event, data)?;
+        self.outbox.send(command).await?;
+        Ok(Answer(answered))
+    }
+
+    /// An event whose answer is waited for.
+    fn asking(
+        &self,
+        event: &str,
+        data: &(impl Serialize + ?Sized),
+    ) -> Result<(Command, oneshot::Receiver<Value>), EmitError> {
+        let body = encode(&(event, data))?;
+        let id = u64::from(self.next_ack.fetch_add(1, Ordering::Relaxed));
+        let (answer, answered) = oneshot::channel();
+        let command = Command {
+            frame: packet::event_frame(&self.outbox.prefix, Some(id), &body),
+            ack: Some(PendingAck { id, answer }),
+        };
+        Ok((command, answered))
+    }
+
     /// Ends the connection: what is queued is still sent, within two seconds, then the server is told.
     ///
     /// Returns at once; [`Event::Closed`] tells when it is done. A second call does nothing.
     pub fn close(&self) {
         self.closing.notify_one();
+    }
+}
+
+/// What the server will say to one event.
+#[derive(Debug)]
+pub struct Answer(oneshot::Receiver<Value>);
+
+impl Answer {
+    /// Waits for it, as [`Client::emit_with_ack`] has it, or for the end of the connection.
+    pub async fn wait(self) -> Result<Value, AckError> {
+        self.0.await.map_err(|_| AckError::Closed)
     }
 }
 

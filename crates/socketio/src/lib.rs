@@ -35,5 +35,5 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use client::{AckError, AckReply, Client, CloseReason, EmitError, Event, Events};
+pub use client::{AckError, AckReply, Answer, Client, CloseReason, EmitError, Event, Events};
 pub use connect::{ConnectError, Options, connect};

@@ -158,6 +158,32 @@ async fn the_server_acknowledges_an_event_of_the_client() {
 }
 
 #[tokio::test]
+async fn tracked_events_arrive_in_order_and_each_has_its_answer() {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let server = Server::start(move |io| {
+        io.ns("/", async move |socket: SocketRef| {
+            let sender = sender.clone();
+            socket.on("item", move |Data::<Value>(data), ack: AckSender| {
+                sender.send(data.clone()).unwrap();
+                ack.send(&data).unwrap();
+                std::future::ready(())
+            });
+        });
+    })
+    .await;
+    let (client, _events) = server.connect().await;
+    let mut answers = Vec::new();
+    for number in 0..100 {
+        let answer = within(client.emit_tracked("item", &number)).await.unwrap();
+        answers.push((number, answer));
+    }
+    for (number, answer) in answers {
+        assert_eq!(within(receiver.recv()).await.unwrap(), json!(number));
+        assert_eq!(within(answer.wait()).await.unwrap(), json!(number));
+    }
+}
+
+#[tokio::test]
 async fn the_client_acknowledges_an_event_of_the_server() {
     let (sender, mut answers) = mpsc::unbounded_channel();
     let server = Server::start(|io| {
