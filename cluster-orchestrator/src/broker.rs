@@ -21,6 +21,7 @@ use protocol::topic::Topic;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::announcer::Announcer;
 use crate::outlets::Credentials;
 use crate::tier::Handle;
 
@@ -71,6 +72,8 @@ pub(crate) struct Inlet {
     /// What workers said of the end of their connections, until those end.
     goodbyes: HashMap<NodeId, Leaving>,
     complained: Option<Instant>,
+    /// Tells workers of the other way to this cluster.
+    announcer: Announcer,
 }
 
 impl Inlet {
@@ -79,6 +82,7 @@ impl Inlet {
         handle: Handle,
         metrics: Metrics,
         streams: Streams<NodeId>,
+        announcer: Announcer,
     ) -> Self {
         Self {
             kind,
@@ -90,6 +94,7 @@ impl Inlet {
             sessions: HashMap::new(),
             goodbyes: HashMap::new(),
             complained: None,
+            announcer,
         }
     }
 
@@ -105,6 +110,7 @@ impl Inlet {
                 () = shutdown.cancelled() => return,
                 // Cancel-safe.
                 message = inbound.recv() => message,
+                () = self.announcer.news() => continue,
             };
             let Some(message) = message else { return };
             if self.take(message).await.is_err() {
@@ -115,6 +121,10 @@ impl Inlet {
 
     async fn take(&mut self, inbound: Inbound) -> Result<(), Unavailable> {
         match inbound {
+            // Of workers that came past the external broker: their own messages tell all that is to be known.
+            Inbound::Connected { .. } | Inbound::Closed { .. } if self.kind == Kind::External => {
+                Ok(())
+            }
             Inbound::Connected {
                 node,
                 session,
@@ -217,6 +227,7 @@ impl Inlet {
         self.adoptions.remove(&node);
         self.streams.gone(node);
         self.goodbyes.remove(&node);
+        self.announcer.came(node);
         self.handle.tell(Input::Connected { node, session }).await
     }
 
@@ -233,6 +244,7 @@ impl Inlet {
         if let Some(leaving) = leaving {
             tracing::info!(worker.id = %node, ?leaving, "a worker said goodbye");
         }
+        self.announcer.left(node);
         self.handle
             .tell(Input::Closed {
                 node,
@@ -249,6 +261,10 @@ impl Inlet {
         node: NodeId,
         news: connection::Connection,
     ) -> Result<(), Unavailable> {
+        if news.online {
+            // It has subscribed by now.
+            self.announcer.tell(node);
+        }
         let known = self.sessions.get(&node).copied();
         // An old will that comes after a newer connection.
         let late = known.is_some_and(|known| news.connect < known);

@@ -227,6 +227,11 @@ impl Config {
     }
 }
 
+/// The host of a root's URL, which was checked before.
+pub(crate) fn root_host(url: &str) -> Option<String> {
+    ROOT.read(url, true).ok().map(|root| root.host)
+}
+
 fn name(text: &str) -> Result<Name, model::name::NameError> {
     Name::new(text)
 }

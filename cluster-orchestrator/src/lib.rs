@@ -5,11 +5,13 @@
 //!   the store keeps it.
 //! - `workers` registers workers, `broker` hears them over MQTT, `outlets` speaks to them, `places` knows whose output is
 //!   where.
-//! - `uplink` is the link to the root.
+//! - `uplink` is the link to the root; workers that cannot reach the broker come through it as well, and `announcer` tells
+//!   workers of that way.
 //! - `http` is what of the REST interface is not shared.
 //!
 //! [`run`] starts all of it and ends when its token is cancelled, so that the daemon and `edgeio up` are the same.
 
+mod announcer;
 mod broker;
 mod config;
 mod http;
@@ -35,12 +37,14 @@ use orchestrator::http::Backups;
 use orchestrator::http::logs::Logs;
 use orchestrator::streams::Streams;
 use orchestrator::{Controller, Tier, open_store};
+use protocol::message::fallback::Fallback;
 use serde::Serialize;
 use store::Store;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::announcer::Announcer;
 use crate::broker::{Inlet, Kind};
 use crate::config::BrokerAddress;
 use crate::metrics::Metrics;
@@ -189,13 +193,18 @@ impl Site {
     ) -> Result<(), ClusterError> {
         let http_address = local(&http)?;
         let credentials = Credentials::default();
-        let (broker, streams) = self.broker(mqtt, credentials.clone())?;
+        let (fallback, told) = watch::channel(None);
+        let (broker, streams) = self.broker(mqtt, credentials.clone(), told.clone())?;
         let places = Places::default();
         let desk = uplink::Desk {
             streams: streams.clone(),
             places: places.clone(),
         };
-        let uplink = self.uplink(http_address, desk);
+        let relayed = uplink::Relayed {
+            endpoint: broker.link.endpoint().clone(),
+            fallback,
+        };
+        let uplink = self.uplink(http_address, desk, relayed);
         let logs = Logs {
             handle: self.handle.clone(),
             streams,
@@ -214,7 +223,7 @@ impl Site {
         let controller = controller.watched_by(self.config.notifier.clone());
         self.tasks
             .spawn("controller", controller.run(outlets, token.clone()));
-        let io = self.http(http, &broker, logs);
+        let io = self.http(http, &broker, logs, told);
         ready(Ready {
             event: "ready",
             http: format!("http://{http_address}"),
@@ -235,15 +244,22 @@ impl Site {
         &mut self,
         mqtt: Mqtt,
         credentials: Credentials,
+        fallback: watch::Receiver<Option<Fallback>>,
     ) -> Result<(Broker, Streams<NodeId>), ClusterError> {
         let token = self.tasks.token().clone();
         let (sender, inbound) = mpsc::channel(INBOUND);
+        let authenticate = broker::authenticate(credentials, self.config.insecure);
+        let limits = endpoint::Options::default();
         let (kind, broker) = match mqtt {
             Mqtt::External(BrokerAddress { host, port }) => {
                 let id = format!("edgeio-cluster-{port}-{}", std::process::id());
                 let options = mqtt::client::Options::new(host.clone(), port, id);
                 let url = format!("mqtt://{host}:{port}");
-                let link = Link::External(link::external(options, sender, token.clone()));
+                // For workers that come through the root, past the broker.
+                let relayed =
+                    endpoint::detached(limits, authenticate, sender.clone(), token.clone());
+                let link = link::external(options, sender, token.clone());
+                let link = Link::External(link, relayed);
                 let host = Some(host);
                 (
                     Kind::External,
@@ -257,14 +273,11 @@ impl Site {
             }
             Mqtt::Own(listener) => {
                 let address = local(&listener)?;
-                let authenticate = broker::authenticate(credentials, self.config.insecure);
-                let options = endpoint::Options::default();
-                let handle =
-                    endpoint::serve(listener, options, authenticate, sender, token.clone())
-                        .map_err(|source| ClusterError::Io {
-                            operation: "serve MQTT",
-                            source,
-                        })?;
+                let handle = endpoint::serve(listener, limits, authenticate, sender, token.clone())
+                    .map_err(|source| ClusterError::Io {
+                        operation: "serve MQTT",
+                        source,
+                    })?;
                 let broker = Broker {
                     link: Link::Own(handle),
                     url: format!("mqtt://{address}"),
@@ -280,12 +293,18 @@ impl Site {
             self.handle.clone(),
             self.metrics.common.clone(),
             streams.clone(),
+            Announcer::new(broker.link.clone(), fallback),
         );
         self.tasks.spawn("mqtt", inlet.run(inbound, token));
         Ok((broker, streams))
     }
 
-    fn uplink(&mut self, http: SocketAddr, desk: uplink::Desk) -> Option<uplink::Upward> {
+    fn uplink(
+        &mut self,
+        http: SocketAddr,
+        desk: uplink::Desk,
+        relayed: uplink::Relayed,
+    ) -> Option<uplink::Upward> {
         let options = uplink::Options {
             root: self.config.root.clone()?,
             name: self.config.cluster_name().ok()?,
@@ -294,7 +313,8 @@ impl Site {
             join_token: self.config.join_token.clone(),
             reconnect_max: self.config.reconnect_max,
         };
-        let (task, upward) = uplink::new(options, self.handle.clone(), self.metrics.clone(), desk);
+        let (handle, metrics) = (self.handle.clone(), self.metrics.clone());
+        let (task, upward) = uplink::new(options, handle, metrics, (desk, relayed));
         let token = self.tasks.token().clone();
         self.tasks.spawn("uplink", task.run(token));
         Some(upward)
@@ -305,6 +325,7 @@ impl Site {
         listener: TcpListener,
         broker: &Broker,
         logs: Logs<Cluster, Places>,
+        fallback: watch::Receiver<Option<Fallback>>,
     ) -> socketioxide::SocketIo {
         let common = orchestrator::http::Service::new(
             self.handle.clone(),
@@ -324,6 +345,7 @@ impl Site {
             port: broker.port,
             keep_alive: self.config.keep_alive,
             report_interval: self.config.report_interval,
+            fallback,
         };
         let router = rest::finish(
             http::router(common, service, logs),

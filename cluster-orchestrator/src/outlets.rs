@@ -1,7 +1,7 @@
 //! Where actions go after the commit.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 use cluster_core::{Action, Input, State, Write};
@@ -21,7 +21,17 @@ use crate::uplink::{Up, Upward};
 
 /// Hashes of the workers' credentials, as committed: what the MQTT endpoint checks logins against.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Credentials(Arc<RwLock<HashMap<NodeId, [u8; 32]>>>);
+pub(crate) struct Credentials(Arc<RwLock<HashMap<NodeId, Hashes>>>);
+
+/// What one worker may come with.
+#[derive(Debug, Clone, Copy)]
+struct Hashes {
+    /// Of its last registration.
+    newest: [u8; 32],
+    /// The one it came with last, until it comes with the newest: the answer to a registration may be lost on a path that
+    /// breaks just then, and the worker has to be let in by the way that is left.
+    used: [u8; 32],
+}
 
 impl Credentials {
     /// The hash that is kept of a password. Passwords are random, so a plain hash is enough.
@@ -31,17 +41,47 @@ impl Credentials {
 
     /// Whether this is the worker's password.
     pub(crate) fn fit(&self, node: NodeId, password: &[u8]) -> bool {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(&node) == Some(&Self::hash(password))
+        let hash = Self::hash(password);
+        let known = self.known().get(&node).copied();
+        let Some(Hashes { newest, used }) = known else {
+            return false;
+        };
+        if hash == newest && hash != used {
+            let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            // A registration that came meanwhile keeps what is used now.
+            if let Some(hashes) = known.get_mut(&node) {
+                hashes.used = hash;
+            }
+        }
+        hash == newest || hash == used
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, HashMap<NodeId, Hashes>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, node: NodeId, hash: [u8; 32]) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(node, hash);
+        known
+            .entry(node)
+            .and_modify(|hashes| hashes.newest = hash)
+            .or_insert(Hashes::of(hash));
     }
 
     fn replace(&self, hashes: HashMap<NodeId, [u8; 32]>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = hashes;
+        let hashes = hashes
+            .into_iter()
+            .map(|(node, hash)| (node, Hashes::of(hash)));
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = hashes.collect();
+    }
+}
+
+impl Hashes {
+    const fn of(hash: [u8; 32]) -> Self {
+        Self {
+            newest: hash,
+            used: hash,
+        }
     }
 }
 
@@ -184,5 +224,33 @@ impl Outlets {
         if let Some(uplink) = &self.uplink {
             uplink.send(up);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_holds_until_a_later_one_was_used() {
+        let credentials = Credentials::default();
+        let (node, other) = (NodeId::from_bits(1), NodeId::from_bits(2));
+        let fits = |password: &str| credentials.fit(node, password.as_bytes());
+        let register =
+            |password: &str| credentials.set(node, Credentials::hash(password.as_bytes()));
+        assert!(!fits("a"));
+        register("a");
+        assert!(fits("a") && !fits("") && !credentials.fit(other, b"a"));
+        // The answers to two registrations were lost.
+        register("b");
+        register("c");
+        assert!(fits("a") && !fits("b"));
+        assert!(fits("c"));
+        assert!(!fits("a") && !fits("b") && fits("c"));
+        // A state that is loaded again knows the newest only.
+        register("d");
+        let hash = Credentials::hash(b"d");
+        credentials.replace(HashMap::from([(node, hash)]));
+        assert!(fits("d") && !fits("c"));
     }
 }

@@ -12,6 +12,7 @@
 
 mod questions;
 mod relays;
+mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,15 +24,19 @@ use model::desired::Desired;
 use model::location::Location;
 use model::name::Name;
 use mqtt::backoff::Backoff;
+use mqtt::endpoint;
+use orchestrator::tunnels::{Tunnels, UNDER_WAY};
 use orchestrator::{Unavailable, with_sources};
 use protocol::message::control::WireTerm;
+use protocol::message::fallback::Fallback;
 use protocol::message::question::{Ask, RequestId};
 use protocol::message::reply::Chunk;
+use protocol::message::uplink::relay::Frame;
 use protocol::message::uplink::{self, Standing};
 use serde_json::Value;
 use socketio::{Client, ConnectError, Event, Events};
 use sync::{Held, UpReport};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -54,6 +59,8 @@ const CHUNKS: usize = 4_096;
 const TIDY: Duration = Duration::from_secs(1);
 /// Questions that are answered at the same time.
 const QUESTIONS: usize = 64;
+/// How long the root may take to say that a frame arrived; past that it is a matter of the pings.
+const ARRIVAL: Duration = Duration::from_secs(10);
 
 /// What the controller tells the root.
 #[derive(Debug)]
@@ -104,12 +111,22 @@ pub(crate) struct Options {
     pub(crate) reconnect_max: Duration,
 }
 
+/// What the link needs of workers that come through the root.
+#[derive(Debug)]
+pub(crate) struct Relayed {
+    /// Who serves them.
+    pub(crate) endpoint: endpoint::Handle,
+    /// Told where they find the root's relay.
+    pub(crate) fallback: watch::Sender<Option<Fallback>>,
+}
+
 /// The task that keeps the link.
 pub(crate) struct Uplink {
     options: Options,
     handle: Handle,
     metrics: Metrics,
     desk: Desk,
+    relayed: Relayed,
     queue: mpsc::Receiver<Up>,
     overflow: Arc<Notify>,
     fenced: CancellationToken,
@@ -149,7 +166,7 @@ pub(crate) fn new(
     options: Options,
     handle: Handle,
     metrics: Metrics,
-    desk: Desk,
+    (desk, relayed): (Desk, Relayed),
 ) -> (Uplink, Upward) {
     let (sender, queue) = mpsc::channel(QUEUE);
     let (overflow, fenced) = (Arc::new(Notify::new()), CancellationToken::new());
@@ -163,6 +180,7 @@ pub(crate) fn new(
         handle,
         metrics,
         desk,
+        relayed,
         queue,
         overflow,
         fenced,
@@ -238,6 +256,7 @@ impl Uplink {
             // What was queued for the last connection means nothing to this one.
             while self.queue.try_recv().is_ok() {}
             let cluster = welcome.cluster;
+            self.relayed.learn(&welcome, &self.options.root);
             self.handle.tell(Input::RootConnected(cluster)).await?;
             tracing::info!(cluster.id = %cluster, root = self.options.root, "the uplink is up");
             Ok::<_, Ended>((client, events))
@@ -252,9 +271,13 @@ impl Uplink {
         let handle = self.handle.clone();
         let (to_root, chunks) = mpsc::channel(CHUNKS);
         let relays = Relays::new(self.desk.clone(), to_root);
+        // Workers' connections end with the receiver.
+        let (tunnels, frames) = Tunnels::new();
+        let relayed = workers::Relay::new(tunnels, self.relayed.endpoint.clone());
+        let waiting = Waiting { chunks, frames };
         let ended = tokio::select! {
-            ended = receive(&handle, events, relays) => ended,
-            ended = self.send(&client, chunks) => ended,
+            ended = receive(&handle, events, relays, relayed) => ended,
+            ended = self.send(&client, waiting) => ended,
             () = overflow.notified() => Ended::Overflow,
         };
         client.close();
@@ -293,23 +316,28 @@ impl Uplink {
         })
     }
 
-    /// Sends what the controller gives, in its order; chunks of answers when there is nothing else.
-    async fn send(
-        &mut self,
-        client: &Client,
-        mut chunks: mpsc::Receiver<(RequestId, Chunk)>,
-    ) -> Ended {
+    /// Sends what the controller gives, in its order; chunks of answers when there is nothing else, and what is relayed
+    /// for workers after those, no more of it at a time than leaves room for the rest.
+    async fn send(&mut self, client: &Client, mut waiting: Waiting) -> Ended {
+        let mut under_way = JoinSet::new();
         loop {
-            // Cancel-safe: two queues.
+            // Cancel-safe: queues, and frames that are under way in any case.
             let sent = tokio::select! {
                 biased;
                 up = self.queue.recv() => match up {
                     Some(up) => self.emit(client, up).await,
                     None => return Ended::Stopped,
                 },
-                Some((request, chunk)) = chunks.recv() => {
+                Some((request, chunk)) = waiting.chunks.recv() => {
                     let value = uplink::chunk(&request, &chunk);
                     client.emit(uplink::REPLY, &value).await.map_err(Ended::from)
+                }
+                Some(_) = under_way.join_next() => Ok(()),
+                Some(frame) = waiting.frames.recv(), if under_way.len() < UNDER_WAY => {
+                    let arrived = client.emit_tracked(uplink::RELAY, &frame.encode()).await;
+                    arrived.map_err(Ended::from).map(|arrived| {
+                        under_way.spawn(tokio::time::timeout(ARRIVAL, arrived.wait()));
+                    })
                 }
             };
             if let Err(ended) = sent {
@@ -352,8 +380,19 @@ impl Uplink {
     }
 }
 
+/// What goes out when the controller has nothing to say.
+struct Waiting {
+    chunks: mpsc::Receiver<(RequestId, Chunk)>,
+    frames: mpsc::Receiver<Frame>,
+}
+
 /// Takes what the root sends, until the connection ends.
-async fn receive(handle: &Handle, mut events: Events, mut relays: Relays) -> Ended {
+async fn receive(
+    handle: &Handle,
+    mut events: Events,
+    mut relays: Relays,
+    relayed: workers::Relay,
+) -> Ended {
     let mut answering = JoinSet::new();
     let mut tidy = tokio::time::interval(TIDY);
     loop {
@@ -383,6 +422,10 @@ async fn receive(handle: &Handle, mut events: Events, mut relays: Relays) -> End
                 // A root that is gone asks again.
                 let _ = ack.send(&reply).await;
             });
+            continue;
+        }
+        if name == uplink::RELAY {
+            relayed.take(&data, ack);
             continue;
         }
         if name == uplink::REQUEST {

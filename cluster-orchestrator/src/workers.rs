@@ -14,11 +14,13 @@ use daemon::dial::authority;
 use model::id::NodeId;
 use orchestrator::clock::{self, NoRandom};
 use orchestrator::with_sources;
+use protocol::message::fallback::Fallback;
 use protocol::message::register::{self, Refused, Request, Welcome};
 use serde_json::Value;
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
 use socketioxide::handler::ConnectHandler as _;
+use tokio::sync::watch;
 
 use crate::outlets::Credentials;
 use crate::tier::Handle;
@@ -39,6 +41,8 @@ pub(crate) struct Desk {
     pub(crate) port: u16,
     pub(crate) keep_alive: Duration,
     pub(crate) report_interval: Duration,
+    /// The other way to this cluster; `None` until the root was met.
+    pub(crate) fallback: watch::Receiver<Option<Fallback>>,
 }
 
 /// A page of another origin has no business here.
@@ -140,6 +144,7 @@ impl Desk {
                     password,
                     keep_alive: self.keep_alive,
                     report_interval: self.report_interval,
+                    fallback: self.fallback.borrow().clone(),
                 })
             }
             Answer::NodeNameInUse(name) => Err(refused(

@@ -70,6 +70,13 @@ pub struct Config {
     /// The longest wait between two attempts to reach the cluster.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub reconnect_max: Duration,
+    /// How long the cluster's broker may be out of reach before this worker goes through the root, if the root relays.
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
+    pub fallback_after: Duration,
+    /// About how long a worker that goes through the root waits between two attempts to reach its cluster's broker; each
+    /// wait is drawn between half and one and a half of it.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub fallback_probe: Duration,
     /// The first wait before a crashed application is started again; doubles up to 5 minutes.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, hide = true)]
     pub crash_backoff: Duration,
@@ -268,6 +275,14 @@ impl Config {
         if self.reconnect_max < Duration::from_millis(1) {
             faults.push("--reconnect-max must be at least 1ms".to_owned());
         }
+        for (option, value) in [
+            ("--fallback-after", self.fallback_after),
+            ("--fallback-probe", self.fallback_probe),
+        ] {
+            if !(Duration::from_millis(100)..=Duration::from_hours(24)).contains(&value) {
+                faults.push(format!("{option} must be 100ms to 24h"));
+            }
+        }
         if !(self.docker_host.starts_with("unix:///") || self.docker_host.starts_with('/')) {
             faults.push(format!(
                 "--docker-host {:?} cannot be used; write it as {DEFAULT_HOST}",
@@ -359,11 +374,20 @@ mod tests {
             cluster: "nonsense".to_owned(),
             docker_host: "tcp://127.0.0.1:2375".to_owned(),
             reconnect_max: Duration::ZERO,
+            fallback_after: Duration::ZERO,
+            fallback_probe: Duration::from_hours(25),
             labels: vec![label.clone(), label],
             ..Config::default()
         };
         let told = config.check().unwrap_err().to_string();
-        for option in ["--cluster", "--docker-host", "--reconnect-max", "--label a"] {
+        for option in [
+            "--cluster",
+            "--docker-host",
+            "--reconnect-max",
+            "--fallback-after",
+            "--fallback-probe",
+            "--label a",
+        ] {
             assert!(told.contains(option), "{option}: {told}");
         }
     }

@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::controller::{Controller, Deps};
 use crate::facts::Machine;
-use crate::link::{Link, saved};
+use crate::link::Link;
+use crate::link::saved::Known;
 use crate::logs::kept::Kept;
 use crate::logs::standing::Standings;
 use crate::logs::{Runtimes, Sources};
@@ -148,15 +149,13 @@ pub async fn run(
         standings: standings.clone(),
     };
     let link = Link {
-        cluster_host,
         facts,
         node: state.node(),
         boot,
-        saved: saved::load(&config.data_dir),
+        known: Known::load(&config.data_dir, &cluster_host, state.node()),
         config: config.clone(),
         inputs,
         sources,
-        complained: None,
     };
     // Not a child of `shutdown`: the link ends after the controller, which would take an earlier end for a fault.
     let linking = CancellationToken::new();

@@ -6,38 +6,49 @@
 //!    controller hears `Connected` and tells what it holds.
 //! 3. When the connection ends, the next attempt goes to the broker at once; when that fails too, register again,
 //!    since the broker may have moved or forgotten us.
+//! 4. When the broker is out of reach for `--fallback-after`, and the cluster told us of a relay of its root, the same goes
+//!    through that. The broker is tried on meanwhile, every `--fallback-probe`: once it lets us in, it is used again, and the
+//!    other connection ends. Until then that one is not given up.
 //!
 //! Every start registers once when it can. When the cluster does not answer, what was saved is tried, so that a worker
-//! can come back while the Cluster Manager is away.
+//! can come back while the Cluster Manager is away, or by the other way.
 //!
 //! # Guarantees
-//! No message of one connection is sent on another. Waits between attempts grow from 0.2 s with full jitter.
+//! No message of one connection is sent on another. Waits between attempts grow from 0.2 s with full jitter. A registration
+//! that is under way is not given up, since the cluster may have changed our password by then.
 
+mod direct;
 mod registration;
 pub(crate) mod saved;
 mod session;
 
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use daemon::crashpoint;
 use model::id::NodeId;
+use model::node::Leaving;
 use model::node::NodeFacts;
 use mqtt::backoff::Backoff;
 use node_core::Input;
-use protocol::message::register::Refused;
-use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::link::registration::{Failure, Run};
-use crate::link::saved::Saved;
-use crate::link::session::{End, Session};
+use crate::link::direct::Direct;
+use crate::link::registration::Run;
+use crate::link::saved::{Known, RelayAt, Saved};
+use crate::link::session::{End, Opened, Session};
 use crate::logs::Sources;
-use crate::runtime::chain;
 
 /// A connection of this length was a good one.
 const HELD: Duration = Duration::from_secs(5);
+/// Where a connection through the root ends while the broker is being dialled, the reason is mostly that the broker lets us
+/// in: it has so long to say so.
+const CHANGING: Duration = Duration::from_secs(1);
 
 /// What the link tells the controller.
 pub(crate) type FromLink = Input;
@@ -58,145 +69,210 @@ pub(crate) enum Outgoing {
 /// The link, before it runs.
 #[derive(Debug)]
 pub(crate) struct Link {
-    /// The host in the cluster's URL.
-    pub(crate) cluster_host: String,
     pub(crate) facts: NodeFacts,
     pub(crate) node: Option<NodeId>,
     /// The number of this start.
     pub(crate) boot: u64,
     /// What the disk says of the last registration.
-    pub(crate) saved: Option<Saved>,
+    pub(crate) known: Known,
     pub(crate) config: Config,
     pub(crate) inputs: mpsc::Sender<FromLink>,
     /// What answers in chunks are made from.
     pub(crate) sources: Sources,
-    /// The last thing that was logged as not working.
-    pub(crate) complained: Option<String>,
-}
-
-/// What came of asking the cluster to let us in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    /// It did.
-    Registered,
-    /// It does not answer.
-    Unheard,
-    /// It does not want us, as we are.
-    Refused,
 }
 
 /// The controller is gone, so nobody wants a link.
 #[derive(Debug)]
 struct Unwanted;
 
-impl Link {
-    /// Keeps the link up until the token is cancelled.
-    pub(crate) async fn run(
-        mut self,
-        mut outgoing: mpsc::Receiver<Outgoing>,
-        shutdown: CancellationToken,
-    ) {
-        let run = Run::new(self.boot);
-        let mut backoff = Backoff::new(
-            Duration::from_millis(200).min(self.config.reconnect_max),
-            self.config.reconnect_max,
-        );
-        let mut must_register = true;
-        let mut connects = 0;
-        loop {
-            let mut asked = Asked::Registered;
-            if must_register {
-                // Cancel-safe: a registration that is given up has no effect but a new password.
-                let asking = tokio::select! {
-                    () = shutdown.cancelled() => return,
-                    asking = self.register(&run) => asking,
-                };
-                match asking {
-                    Ok(answer) => asked = answer,
-                    Err(Unwanted) => return,
-                }
-                must_register = asked != Asked::Registered;
-            }
-            let known = self.saved.clone();
-            let known = known.filter(|saved| Some(saved.node) == self.node);
-            if let Some(saved) = known.filter(|_| asked != Asked::Refused) {
-                connects += 1;
-                let session = Session {
-                    saved,
-                    boot_id: &run.boot_id,
-                    connect: (self.boot << 16) + connects,
-                    inputs: &self.inputs,
-                    sources: &self.sources,
-                    leaving: self.config.on_stop,
-                };
-                let began = Instant::now();
-                match session.run(&mut outgoing, &shutdown).await {
-                    End::Stopped => return,
-                    End::Never(reason) => {
-                        self.complain(&format!("cannot connect to the cluster's broker: {reason}"));
-                        must_register = true;
-                    }
-                    // One that breaks at once, again and again, must not be hurried.
-                    End::Broken if began.elapsed() >= HELD => backoff.reset(),
-                    End::Broken => {}
-                }
-            }
-            let wait = backoff.next_wait();
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(wait) => {}
-            }
+/// What every connection of this start has in common.
+#[derive(Debug, Clone)]
+struct Dialler {
+    run: Run,
+    connects: Arc<AtomicU64>,
+    known: Known,
+    inputs: mpsc::Sender<FromLink>,
+    sources: Sources,
+    leaving: Leaving,
+}
+
+impl Dialler {
+    /// A connection to be made: to the broker, or through a relay.
+    fn session(&self, saved: Saved, relay: Option<RelayAt>) -> Session {
+        let connects = self.connects.fetch_add(1, Ordering::Relaxed) + 1;
+        Session {
+            saved,
+            relay,
+            boot_id: self.run.boot_id.clone(),
+            connect: (self.run.boot << 16) + connects,
+            inputs: self.inputs.clone(),
+            sources: self.sources.clone(),
+            known: self.known.clone(),
+            leaving: self.leaving,
         }
     }
+}
 
-    /// Asks the cluster to let us in. Only its word keeps us from the broker that we know; its silence does not.
-    async fn register(&mut self, run: &Run) -> Result<Asked, Unwanted> {
-        let welcome = match registration::register(&self.config, &self.facts, self.node, run).await
-        {
-            Ok(welcome) => welcome,
-            Err(Failure::Refused(Refused { code, message })) => {
-                self.complain(&format!(
-                    "the cluster refuses this worker ({code}): {message}"
-                ));
-                return Ok(Asked::Refused);
-            }
-            Err(failure @ (Failure::Connect(_) | Failure::Answer(_) | Failure::Message(_))) => {
-                self.complain(&format!("cannot register yet: {}", chain(&failure)));
-                return Ok(Asked::Unheard);
-            }
-        };
-        let saved = Saved::of(welcome, &self.cluster_host);
-        if !self.config.may_reach(&saved.host) {
-            self.complain(&format!(
-                "the cluster's broker {} is another machine, and the connection would be in plain text; allow that with --insecure",
-                saved.host
-            ));
-            return Ok(Asked::Refused);
-        }
-        crashpoint!("node.register.answered");
-        if let Err(error) = saved::store(&self.config.data_dir, &saved) {
-            // Only the next start without its cluster misses it.
-            tracing::warn!(error = %error, "cannot save where the broker is");
-        }
-        tracing::info!(worker.id = %saved.node, broker = saved.host, port = saved.port, "registered");
-        crashpoint!("node.register.saved");
-        self.complained = None;
-        self.node = Some(saved.node);
-        self.inputs
-            .send(Input::Registered(saved.node))
-            .await
-            .map_err(|_| Unwanted)?;
-        self.saved = Some(saved);
-        Ok(Asked::Registered)
-    }
+/// The last thing that was logged as not working.
+#[derive(Debug, Default)]
+struct Complaints(Option<String>);
 
+impl Complaints {
     /// Warns, but not each time of the same: a cluster may be away for a month.
-    fn complain(&mut self, text: &str) {
-        if self.complained.as_deref() == Some(text) {
+    fn add(&mut self, text: &str) {
+        if self.0.as_deref() == Some(text) {
             tracing::debug!("{text}");
         } else {
             tracing::warn!("{text}");
-            self.complained = Some(text.to_owned());
+            self.0 = Some(text.to_owned());
         }
     }
+
+    fn clear(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Link {
+    /// Keeps the link up until the token is cancelled.
+    pub(crate) async fn run(
+        self,
+        mut outgoing: mpsc::Receiver<Outgoing>,
+        shutdown: CancellationToken,
+    ) {
+        let dialler = Dialler {
+            run: Run::new(self.boot),
+            connects: Arc::default(),
+            known: self.known,
+            inputs: self.inputs,
+            sources: self.sources,
+            leaving: self.config.on_stop,
+        };
+        let mut direct = Direct::new(&self.config, self.facts, self.node, dialler.clone());
+        let detour = Detour {
+            dialling: direct.dialling(),
+            dialler,
+            config: &self.config,
+            relayed: direct.relayed(),
+        };
+        let mut lost = Instant::now();
+        loop {
+            let reached = {
+                let mut reach = pin!(direct.reach());
+                let due = lost + self.config.fallback_after;
+                detour
+                    .until(reach.as_mut(), due, &mut outgoing, &shutdown)
+                    .await
+            };
+            let Some(Ok(opened)) = reached else { return };
+            let began = Instant::now();
+            let never = std::future::pending::<Infallible>();
+            match opened.run(&mut outgoing, &shutdown, never).await {
+                End::Stopped => return,
+                End::Replaced(never) => match never {},
+                // One that breaks at once, again and again, must not be hurried, and is no reason to wait for it.
+                End::Broken if began.elapsed() >= HELD => {
+                    direct.held();
+                    lost = Instant::now();
+                }
+                End::Broken => {}
+            }
+        }
+    }
+}
+
+/// The way through the root.
+struct Detour<'l> {
+    config: &'l Config,
+    dialler: Dialler,
+    /// Whether the broker is being dialled.
+    dialling: watch::Receiver<bool>,
+    /// Told whether the cluster is reached by this way.
+    relayed: watch::Sender<bool>,
+}
+
+impl Detour<'_> {
+    /// Waits for the broker to be reached, and from `due` on serves the cluster through the root meanwhile.
+    ///
+    /// `None`: the token was cancelled.
+    async fn until<R>(
+        &self,
+        mut reach: Pin<&mut impl Future<Output = R>>,
+        due: Instant,
+        outgoing: &mut mpsc::Receiver<Outgoing>,
+        shutdown: &CancellationToken,
+    ) -> Option<R> {
+        let mut backoff = backoff(self.config);
+        let mut complaints = Complaints::default();
+        // Many workers lose their broker at the same moment.
+        let spread = self.config.fallback_after / 4;
+        let mut wait = Backoff::new(spread, spread).next_wait();
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return None,
+            reached = reach.as_mut() => return Some(reached),
+            () = sleep_until(due) => {}
+        }
+        loop {
+            let dialled = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return None,
+                reached = reach.as_mut() => return Some(reached),
+                dialled = self.dial(wait) => dialled,
+            };
+            let opened = match dialled {
+                Ok(opened) => opened,
+                Err(reason) => {
+                    complaints.add(&reason);
+                    wait = backoff.next_wait();
+                    continue;
+                }
+            };
+            complaints.clear();
+            self.relayed.send_replace(true);
+            let began = Instant::now();
+            let end = opened.run(outgoing, shutdown, reach.as_mut()).await;
+            self.relayed.send_replace(false);
+            match end {
+                End::Stopped => return None,
+                End::Replaced(reached) => return Some(reached),
+                End::Broken if began.elapsed() >= HELD => backoff.reset(),
+                End::Broken => {}
+            }
+            wait = backoff.next_wait();
+            if *self.dialling.borrow() {
+                wait = wait.max(CHANGING);
+            }
+        }
+    }
+
+    /// Waits, also for a way that may be gone, and goes it.
+    ///
+    /// # Errors
+    /// Why it cannot be gone, for the log.
+    async fn dial(&self, wait: Duration) -> Result<Opened, String> {
+        sleep(wait).await;
+        let mut ways = self.dialler.known.watch();
+        let known = ways.wait_for(|ways| ways.relayed().is_some()).await;
+        let known = known.map(|ways| ways.clone());
+        // The other end is held by us.
+        let ways = known.map_err(|gone| gone.to_string())?;
+        let way = ways
+            .relayed()
+            .map(|(saved, relay)| (saved.clone(), relay.clone()));
+        let (saved, relay) = way.ok_or("the way through the root was taken back")?;
+        if !self.config.may_reach(&relay.host) {
+            return Err(format!(
+                "the root's relay {} is another machine, and the connection would be in plain text; allow that with --insecure",
+                relay.host
+            ));
+        }
+        let dialled = self.dialler.session(saved, Some(relay)).dial().await;
+        dialled.map_err(|reason| format!("cannot reach the cluster through its root: {reason}"))
+    }
+}
+
+fn backoff(config: &Config) -> Backoff {
+    let first = Duration::from_millis(200).min(config.reconnect_max);
+    Backoff::new(first, config.reconnect_max)
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use daemon::dial::authority;
 use daemon::notify::Notifier;
 use daemon::value::{duration, listen_address};
 use orchestrator::StoreKind;
@@ -19,6 +20,14 @@ pub struct Config {
     /// Where REST, the clusters' uplinks and metrics are served; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10000", value_parser = listen_address)]
     pub http: SocketAddr,
+    /// Where workers that cannot reach their cluster's broker reach their cluster through this root, which passes their
+    /// MQTT on and keeps nothing of it; off if it is not given. The usual port is 10002.
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
+    pub mqtt: Option<SocketAddr>,
+    /// The host name or address of --mqtt that workers are told; the host that their cluster uses for this root if it is
+    /// not given.
+    #[arg(long, value_name = "HOST", value_parser = host)]
+    pub advertise: Option<String>,
     /// The directory of the store; made if it is not there.
     #[arg(long, value_name = "DIR", default_value = "./edgeio-root")]
     pub data_dir: PathBuf,
@@ -85,6 +94,12 @@ impl Config {
         if self.reconnect_max < Duration::from_millis(1) {
             faults.push("--reconnect-max must be at least 1ms".to_owned());
         }
+        if self.advertise.is_some() && self.mqtt.is_none() {
+            faults.push(
+                "--advertise says where --mqtt is reached; give --mqtt as well, for example --mqtt 127.0.0.1:10002"
+                    .to_owned(),
+            );
+        }
         if !faults.is_empty() {
             return Err(RootError::config(&faults));
         }
@@ -95,6 +110,16 @@ impl Config {
             retention: self.retention,
             ..root_core::Config::default()
         })
+    }
+}
+
+/// A host without a port.
+fn host(text: &str) -> Result<String, String> {
+    match authority(text) {
+        Some((host, None)) if !text.ends_with(':') && host.len() <= 255 => Ok(host),
+        Some(_) | None => Err(
+            "write a host name or an address without a port, for example root.example".to_owned(),
+        ),
     }
 }
 
@@ -116,5 +141,28 @@ mod tests {
             ..Config::default()
         };
         assert!(config.core().unwrap_err().to_string().contains("100ms"));
+        let config = Config {
+            advertise: Some("root.example".to_owned()),
+            ..Config::default()
+        };
+        assert!(config.core().unwrap_err().to_string().contains("--mqtt"));
+    }
+
+    #[test]
+    fn a_host_has_no_port() {
+        for good in ["root.example", "192.0.2.1", "[2001:db8::1]"] {
+            assert!(host(good).is_ok(), "{good}");
+        }
+        assert_eq!(host("[2001:db8::1]").unwrap(), "2001:db8::1");
+        for bad in [
+            "",
+            "root.example:10002",
+            "[2001:db8::1]:1",
+            "a b",
+            "a:",
+            "mqtt://a",
+        ] {
+            assert!(host(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! - `tier` is the core as the shared shell knows it: [`orchestrator::Controller`] owns its state, and `record` says how
 //!   the store keeps it.
 //! - `uplink` lets clusters in and hears them, `outlets` speaks to them.
+//! - `relay` passes the MQTT of workers on to their clusters, over the same uplinks.
 //! - `http` is what of the REST interface is not shared.
 //!
 //! [`run`] starts all of it and ends when its token is cancelled, so that the daemon and `edgeio up` are the same.
@@ -14,6 +15,7 @@ mod http;
 mod metrics;
 mod outlets;
 mod record;
+mod relay;
 mod tier;
 mod uplink;
 
@@ -28,6 +30,7 @@ use orchestrator::http::Backups;
 use orchestrator::http::logs::Logs;
 use orchestrator::streams::Streams;
 use orchestrator::{Tier, open_store};
+use protocol::message::uplink::RelayAt;
 use serde::Serialize;
 use store::Store;
 use tokio::net::TcpListener;
@@ -36,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use crate::holders::Clusters;
 use crate::metrics::Metrics;
 use crate::outlets::Outlets;
+use crate::relay::Relay;
 use crate::tier::Root;
 use crate::uplink::{Desk, Links};
 
@@ -62,6 +66,9 @@ pub struct Ready {
     pub event: &'static str,
     /// Where REST and the uplinks are served, with the port really bound.
     pub http: String,
+    /// Where workers are relayed to their clusters; left out where they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mqtt: Option<String>,
     /// Where the state is kept.
     pub data_dir: PathBuf,
 }
@@ -100,22 +107,31 @@ struct Place {
     core: root_core::Config,
     listener: TcpListener,
     address: SocketAddr,
+    /// Where workers are relayed.
+    relay: Option<(TcpListener, SocketAddr)>,
 }
 
 impl Place {
     fn take(config: &Config) -> Result<Self, RootError> {
         let core = config.core()?;
-        let listener = bind(config.http, config.insecure)?;
-        let address = listener.local_addr().map_err(|source| RootError::Io {
-            operation: "tell the address that is listened on",
-            source,
-        })?;
+        let (listener, address) = listen(config.http, config.insecure)?;
+        let relay = config.mqtt.map(|address| listen(address, config.insecure));
         Ok(Self {
             core,
             listener,
             address,
+            relay: relay.transpose()?,
         })
     }
+}
+
+fn listen(address: SocketAddr, insecure: bool) -> Result<(TcpListener, SocketAddr), RootError> {
+    let listener = bind(address, insecure)?;
+    let address = listener.local_addr().map_err(|source| RootError::Io {
+        operation: "tell the address that is listened on",
+        source,
+    })?;
+    Ok((listener, address))
 }
 
 async fn begin(
@@ -129,6 +145,7 @@ async fn begin(
         core,
         listener,
         address,
+        relay,
     } = place;
     let metrics = Metrics::new()?;
     let backups = Backups::new(Arc::clone(&store), Tier::Root, None);
@@ -165,10 +182,22 @@ async fn begin(
         http::router(common, service, logs),
         metrics.common.http.clone(),
     );
+    let relayed = relay.as_ref().map(|(_, address)| RelayAt {
+        host: config.advertise.clone(),
+        port: address.port(),
+    });
+    let mqtt = relay
+        .as_ref()
+        .map(|(_, address)| format!("mqtt://{address}"));
+    if let Some((listener, _)) = relay {
+        let relay = Relay::new(links.clone(), metrics.clone());
+        tasks.spawn("relay", relay.run(listener, token.clone()));
+    }
     let desk = Desk {
         handle,
         links,
         streams,
+        relay: relayed,
         metrics: metrics.common,
         report_interval: config.report_interval,
         shutdown: token.clone(),
@@ -178,6 +207,7 @@ async fn begin(
     ready(Ready {
         event: "ready",
         http: format!("http://{address}"),
+        mqtt,
         data_dir: config.data_dir,
     });
     token.cancelled().await;

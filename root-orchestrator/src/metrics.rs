@@ -8,7 +8,7 @@ use model::id::JobId;
 use model::job::JobState;
 use model::view::ClusterState;
 use orchestrator::{Counts, registered};
-use prometheus::{GaugeVec, Opts};
+use prometheus::{GaugeVec, IntCounterVec, IntGauge, Opts};
 use root_core::{State, Write};
 
 /// The series of one root. Clones count together.
@@ -16,6 +16,10 @@ use root_core::{State, Write};
 pub(crate) struct Metrics {
     pub(crate) common: orchestrator::Metrics,
     clusters: GaugeVec,
+    /// Workers that are relayed to their clusters.
+    pub(crate) relayed: IntGauge,
+    /// Peers that were not relayed, by the reason.
+    pub(crate) not_relayed: IntCounterVec,
     /// Jobs that were accepted in this run and do not run wholly yet.
     deploying: Arc<Mutex<HashMap<JobId, Deploying>>>,
 }
@@ -63,8 +67,18 @@ impl Metrics {
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let common = orchestrator::Metrics::new()?;
         let clusters = Opts::new("edgeio_clusters", "Clusters by state");
+        let relayed = IntGauge::new(
+            "edgeio_relayed_workers",
+            "Workers that reach their clusters through this root",
+        )?;
+        let refused = Opts::new(
+            "edgeio_relay_refused_total",
+            "Connections that were not relayed, by the reason",
+        );
         Ok(Self {
             clusters: registered(&common.registry, GaugeVec::new(clusters, &["state"])?)?,
+            relayed: registered(&common.registry, relayed)?,
+            not_relayed: registered(&common.registry, IntCounterVec::new(refused, &["reason"])?)?,
             deploying: Arc::default(),
             common,
         })

@@ -22,7 +22,11 @@ use axum::Router;
 use model::id::ClusterId;
 use orchestrator::Metrics;
 use orchestrator::streams::Streams;
-use protocol::message::uplink::{self, ADOPT, AGGREGATE, NAMESPACE, REGISTER, REPLY, REPORT, SYNC};
+use orchestrator::tunnels::Tunnels;
+use protocol::message::uplink::relay::Frame as Relayed;
+use protocol::message::uplink::{
+    self, ADOPT, AGGREGATE, NAMESPACE, REGISTER, RELAY, REPLY, REPORT, RelayAt, SYNC,
+};
 use serde_json::Value;
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
@@ -34,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 use crate::tier::Handle;
 use session::{Frame, Kind, Session};
 
-pub(crate) use links::{Down, Links, Unanswered};
+pub(crate) use links::{Down, Links, NoWay, Unanswered};
 
 /// Socket.IO's own path.
 const PATH: &str = "/socket.io/";
@@ -57,6 +61,8 @@ pub(crate) struct Desk {
     pub(crate) metrics: Metrics,
     /// What clusters are told.
     pub(crate) report_interval: Duration,
+    /// Where their workers are relayed, if they are.
+    pub(crate) relay: Option<RelayAt>,
     /// Ends all sessions.
     pub(crate) shutdown: CancellationToken,
 }
@@ -135,7 +141,29 @@ fn open(socket: &SocketRef, desk: Desk) {
             std::future::ready(())
         }
     });
-    tokio::spawn(Session::new(socket.clone(), desk, gone, silent, member).run(inbound));
+    let (tunnels, relayed) = Tunnels::new();
+    socket.on(RELAY, {
+        let (tunnels, desk) = (tunnels.clone(), desk.clone());
+        move |TryData(value): TryData<Value>, ack: AckSender| {
+            match Relayed::decode(&value.unwrap_or_default()) {
+                Ok(Some(frame)) => tunnels.take(frame),
+                Ok(None) => {}
+                Err(_) => desk.metrics.dropped.inc(),
+            }
+            // It arrived; a cluster that is gone needs no word of it.
+            let _ = ack.send(&Value::Null);
+            std::future::ready(())
+        }
+    });
+    let session = Session {
+        socket: socket.clone(),
+        desk,
+        gone,
+        silent,
+        member,
+        tunnels,
+    };
+    tokio::spawn(session.run(inbound, relayed));
 }
 
 /// Gives a chunk of an answer to who waits for it: beside the session's queue, which must not fill up with them.

@@ -33,6 +33,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
         &[
             "daemon",
             "model",
+            "mqtt",
             "orchestrator",
             "protocol",
             "rest",

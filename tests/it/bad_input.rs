@@ -15,7 +15,7 @@ mod headers;
 mod held_open;
 mod mqtt;
 mod mqtt_payloads;
-mod packet;
+pub(crate) mod packet;
 mod polling;
 mod program;
 mod refusal;

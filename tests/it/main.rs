@@ -15,6 +15,7 @@ mod crashes;
 mod deploy;
 mod docker;
 mod documents;
+mod fallback;
 mod health;
 mod leaving;
 mod logs;

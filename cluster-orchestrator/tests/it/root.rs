@@ -117,6 +117,7 @@ fn listen(socket: &SocketRef, known: &Arc<Mutex<Known>>) {
             let welcome = Welcome {
                 cluster: CLUSTER,
                 report_interval: Duration::from_secs(15),
+                relay: None,
             };
             let _ = ack.send(&uplink::answer(&Ok(welcome)));
             std::future::ready(())

@@ -203,7 +203,7 @@ impl Link {
                     self.report().await;
                 }
                 Some(Question::Ask(Ask::Adopt)) => self.send_set().await,
-                Some(Question::Stream(_)) | None => {}
+                Some(Question::Stream(_) | Question::Fallback(_) | Question::Newer) | None => {}
             },
             other => panic!("{other}"),
         }

@@ -40,6 +40,12 @@ impl Default for Backoff {
     }
 }
 
+/// A wait that is drawn evenly between half of `wait` and one and a half of it, so that many who began together do not go
+/// on together.
+pub fn spread(wait: Duration) -> Duration {
+    wait.mul_f64(0.5 + fraction())
+}
+
 /// A number in `0.0..1.0`. The standard library seeds each `RandomState` apart, which is random enough to spread reconnects.
 fn fraction() -> f64 {
     (RandomState::new().hash_one(0_u8) >> 11) as f64 / (1_u64 << 53) as f64
@@ -48,6 +54,15 @@ fn fraction() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_spread_wait_is_near_what_was_asked_for() {
+        let waits: Vec<Duration> = (0..200).map(|_| spread(Duration::from_secs(10))).collect();
+        let within = Duration::from_secs(5)..Duration::from_secs(15);
+        assert!(waits.iter().all(|wait| within.contains(wait)));
+        assert!(waits.iter().any(|wait| *wait < Duration::from_secs(8)));
+        assert!(waits.iter().any(|wait| *wait > Duration::from_secs(12)));
+    }
 
     #[test]
     fn waits_grow_to_the_largest_and_differ() {

@@ -34,6 +34,7 @@ mod connection;
 mod frame;
 mod handshake;
 mod registry;
+pub mod relay;
 mod session;
 mod wire;
 
@@ -95,7 +96,7 @@ impl Default for Options {
 pub struct Login {
     /// The client id; a worker's must be its node id.
     pub client_id: String,
-    /// The user name; a worker's must be `<node id>` or `<node id>:<boot id>`.
+    /// The user name; a worker's must be `<node id>` or `<node id>:<boot id>`, and may end with a [`relay`]'s route.
     pub username: Option<String>,
     /// The password.
     pub password: Option<Bytes>,
@@ -255,6 +256,20 @@ pub fn serve(
     shutdown: CancellationToken,
 ) -> io::Result<Handle> {
     let local_addr = listener.local_addr()?;
+    let mut handle = detached(options, authenticate, inbound, shutdown);
+    handle.local_addr = local_addr;
+    let (shared, witness) = (Arc::clone(&handle.shared), handle.running.subscribe());
+    tokio::spawn(connection::accept(listener, shared, witness));
+    Ok(handle)
+}
+
+/// An endpoint that nobody can dial: it serves what is given to [`Handle::attach`], until the token is cancelled.
+pub fn detached(
+    options: Options,
+    authenticate: Authenticate,
+    inbound: mpsc::Sender<Inbound>,
+    shutdown: CancellationToken,
+) -> Handle {
     let registry = Registry::new(options.queue.max(1));
     let shared = Arc::new(Shared {
         options,
@@ -263,13 +278,12 @@ pub fn serve(
         registry,
         shutdown,
     });
-    let (running, witness) = watch::channel(());
-    tokio::spawn(connection::accept(listener, Arc::clone(&shared), witness));
-    Ok(Handle {
+    let (running, _) = watch::channel(());
+    Handle {
         shared,
-        local_addr,
+        local_addr: SocketAddr::from(([0, 0, 0, 0], 0)),
         running: Arc::new(running),
-    })
+    }
 }
 
 impl Handle {
@@ -310,7 +324,7 @@ impl Handle {
         connection::serve(stream, peer, Arc::clone(&self.shared)).await;
     }
 
-    /// The address the endpoint listens on.
+    /// The address the endpoint listens on; port 0 if it does not.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }

@@ -41,8 +41,8 @@ pub enum BrokerState {
 pub enum Link {
     /// The cluster's own endpoint.
     Own(Handle),
-    /// A broker that the operator runs.
-    External(Broker),
+    /// A broker that the operator runs, and an endpoint for the workers that reach us past it.
+    External(Broker, Handle),
 }
 
 impl Link {
@@ -52,15 +52,24 @@ impl Link {
     pub fn publish(&self, topic: &Topic, payload: Bytes) -> Published {
         match self {
             Self::Own(handle) => handle.publish(topic, payload),
-            Self::External(broker) => broker.publish(topic, payload),
+            Self::External(broker, relayed) => match relayed.publish(topic, payload.clone()) {
+                Published::NoSession => broker.publish(topic, payload),
+                done @ (Published::Published | Published::Full | Published::TooLarge) => done,
+            },
         }
     }
 
     /// Ends the session of a worker. An external broker is not asked to: it offers no such thing.
     pub fn disconnect(&self, node: NodeId) {
         match self {
-            Self::Own(handle) => handle.disconnect(node),
-            Self::External(_) => {}
+            Self::Own(handle) | Self::External(_, handle) => handle.disconnect(node),
+        }
+    }
+
+    /// Where workers are served that come by another way than the broker's address.
+    pub const fn endpoint(&self) -> &Handle {
+        match self {
+            Self::Own(handle) | Self::External(_, handle) => handle,
         }
     }
 
@@ -68,7 +77,10 @@ impl Link {
     pub async fn stopped(&self) {
         match self {
             Self::Own(handle) => handle.stopped().await,
-            Self::External(broker) => broker.running.closed().await,
+            Self::External(broker, relayed) => {
+                broker.running.closed().await;
+                relayed.stopped().await;
+            }
         }
     }
 }

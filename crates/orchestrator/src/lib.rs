@@ -5,7 +5,7 @@
 //! - [`Controller`] owns the state, commits what was decided, and hands what follows to the program's [`Outlets`].
 //! - [`Handle`] is how everybody else reaches the state.
 //! - [`record`] keeps what both store, [`http`] serves what both serve, [`streams`] carries answers
-//!   in chunks, [`Metrics`] counts what both count.
+//!   in chunks, [`tunnels`] connections of workers through the root, [`Metrics`] counts what both count.
 //! - [`backup`] is what a store is carried away as, and what is made of it again.
 //! - [`program`] is what is around all of it: options, signals, exit code.
 //!
@@ -16,6 +16,7 @@ pub mod clock;
 pub mod http;
 pub mod record;
 pub mod streams;
+pub mod tunnels;
 
 /// What is wrong with a run that is superseded, and what to do about it.
 pub const SUPERSEDED: &str = "this store is a copy, and what was decided after it was made is known elsewhere, so nothing \

@@ -18,6 +18,7 @@ pub mod adopt;
 pub mod connection;
 pub mod control;
 pub mod desired;
+pub mod fallback;
 pub mod held;
 pub mod information;
 pub mod instances;

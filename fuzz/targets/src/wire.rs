@@ -95,6 +95,7 @@ pub fn uplink(data: &[u8]) {
     let _ = link::read_reply(&value).map_err(said);
     let _ = link::Question::decode(&value).map_err(said);
     let _ = link::Standing::decode(&value).map_err(said);
+    let _ = link::relay::Frame::decode(&value).map_err(said);
 }
 
 /// An error can be told, in a few words whatever the message was.

@@ -8,6 +8,7 @@ use futures_util::TryFutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use model::node::Leaving;
 use mqtt::client::{self, Client, ClientError, Closed, Event, Events, Options, Qos};
+use mqtt::endpoint::relay;
 use node_core::Input;
 use protocol::message::connection::{self, Connection};
 use protocol::message::question::{self, Ask, Question};
@@ -16,7 +17,7 @@ use protocol::topic::Topic;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::saved::Saved;
+use super::saved::{Known, RelayAt, Saved};
 use super::{FromLink, Outgoing};
 use crate::logs::{Outbound, Pace, Sources, Streams};
 use crate::runtime::chain;
@@ -28,16 +29,28 @@ const SLOW: Duration = Duration::from_secs(1);
 
 /// A connection, before it is made.
 #[derive(Debug)]
-pub(crate) struct Session<'a> {
+pub(crate) struct Session {
     pub(crate) saved: Saved,
-    pub(crate) boot_id: &'a str,
+    /// The relay that it goes through; `None`: it goes to the cluster's broker.
+    pub(crate) relay: Option<RelayAt>,
+    pub(crate) boot_id: String,
     /// Greater than that of every connection of this worker before.
     pub(crate) connect: u64,
-    pub(crate) inputs: &'a mpsc::Sender<FromLink>,
+    pub(crate) inputs: mpsc::Sender<FromLink>,
     /// What answers in chunks are made from.
-    pub(crate) sources: &'a Sources,
+    pub(crate) sources: Sources,
+    /// Told of the other way to the cluster.
+    pub(crate) known: Known,
     /// What is said when the engine stops.
     pub(crate) leaving: Leaving,
+}
+
+/// A session whose connection was made.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    session: Session,
+    client: Client,
+    events: Events,
 }
 
 /// Chunks of answers, on their way out.
@@ -47,58 +60,35 @@ struct Replies {
 }
 
 /// How a connection ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum End {
+#[derive(Debug)]
+pub(crate) enum End<T> {
     /// As asked.
     Stopped,
-    /// It never came about.
-    Never(Closed),
     /// It was there, and broke.
     Broken,
+    /// Something better came.
+    Replaced(T),
 }
 
-impl Session<'_> {
-    /// Connects, and carries messages both ways until it ends.
-    pub(crate) async fn run(
-        &self,
-        outgoing: &mut mpsc::Receiver<Outgoing>,
-        shutdown: &CancellationToken,
-    ) -> End {
+impl Session {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Why it never came about.
+    pub(crate) async fn dial(self) -> Result<Opened, Closed> {
         // The connection has a token of its own, so that the last word can be said before it ends.
         let (client, mut events) = client::connect(self.options(), CancellationToken::new());
-        let reached = tokio::select! {
-            () = shutdown.cancelled() => return End::Stopped,
-            reached = events.next() => reached,
-        };
-        match reached {
-            Some(Event::Connected) => {}
-            Some(Event::Closed { reason }) => return End::Never(reason),
+        match events.next().await {
+            Some(Event::Connected) => Ok(Opened {
+                session: self,
+                client,
+                events,
+            }),
+            Some(Event::Closed { reason }) => Err(reason),
             Some(Event::Message { .. }) | None => {
-                return End::Never(Closed::Failed("the broker said nothing".to_owned()));
+                Err(Closed::Failed("the broker said nothing".to_owned()))
             }
         }
-        // What was written for an earlier connection says nothing here.
-        while outgoing.try_recv().is_ok() {}
-        let (chunks, pace) = (mpsc::channel(1), Pace::default());
-        let mut streams = Streams::new(self.sources.clone(), chunks.0, pace.clone());
-        let replies = Replies {
-            chunks: chunks.1,
-            pace,
-        };
-        let end = tokio::select! {
-            () = shutdown.cancelled() => {
-                self.leave(&client, &mut events).await;
-                return End::Stopped;
-            }
-            end = self.receive(&mut events, &mut streams) => end,
-            error = self.send(&client, outgoing, replies) => {
-                tracing::info!(error = chain(&error), "the connection to the broker cannot be used");
-                End::Broken
-            }
-        };
-        // The controller's end is the engine's, and noticed there.
-        let _gone = self.inputs.send(Input::Disconnected).await;
-        end
     }
 
     fn options(&self) -> Options {
@@ -108,16 +98,25 @@ impl Session<'_> {
             connect: self.connect,
             leaving: None,
         });
+        let username = format!("{node}:{}", self.boot_id);
+        let (host, port, username) = match &self.relay {
+            None => (&self.saved.host, self.saved.port, username),
+            Some(relay) => (
+                &relay.host,
+                relay.port,
+                relay::username(&username, relay.cluster),
+            ),
+        };
         Options {
-            username: Some(format!("{node}:{}", self.boot_id)),
+            username: Some(username),
             password: Some(Bytes::from(self.saved.password.clone())),
             keep_alive: self.saved.keep_alive(),
             will: Some((Topic::Connection(node).to_string(), offline.into())),
-            ..Options::new(self.saved.host.clone(), self.saved.port, node.to_string())
+            ..Options::new(host.clone(), port, node.to_string())
         }
     }
 
-    async fn receive(&self, events: &mut Events, streams: &mut Streams) -> End {
+    async fn receive<T>(&self, events: &mut Events, streams: &mut Streams) -> End<T> {
         let node = self.saved.node;
         let control = Topic::Control(node).to_string();
         let request = Topic::Request(node).to_string();
@@ -125,7 +124,7 @@ impl Session<'_> {
             let input = match event {
                 Event::Message { topic, payload } if topic == control => read_control(&payload),
                 Event::Message { topic, payload } if topic == request => {
-                    read_question(&payload, streams)
+                    self.read_question(&payload, streams)
                 }
                 Event::Message { .. } | Event::Connected => None,
                 Event::Closed { reason } => {
@@ -158,7 +157,11 @@ impl Session<'_> {
         if let Err(error) = begun {
             return error;
         }
-        tracing::info!(worker.id = %self.saved.node, "connected to the cluster");
+        let way = match &self.relay {
+            None => "the cluster's broker",
+            Some(_) => "the root's relay",
+        };
+        tracing::info!(worker.id = %self.saved.node, way, "connected to the cluster");
         // The controller's end is the engine's, and noticed there.
         let _gone = self.inputs.send(Input::Connected).await;
         let node = self.saved.node;
@@ -223,6 +226,29 @@ impl Session<'_> {
         Ok(())
     }
 
+    fn read_question(&self, payload: &[u8], streams: &mut Streams) -> Option<FromLink> {
+        match question::decode(payload) {
+            Ok(Some(Question::Ask(Ask::WholeReport))) => Some(Input::AskWhole),
+            Ok(Some(Question::Ask(Ask::Adopt))) => Some(Input::AskAdopt),
+            Ok(Some(Question::Stream(stream))) => {
+                streams.take(stream);
+                None
+            }
+            Ok(Some(Question::Fallback(fallback))) => {
+                self.known.told(fallback);
+                None
+            }
+            Ok(Some(Question::Newer) | None) => None,
+            Err(error) => {
+                tracing::warn!(
+                    error = chain(&error),
+                    "a question of the cluster cannot be read"
+                );
+                None
+            }
+        }
+    }
+
     async fn begin(&self, client: &Client) -> Result<(), ClientError> {
         let node = self.saved.node;
         let filters = [Topic::Control(node), Topic::Request(node)].map(|topic| topic.to_string());
@@ -258,6 +284,46 @@ impl Session<'_> {
     }
 }
 
+impl Opened {
+    /// Carries messages both ways until the connection ends, or until `better` is there.
+    pub(crate) async fn run<T>(
+        mut self,
+        outgoing: &mut mpsc::Receiver<Outgoing>,
+        shutdown: &CancellationToken,
+        better: impl Future<Output = T>,
+    ) -> End<T> {
+        // What was written for an earlier connection says nothing here.
+        while outgoing.try_recv().is_ok() {}
+        let Self {
+            session,
+            client,
+            events,
+        } = &mut self;
+        let (chunks, pace) = (mpsc::channel(1), Pace::default());
+        let mut streams = Streams::new(session.sources.clone(), chunks.0, pace.clone());
+        let replies = Replies {
+            chunks: chunks.1,
+            pace,
+        };
+        let end = tokio::select! {
+            () = shutdown.cancelled() => {
+                session.leave(client, events).await;
+                return End::Stopped;
+            }
+            // This connection ends without a goodbye; the cluster has heard of the other one by then, or takes both in turn.
+            better = better => End::Replaced(better),
+            end = session.receive(events, &mut streams) => end,
+            error = session.send(client, outgoing, replies) => {
+                tracing::info!(error = chain(&error), "the connection to the broker cannot be used");
+                End::Broken
+            }
+        };
+        // The controller's end is the engine's, and noticed there.
+        let _gone = session.inputs.send(Input::Disconnected).await;
+        end
+    }
+}
+
 async fn publish(client: &Client, topic: &Topic, payload: Vec<u8>) -> Result<(), ClientError> {
     client
         .publish(&topic.to_string(), payload.into(), Qos::AtLeastOnce)
@@ -271,25 +337,6 @@ fn read_control(payload: &[u8]) -> Option<FromLink> {
             tracing::warn!(
                 error = chain(&error),
                 "a change of what this worker runs cannot be read"
-            );
-            None
-        }
-    }
-}
-
-fn read_question(payload: &[u8], streams: &mut Streams) -> Option<FromLink> {
-    match question::decode(payload) {
-        Ok(Some(Question::Ask(Ask::WholeReport))) => Some(Input::AskWhole),
-        Ok(Some(Question::Ask(Ask::Adopt))) => Some(Input::AskAdopt),
-        Ok(Some(Question::Stream(stream))) => {
-            streams.take(stream);
-            None
-        }
-        Ok(None) => None,
-        Err(error) => {
-            tracing::warn!(
-                error = chain(&error),
-                "a question of the cluster cannot be read"
             );
             None
         }

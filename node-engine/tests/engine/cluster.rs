@@ -272,6 +272,7 @@ async fn serve_desk(node: NodeId, desk: Arc<Mutex<Desk>>, stop: CancellationToke
                     password: desk.password.clone(),
                     keep_alive: Duration::from_secs(5),
                     report_interval: Duration::from_secs(15),
+                    fallback: None,
                 };
                 desk.requests.push(request);
                 drop(desk);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::id::ClusterId;
+use orchestrator::tunnels::{Full, Tunnel, Tunnels};
 use protocol::message::AssignmentEntry;
 use protocol::message::question::{Ask, Stream};
 use protocol::message::uplink::{self, QUESTION, Question};
@@ -48,6 +49,17 @@ pub(crate) enum Unanswered {
     Refused(Box<Problem>),
 }
 
+/// Why a worker is not relayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoWay {
+    /// No such cluster, or its uplink is down.
+    #[error("the cluster is not connected")]
+    NotConnected,
+    /// As many as can be.
+    #[error(transparent)]
+    Full(#[from] Full),
+}
+
 /// What goes out on one connection.
 #[derive(Debug)]
 pub(super) struct Outbound {
@@ -64,6 +76,7 @@ struct Link {
     socket: SocketRef,
     down: mpsc::Sender<Down>,
     streams: mpsc::Sender<Stream>,
+    tunnels: Tunnels,
     gone: CancellationToken,
 }
 
@@ -88,6 +101,7 @@ impl Links {
         &self,
         cluster: ClusterId,
         socket: SocketRef,
+        tunnels: Tunnels,
         gone: CancellationToken,
     ) -> (u64, Outbound) {
         let (down, decided) = mpsc::channel(OUTBOUND);
@@ -101,6 +115,7 @@ impl Links {
             socket,
             down,
             streams,
+            tunnels,
             gone,
         };
         if let Some(former) = open.links.insert(cluster, link) {
@@ -137,6 +152,16 @@ impl Links {
         let open = self.open();
         let link = open.links.get(&cluster);
         link.is_some_and(|link| link.streams.try_send(stream).is_ok())
+    }
+
+    /// A way for a worker to its cluster.
+    ///
+    /// # Errors
+    /// [`NoWay`].
+    pub(crate) fn tunnel(&self, cluster: ClusterId) -> Result<Tunnel, NoWay> {
+        let open = self.open();
+        let link = open.links.get(&cluster).ok_or(NoWay::NotConnected)?;
+        Ok(link.tunnels.begin()?)
     }
 
     /// The clusters that are connected.

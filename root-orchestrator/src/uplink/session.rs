@@ -5,15 +5,18 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use daemon::crashpoint;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use model::id::ClusterId;
 use model::location::Location;
+use orchestrator::tunnels::{Tunnels, UNDER_WAY};
 use orchestrator::{SUPERSEDED, Unavailable, clock, with_sources};
 use protocol::message::adopt::Adoption;
 use protocol::message::instances::Reported;
 use protocol::message::parts::Assembler;
 use protocol::message::register::Refused;
+use protocol::message::uplink::relay::Frame as Relayed;
 use protocol::message::uplink::{
-    self, ASK, ASSIGN, OVERTAKEN, REQUEST, Request, Standing, Welcome,
+    self, ASK, ASSIGN, OVERTAKEN, RELAY, REQUEST, Request, Standing, Welcome,
 };
 use protocol::message::{MessageError, SlotEntry};
 use root_core::{Answer, Beat, Input, Registration, Report};
@@ -61,41 +64,31 @@ struct Member {
 }
 
 pub(super) struct Session {
-    socket: SocketRef,
-    desk: Desk,
-    gone: CancellationToken,
+    pub(super) socket: SocketRef,
+    pub(super) desk: Desk,
+    pub(super) gone: CancellationToken,
     /// Whether it ended since nothing was heard.
-    silent: Arc<AtomicBool>,
+    pub(super) silent: Arc<AtomicBool>,
     /// Told who this is.
-    member: Arc<OnceLock<ClusterId>>,
+    pub(super) member: Arc<OnceLock<ClusterId>>,
+    /// Of workers that are relayed.
+    pub(super) tunnels: Tunnels,
 }
 
 impl Session {
-    pub(super) fn new(
-        socket: SocketRef,
-        desk: Desk,
-        gone: CancellationToken,
-        silent: Arc<AtomicBool>,
-        member: Arc<OnceLock<ClusterId>>,
-    ) -> Self {
-        Self {
-            socket,
-            desk,
-            gone,
-            silent,
-            member,
-        }
-    }
-
-    /// Serves the connection until it ends, then sees that it is closed.
-    pub(super) async fn run(self, mut inbound: mpsc::Receiver<Frame>) {
+    /// Serves the connection until it ends, then sees that it is closed. `relayed` is what the tunnels have to say.
+    pub(super) async fn run(
+        self,
+        mut inbound: mpsc::Receiver<Frame>,
+        relayed: mpsc::Receiver<Relayed>,
+    ) {
         if let Some((mut member, outbound)) = self.enter(&mut inbound).await {
             let id = (member.cluster, member.session);
             tracing::info!(cluster.id = %id.0, session = id.1, "a cluster connected");
             tokio::select! {
                 // Cancel-safe where it matters: the connection is over when any of these ends.
                 () = self.read(&mut inbound, &mut member) => {}
-                () = self.write(outbound) => {}
+                () = self.write(outbound, relayed) => {}
             }
             self.desk.links.remove(id.0, id.1);
             self.desk.streams.gone(id.0);
@@ -133,6 +126,7 @@ impl Session {
         let answer = answer.map(|cluster| Welcome {
             cluster: *cluster,
             report_interval: self.desk.report_interval,
+            relay: self.desk.relay.clone(),
         });
         let entered = match admitted {
             Ok(cluster) => Some(self.join(cluster).await.ok()?),
@@ -194,7 +188,8 @@ impl Session {
 
     async fn join(&self, cluster: ClusterId) -> Result<(Member, Outbound), Unavailable> {
         let (socket, gone) = (self.socket.clone(), self.gone.clone());
-        let (session, outbound) = self.desk.links.insert(cluster, socket, gone);
+        let tunnels = self.tunnels.clone();
+        let (session, outbound) = self.desk.links.insert(cluster, socket, tunnels, gone);
         // Of a former connection, nothing comes on this one.
         self.desk.streams.gone(cluster);
         // Its chunks are known as its own from now on.
@@ -255,10 +250,12 @@ impl Session {
         }
     }
 
-    /// Sends what the controller decided, until the connection ends.
-    async fn write(&self, mut outbound: Outbound) {
+    /// Sends what the controller decided, until the connection ends; what is relayed when there is nothing else, and no
+    /// more of it at a time than leaves room for the rest.
+    async fn write(&self, mut outbound: Outbound, mut relayed: mpsc::Receiver<Relayed>) {
+        let mut under_way = FuturesUnordered::new();
         loop {
-            // Cancel-safe: two queues.
+            // Cancel-safe: queues, and frames that are under way in any case.
             let message = tokio::select! {
                 biased;
                 message = outbound.decided.recv() => message,
@@ -266,6 +263,14 @@ impl Session {
                     if !self.emit(REQUEST, &uplink::stream(&stream)).await {
                         return;
                     }
+                    continue;
+                }
+                Some(()) = under_way.next() => continue,
+                Some(frame) = relayed.recv(), if under_way.len() < UNDER_WAY => {
+                    let Some(arrived) = self.emit_relayed(&frame.encode()).await else {
+                        return;
+                    };
+                    under_way.push(arrived);
                     continue;
                 }
             };
@@ -290,21 +295,45 @@ impl Session {
 
     /// Whether the connection took the message; it holds 128 of them.
     async fn emit(&self, event: &str, value: &Value) -> bool {
+        let emitted = self.until_taken(event, || self.socket.emit(event, value));
+        emitted.await.is_some()
+    }
+
+    /// Sends a frame, and gives when the cluster said that it arrived; one that never says so is a matter of the pings.
+    async fn emit_relayed(&self, value: &Value) -> Option<impl Future<Output = ()> + use<>> {
+        let emit = || {
+            let operators = self.socket.timeout(STUCK);
+            operators.emit_with_ack::<_, Value>(RELAY, value)
+        };
+        let answer = self.until_taken(RELAY, emit).await?;
+        Some(async move {
+            let _ = answer.await;
+        })
+    }
+
+    /// Tries until the connection has room.
+    async fn until_taken<T>(
+        &self,
+        event: &str,
+        emit: impl Fn() -> Result<T, SendError>,
+    ) -> Option<T> {
         let sending = async {
-            while let Err(error) = self.socket.emit(event, value) {
-                if !is_full(&error) {
-                    tracing::debug!(%error, event, "a message was not sent");
-                    return false;
+            loop {
+                match emit() {
+                    Ok(sent) => return Some(sent),
+                    Err(error) if is_full(&error) => tokio::time::sleep(RETRY).await,
+                    Err(error) => {
+                        tracing::debug!(%error, event, "a message was not sent");
+                        return None;
+                    }
                 }
-                tokio::time::sleep(RETRY).await;
             }
-            true
         };
         tokio::time::timeout(STUCK, sending)
             .await
             .unwrap_or_else(|_stuck| {
                 tracing::warn!(event, "a cluster takes nothing; it is disconnected");
-                false
+                None
             })
     }
 

@@ -15,6 +15,8 @@ mod placement;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
+mod relay;
+#[cfg(test)]
 mod rest_paths;
 #[cfg(test)]
 mod restart;

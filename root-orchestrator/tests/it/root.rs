@@ -17,6 +17,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Root {
     pub(crate) url: String,
+    /// Where it relays, if it does.
+    pub(crate) mqtt: Option<String>,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), RootError>>,
 }
@@ -41,12 +43,13 @@ impl Root {
         let shutdown = CancellationToken::new();
         let (tell, told) = oneshot::channel();
         let running = run_on(config, store, shutdown.clone(), |ready| {
-            tell.send(ready.http).unwrap();
+            tell.send((ready.http, ready.mqtt)).unwrap();
         });
         let task = tokio::spawn(running);
-        let url = told.await.expect("the root is ready");
+        let (url, mqtt) = told.await.expect("the root is ready");
         Self {
             url,
+            mqtt,
             shutdown,
             task,
         }

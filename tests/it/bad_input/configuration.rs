@@ -43,6 +43,22 @@ const LINES: &[(&str, &str)] = &[
         "--lost-after|too long",
     ),
     ("root-orchestrator --log-format xml", "--log-format"),
+    (
+        "root-orchestrator --mqtt nonsense",
+        "--mqtt|127.0.0.1:10000",
+    ),
+    (
+        "root-orchestrator --http 127.0.0.1:0 --mqtt 0.0.0.0:0 --data-dir {}/public",
+        "--insecure",
+    ),
+    (
+        "root-orchestrator --mqtt 127.0.0.1:0 --advertise mqtt://root.example:10002",
+        "--advertise|root.example",
+    ),
+    (
+        "root-orchestrator --advertise root.example --data-dir {}/zero",
+        "--advertise|--mqtt",
+    ),
     // All faults, of all layers.
     (
         "root-orchestrator --http x --store y --retention z --nonsense",
@@ -116,6 +132,10 @@ const LINES: &[(&str, &str)] = &[
     (
         "node-engine --reconnect-max 0s --cluster nonsense --data-dir {}/zero",
         "--reconnect-max|--cluster",
+    ),
+    (
+        "node-engine --fallback-after 0s --fallback-probe 25h --data-dir {}/zero",
+        "--fallback-after|--fallback-probe|100ms|24h",
     ),
     (
         "node-engine --docker-host nonsense --runtimes docker --data-dir {}/zero",

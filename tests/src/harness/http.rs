@@ -111,6 +111,21 @@ impl Client {
         }
     }
 
+    /// The status and the text of what is there, where that is no JSON.
+    pub fn text(&self, path: &str) -> Result<(u16, String), String> {
+        let url = format!("{}{path}", self.base);
+        let get = || {
+            let failed = |error: ureq::Error| format!("GET {url}: {error}");
+            let mut response = self.agent.get(&url).call().map_err(failed)?;
+            let text = response.body_mut().read_to_string().map_err(failed)?;
+            Ok((response.status().as_u16(), text))
+        };
+        match &self.namespace {
+            Some(namespace) => super::inside(namespace, get),
+            None => get(),
+        }
+    }
+
     fn ask(&self, method: &Method, path: &str, body: Option<&str>) -> Result<Answer, String> {
         let Some(namespace) = &self.namespace else {
             return self.ask_here(method, path, body);

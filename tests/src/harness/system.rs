@@ -115,11 +115,30 @@ impl System {
         Self::start_in(settings, address, namespace, |_directory| ())
     }
 
+    /// The same with more options.
+    pub fn start_with(
+        settings: Settings,
+        address: &str,
+        namespace: Option<&str>,
+        more: &[&str],
+    ) -> Self {
+        Self::begin(settings, (address, namespace), more, |_directory| ())
+    }
+
     /// The same, after something was done in the directory of the whole system.
     pub fn start_in(
         settings: Settings,
         address: &str,
         namespace: Option<&str>,
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
+        Self::begin(settings, (address, namespace), &[], prepare)
+    }
+
+    fn begin(
+        settings: Settings,
+        (address, namespace): (&str, Option<&str>),
+        more: &[&str],
         prepare: impl FnOnce(&Path),
     ) -> Self {
         let directory = tempfile::Builder::new()
@@ -131,6 +150,7 @@ impl System {
         let mut args = arguments(&["--http", &format!("{address}:0"), "--data-dir"], &data);
         args.extend(settings.options(false));
         args.extend(insecure(address));
+        args.extend(more.iter().map(|arg| (*arg).to_owned()));
         let root = Program::start(
             "root-orchestrator",
             "root",

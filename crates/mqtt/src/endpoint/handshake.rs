@@ -13,13 +13,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::frame::Malformed;
 use super::registry::{Role, Seat};
 use super::wire::{Turn, Wire};
-use super::{Inbound, Login, Shared, Verdict};
+use super::{Inbound, Login, Shared, Verdict, relay};
 
 /// The largest CONNECT in bytes. A stranger cannot make us keep more than this.
 pub(super) const CONNECT_LIMIT: u32 = 16 * 1024;
 
 /// The first byte of every CONNECT.
-const CONNECT: u8 = 0x10;
+pub(super) const CONNECT: u8 = 0x10;
 
 /// The longest boot id in bytes.
 const BOOT_LIMIT: usize = 64;
@@ -194,9 +194,10 @@ fn judge(connect: Connect, peer: SocketAddr, shared: &Shared) -> Result<Guest, R
 /// The user name is not that of a worker.
 struct NoName;
 
-/// The boot id in a worker's user name, if it carries one.
+/// The boot id in a worker's user name, if it carries one. What brought the worker here, a relay, is not part of it.
 fn boot_id(login: &Login) -> Result<Option<&str>, NoName> {
     let name = login.username.as_deref().ok_or(NoName)?;
+    let name = name.split_once(relay::SEPARATOR).map_or(name, |it| it.0);
     let rest = name.strip_prefix(&login.client_id).ok_or(NoName)?;
     if rest.is_empty() {
         return Ok(None);

@@ -6,4 +6,5 @@ mod handshake;
 mod liveness;
 mod load;
 mod mosquitto;
+mod relayed;
 mod topics;

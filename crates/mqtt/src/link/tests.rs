@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::*;
+use crate::endpoint;
 use crate::rig::{DEADLINE, Rig, mosquitto_is_required, node, publish};
 
 /// A child process that is killed by its pid when the test ends, and the file it reads.
@@ -76,10 +77,15 @@ fn subscribed(told: &Inbound) -> bool {
 fn start(port: u16, shutdown: &CancellationToken) -> (Link, mpsc::Receiver<Inbound>) {
     let (sender, inbound) = mpsc::channel(64);
     let options = client::Options::new("127.0.0.1", port, "cluster-1");
-    (
-        Link::External(external(options, sender, shutdown.clone())),
-        inbound,
-    )
+    let refuse: endpoint::Authenticate = Arc::new(|_| endpoint::Verdict::Refused);
+    let relayed = endpoint::detached(
+        endpoint::Options::default(),
+        refuse,
+        sender.clone(),
+        shutdown.clone(),
+    );
+    let broker = external(options, sender, shutdown.clone());
+    (Link::External(broker, relayed), inbound)
 }
 
 #[tokio::test]

@@ -2,13 +2,15 @@
 //!
 //! # Flow
 //! [`Ask`] is answered by an ordinary report. [`Stream`] opens, feeds and ends an answer in chunks: see
-//! [`super::reply`]. The root asks a cluster the same over the uplink.
+//! [`super::reply`]. The root asks a cluster the same over the uplink. [`Fallback`] is told, not asked.
 
 use model::id::InstanceId;
 use model::time::Wall;
 use serde::{Deserialize, Serialize};
 
+use super::fallback::Fallback;
 use super::{MessageError, Source, Text};
+use crate::skew::Spoken;
 use crate::topic;
 
 /// Bytes of text that one question may grant, at most.
@@ -31,6 +33,10 @@ pub enum Question {
     Ask(Ask),
     /// About an answer in chunks.
     Stream(Stream),
+    /// No question: where the other way to the cluster is.
+    Fallback(Fallback),
+    /// Of a newer program; it is counted, and nobody answers it.
+    Newer,
 }
 
 /// What is said about one answer in chunks.
@@ -123,7 +129,7 @@ impl From<RequestId> for String {
 
 #[derive(Serialize, Deserialize)]
 struct Head {
-    ask: Kind,
+    ask: Spoken<Kind>,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -134,6 +140,12 @@ enum Kind {
     Logs,
     Credit,
     Cancel,
+    Fallback,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Told {
+    fallback: Fallback,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -157,6 +169,14 @@ pub fn encode_stream(stream: &Stream) -> Vec<u8> {
     stream_text(stream).bytes()
 }
 
+/// Writes where the other way to the cluster is.
+pub fn encode_fallback(fallback: &Fallback) -> Vec<u8> {
+    let told = Told {
+        fallback: fallback.clone(),
+    };
+    head(Kind::Fallback).with(&told).bytes()
+}
+
 /// Reads it; `None`: a liveness probe.
 ///
 /// # Errors
@@ -173,11 +193,14 @@ pub(crate) fn text(ask: Ask) -> Text {
         Ask::WholeReport => Kind::WholeReport,
         Ask::Adopt => Kind::Adopt,
     };
-    Text::new().with(&Head { ask })
+    head(ask)
+}
+
+fn head(ask: Kind) -> Text {
+    Text::new().with(&Head { ask: ask.into() })
 }
 
 pub(crate) fn stream_text(stream: &Stream) -> Text {
-    let head = |ask| Text::new().with(&Head { ask });
     match stream {
         Stream::Logs(logs) => head(Kind::Logs).with(logs),
         Stream::Credit { request, bytes } => head(Kind::Credit).with(&Grant {
@@ -193,21 +216,30 @@ pub(crate) fn stream_text(stream: &Stream) -> Text {
 pub(crate) fn read<S: Source + ?Sized>(source: &S) -> Result<Ask, MessageError> {
     match read_any(source)? {
         Question::Ask(ask) => Ok(ask),
-        Question::Stream(_) => Err(MessageError::field("ask", "has an event of its own")),
+        Question::Stream(_) | Question::Fallback(_) => {
+            Err(MessageError::field("ask", "has an event of its own"))
+        }
+        Question::Newer => Err(MessageError::field("ask", "is of a newer program")),
     }
 }
 
 pub(crate) fn read_stream<S: Source + ?Sized>(source: &S) -> Result<Stream, MessageError> {
     match read_any(source)? {
         Question::Stream(stream) => Ok(stream),
-        Question::Ask(_) => Err(MessageError::field("ask", "is not answered in chunks")),
+        Question::Ask(_) | Question::Fallback(_) => {
+            Err(MessageError::field("ask", "is not answered in chunks"))
+        }
+        Question::Newer => Err(MessageError::field("ask", "is of a newer program")),
     }
 }
 
 fn read_any<S: Source + ?Sized>(source: &S) -> Result<Question, MessageError> {
     source.open()?;
     let head: Head = source.fields()?;
-    Ok(match head.ask {
+    let Spoken::Known(kind) = head.ask else {
+        return Ok(Question::Newer);
+    };
+    Ok(match kind {
         Kind::WholeReport => Question::Ask(Ask::WholeReport),
         Kind::Adopt => Question::Ask(Ask::Adopt),
         Kind::Logs => {
@@ -223,6 +255,11 @@ fn read_any<S: Source + ?Sized>(source: &S) -> Result<Question, MessageError> {
         Kind::Cancel => {
             let Named { request } = source.fields()?;
             Question::Stream(Stream::Cancel { request })
+        }
+        Kind::Fallback => {
+            let Told { fallback } = source.fields()?;
+            fallback.check()?;
+            Question::Fallback(fallback)
         }
     })
 }

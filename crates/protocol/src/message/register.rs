@@ -11,6 +11,7 @@ use model::workload::RuntimeKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::fallback::Fallback;
 use super::{MessageError, Source, Text, at_most, clipped, hex64};
 
 /// The event's name.
@@ -54,6 +55,8 @@ pub struct Welcome {
     pub keep_alive: Duration,
     /// Between two reports of use, until the desired set says otherwise.
     pub report_interval: Duration,
+    /// The other way to the cluster; `None`: the cluster does not know whether there is one.
+    pub fallback: Option<Fallback>,
 }
 
 /// Why somebody was not let in.
@@ -108,6 +111,8 @@ struct WireWelcome {
     password: String,
     keep_alive_ms: u64,
     report_interval_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fallback: Option<Fallback>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -246,6 +251,7 @@ pub fn answer(answer: &Result<Welcome, Refused>) -> Value {
                 password: welcome.password.clone(),
                 keep_alive_ms: welcome.keep_alive.as_millis() as u64,
                 report_interval_ms: welcome.report_interval.as_millis() as u64,
+                fallback: welcome.fallback.clone(),
             })
             .value(),
         Err(refused) => problem(refused),
@@ -275,6 +281,7 @@ pub fn read_answer(value: &Value) -> Result<Result<Welcome, Refused>, MessageErr
             "is out of range",
         ));
     }
+    wire.fallback.as_ref().map_or(Ok(()), Fallback::check)?;
     Ok(Ok(Welcome {
         node: wire.node_id,
         broker_host: wire.broker.host,
@@ -283,6 +290,7 @@ pub fn read_answer(value: &Value) -> Result<Result<Welcome, Refused>, MessageErr
         password: wire.password,
         keep_alive: Duration::from_millis(wire.keep_alive_ms),
         report_interval: Duration::from_millis(wire.report_interval_ms),
+        fallback: wire.fallback,
     }))
 }
 

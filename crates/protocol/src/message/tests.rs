@@ -23,6 +23,7 @@ use model::units::{Bytes, Millicores, Resources};
 use model::workload::{Pull, Restart, RuntimeKind, SpecHash, Transport, Workload};
 use serde_json::Value;
 
+use super::fallback::Fallback;
 use super::parts::Assembler;
 use super::*;
 
@@ -337,6 +338,44 @@ fn register_welcome() -> register::Welcome {
         password: "secret".to_owned(),
         keep_alive: Duration::from_secs(5),
         report_interval: Duration::from_secs(15),
+        fallback: None,
+    }
+}
+
+/// Where the other way to a cluster is: nowhere, beside the cluster, and elsewhere.
+fn fallbacks() -> Vec<Fallback> {
+    let relay = |host: Option<&str>| fallback::Relay {
+        cluster: ClusterId::from_bits(9),
+        host: host.map(str::to_owned),
+        port: 10_002,
+    };
+    [None, Some(relay(None)), Some(relay(Some("192.0.2.7")))]
+        .map(|relay| Fallback { relay })
+        .into()
+}
+
+/// Each event of a worker's connection through the root.
+fn frames() -> Vec<uplink::relay::Frame> {
+    use uplink::relay::{Event, Frame};
+    let peer = "192.0.2.5:40000".parse().unwrap();
+    let events = [
+        Event::Open { peer },
+        Event::Data(vec![0xc0, 0x00]),
+        Event::Credit(16_384),
+        Event::Close,
+    ];
+    let frame = |event| Frame {
+        connection: 3,
+        event,
+    };
+    events.map(frame).into()
+}
+
+fn uplink_welcome(relay: Option<uplink::RelayAt>) -> uplink::Welcome {
+    uplink::Welcome {
+        cluster: ClusterId::from_bits(9),
+        report_interval: Duration::from_secs(15),
+        relay,
     }
 }
 

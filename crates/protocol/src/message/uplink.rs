@@ -4,6 +4,7 @@
 //! The cluster connects and emits [`REGISTER`], whose acknowledgement names it. Then upwards [`SYNC`], [`REPORT`],
 //! [`ADOPT`] and [`AGGREGATE`]; downwards [`ASSIGN`] (a part of a change of the cluster's desired set), [`ASK`] and, with
 //! an acknowledgement, [`QUESTION`]. What is longer than one answer is asked for by [`REQUEST`] and comes as [`REPLY`].
+//! Both ways go the bytes of workers that reach their cluster through the root: [`RELAY`], see [`relay`].
 
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ use super::{
 use crate::problem::Problem;
 
 mod aggregate;
+pub mod relay;
 
 pub use aggregate::{Standing, WireAggregate};
 
@@ -56,6 +58,8 @@ pub const QUESTION: &str = "question";
 pub const REQUEST: &str = "request";
 /// Up: a chunk of such an answer.
 pub const REPLY: &str = "reply";
+/// Both ways, with an acknowledgement that it arrived: of a worker's connection through the root.
+pub const RELAY: &str = "relay";
 
 /// The code of a refusal: a run of the cluster's store was here that this run of it does not descend from.
 pub const OVERTAKEN: &str = "overtaken";
@@ -95,18 +99,32 @@ pub struct Request {
 }
 
 /// The root knows the cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Welcome {
     /// Its id.
     pub cluster: ClusterId,
     /// Between two aggregates, even when nothing changed.
     pub report_interval: Duration,
+    /// Where the root relays MQTT for workers; `None`: it does not.
+    pub relay: Option<RelayAt>,
+}
+
+/// Where a root relays MQTT.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayAt {
+    /// Its host; `None`: the one that the cluster uses for the root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Its port.
+    pub port: u16,
 }
 
 #[derive(Serialize, Deserialize)]
 struct WireWelcome {
     cluster_id: ClusterId,
     report_interval_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    relay: Option<RelayAt>,
 }
 
 impl Request {
@@ -140,6 +158,7 @@ pub fn answer(answer: &Result<Welcome, Refused>) -> Value {
             .with(&WireWelcome {
                 cluster_id: welcome.cluster,
                 report_interval_ms: welcome.report_interval.as_millis() as u64,
+                relay: welcome.relay.clone(),
             })
             .value(),
         Err(refused) => problem(refused),
@@ -159,9 +178,12 @@ pub fn read_answer(value: &Value) -> Result<Result<Welcome, Refused>, MessageErr
     if !(1..=86_400_000).contains(&wire.report_interval_ms) {
         return Err(MessageError::field("report_interval_ms", "is out of range"));
     }
+    let host = wire.relay.as_ref().and_then(|relay| relay.host.as_ref());
+    at_most(host.map_or(0, String::len), 255, "relay")?;
     Ok(Ok(Welcome {
         cluster: wire.cluster_id,
         report_interval: Duration::from_millis(wire.report_interval_ms),
+        relay: wire.relay,
     }))
 }
 

@@ -160,6 +160,10 @@ fn samples() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         };
         ("request", message, question::encode_stream(stream))
     }));
+    samples.extend(fallbacks().iter().map(|fallback| {
+        let told = question::encode_fallback(fallback);
+        ("request", "fallback", told)
+    }));
     samples.extend(
         chunks()
             .iter()

@@ -639,10 +639,7 @@ fn a_cluster_registers() {
           "version": 1
         }"#]],
     );
-    let welcome = uplink::Welcome {
-        cluster: ClusterId::from_bits(9),
-        report_interval: Duration::from_secs(15),
-    };
+    let welcome = uplink_welcome(None);
     value(
         &uplink::answer(&Ok(welcome)),
         &expect![[r#"
@@ -898,4 +895,100 @@ fn a_root_assigns_slots() {
           "version": 1
         }"#]],
     );
+}
+
+#[test]
+fn a_root_says_where_it_relays() {
+    let at = |host: Option<&str>| uplink::RelayAt {
+        host: host.map(str::to_owned),
+        port: 10_002,
+    };
+    for at in [at(None), at(Some("root.example"))] {
+        let welcome = uplink_welcome(Some(at));
+        let answer = uplink::answer(&Ok(welcome.clone()));
+        assert_eq!(uplink::read_answer(&answer).unwrap(), Ok(welcome));
+    }
+    value(
+        &uplink::answer(&Ok(uplink_welcome(Some(at(Some("root.example")))))),
+        &expect![[r#"
+            {
+              "cluster_id": "cl_00000000000000000000000009",
+              "relay": {
+                "host": "root.example",
+                "port": 10002
+              },
+              "report_interval_ms": 15000,
+              "version": 1
+            }"#]],
+    );
+}
+
+#[test]
+fn a_cluster_says_where_else_it_is_reached() {
+    let payloads = fallbacks().into_iter().map(|fallback| {
+        let told = question::encode_fallback(&fallback);
+        assert_eq!(
+            question::decode(&told).unwrap(),
+            Some(question::Question::Fallback(fallback.clone()))
+        );
+        let welcome = register::Welcome {
+            fallback: Some(fallback),
+            ..register_welcome()
+        };
+        let answer = register::answer(&Ok(welcome.clone()));
+        assert_eq!(register::read_answer(&answer).unwrap(), Ok(welcome));
+        String::from_utf8(told).unwrap()
+    });
+    let payloads: Vec<String> = payloads.collect();
+    expect![[r#"
+        {"version":1,"ask":"fallback","fallback":{}}
+        {"version":1,"ask":"fallback","fallback":{"relay":{"cluster_id":"cl_00000000000000000000000009","port":10002}}}
+        {"version":1,"ask":"fallback","fallback":{"relay":{"cluster_id":"cl_00000000000000000000000009","host":"192.0.2.7","port":10002}}}"#]].assert_eq(&payloads.join("\n"));
+    let welcome = register::Welcome {
+        fallback: fallbacks().pop(),
+        ..register_welcome()
+    };
+    value(
+        &register::answer(&Ok(welcome)),
+        &expect![[r#"
+        {
+          "broker": {
+            "host": "192.0.2.1",
+            "port": 10003
+          },
+          "fallback": {
+            "relay": {
+              "cluster_id": "cl_00000000000000000000000009",
+              "host": "192.0.2.7",
+              "port": 10002
+            }
+          },
+          "keep_alive_ms": 5000,
+          "node_id": "node_00000000000000000000000005",
+          "password": "secret",
+          "report_interval_ms": 15000,
+          "username": "node_x:0123",
+          "version": 1
+        }"#]],
+    );
+}
+
+#[test]
+fn a_worker_s_connection_goes_through_the_root() {
+    let frames = frames();
+    let texts: Vec<String> = frames
+        .iter()
+        .map(|frame| {
+            let value = frame.encode();
+            let read = uplink::relay::Frame::decode(&value).unwrap();
+            assert_eq!(read.as_ref(), Some(frame));
+            value.to_string()
+        })
+        .collect();
+    expect![[r#"
+        {"connection":3,"event":"open","peer":"192.0.2.5:40000","version":1}
+        {"connection":3,"data":"wAA=","event":"data","version":1}
+        {"bytes":16384,"connection":3,"event":"credit","version":1}
+        {"connection":3,"event":"close","version":1}"#]]
+    .assert_eq(&texts.join("\n"));
 }

@@ -27,6 +27,7 @@ fn read_all(payload: &[u8]) {
         let _ = uplink::read_reply(&value);
         let _ = uplink::read_stream(&value);
         let _ = uplink::read_chunk(&value);
+        let _ = uplink::relay::Frame::decode(&value);
     }
 }
 
@@ -47,6 +48,13 @@ pub(super) fn real_messages() -> Vec<Vec<u8>> {
     ];
     all.extend(streams().iter().map(question::encode_stream));
     all.extend(chunks().iter().map(reply::encode));
+    all.extend(fallbacks().iter().map(question::encode_fallback));
+    let frames = frames();
+    all.extend(
+        frames
+            .iter()
+            .map(|frame| frame.encode().to_string().into_bytes()),
+    );
     all.extend(instances::encode(&report, &held()));
     all.extend(adopt::encode(&held(), &[desired(1)]));
     let slots = uplink::report(&slots, &held());
@@ -224,7 +232,7 @@ fn a_stream_with_a_bad_id_too_much_credit_or_too_much_text_is_refused() {
         ("65536", "1048577"),
         ("65536", "-1"),
         ("\"tail\":100", "\"tail\":-100"),
-        ("\"logs\"", "\"shell\""),
+        ("\"logs\"", "\"no word\""),
     ] {
         let bad = text.replace(from, to);
         assert_ne!(bad, text);
@@ -240,4 +248,37 @@ fn a_stream_with_a_bad_id_too_much_credit_or_too_much_text_is_refused() {
     assert!(reply::decode(&reply::encode(&chunk)).is_err());
     let newer = br#"{"version":1,"sequence":3,"text":"","end":"bored"}"#;
     assert_eq!(reply::decode(newer).unwrap().end, Some(reply::End::Unknown));
+}
+
+#[test]
+fn a_frame_of_a_relayed_connection_is_small_and_of_bytes() {
+    use uplink::relay::{CHUNK, Event, Frame, WINDOW};
+    let read = |fields: &str| {
+        let text = format!("{{\"version\":1,\"connection\":1,{fields}}}");
+        Frame::decode(&serde_json::from_str(&text).unwrap())
+    };
+    let frame = |bytes| Frame {
+        connection: 1,
+        event: Event::Data(vec![7; bytes]),
+    };
+    assert_eq!(
+        Frame::decode(&frame(CHUNK).encode()).unwrap(),
+        Some(frame(CHUNK))
+    );
+    for bytes in [0, CHUNK + 1, 1 << 20] {
+        assert!(Frame::decode(&frame(bytes).encode()).is_err(), "{bytes}");
+    }
+    for bad in [
+        r#""event":"data","data":"%%%""#.to_owned(),
+        r#""event":"data","data":"AAA""#.to_owned(),
+        r#""event":"data""#.to_owned(),
+        r#""event":"open","peer":"nowhere""#.to_owned(),
+        r#""event":"open""#.to_owned(),
+        r#""event":"credit","bytes":-1"#.to_owned(),
+        format!(r#""event":"credit","bytes":{}"#, WINDOW + 1),
+        format!(r#""event":"credit","bytes":{}"#, u64::MAX),
+        r#""event":"no word""#.to_owned(),
+    ] {
+        assert!(read(&bad).is_err(), "{bad}");
+    }
 }

@@ -41,11 +41,18 @@ fn all_messages() -> Vec<Value> {
         register::answer(&Err(refused())),
         uplink::ask(question::Ask::Adopt),
         uplink::reply(Ok(serde_json::json!({"any": "thing"}))),
-        uplink::answer(&Ok(uplink::Welcome {
-            cluster: ClusterId::from_bits(9),
-            report_interval: Duration::from_secs(15),
-        })),
+        uplink::answer(&Ok(uplink_welcome(Some(uplink::RelayAt {
+            host: Some("192.0.2.7".to_owned()),
+            port: 10_002,
+        })))),
     ]);
+    for fallback in fallbacks() {
+        all.push(register::answer(&Ok(register::Welcome {
+            fallback: Some(fallback),
+            ..register_welcome()
+        })));
+    }
+    all.extend(frames().iter().map(uplink::relay::Frame::encode));
     let mut request = uplink_request();
     request.join_token = Some("token".to_owned());
     all.push(request.encode());
@@ -359,4 +366,20 @@ fn a_policy_of_the_next_version_moves_nothing() {
         panic!("{read:?}")
     };
     assert_eq!(desired.job.on_partition, OnPartition::Stay);
+}
+
+#[test]
+fn what_the_next_version_asks_or_relays_is_counted_and_left_alone() {
+    let before = unknown_words();
+    let asked = br#"{"version":1,"ask":"dance","tempo":120}"#;
+    assert_eq!(
+        question::decode(asked).unwrap(),
+        Some(question::Question::Newer)
+    );
+    let frame = serde_json::json!({"version": 1, "connection": 1, "event": "pause"});
+    assert_eq!(uplink::relay::Frame::decode(&frame).unwrap(), None);
+    assert_eq!(unknown_words() - before, 2);
+    // On the uplink each kind of question has an event of its own.
+    let asked = serde_json::from_slice(asked).unwrap();
+    assert!(uplink::read_ask(&asked).is_err() && uplink::read_stream(&asked).is_err());
 }
