@@ -78,6 +78,28 @@ fn nodes_api() -> Api<Service> {
                 .problems(&[404]),
         )
         .post(
+            &format!("{node}/drain"),
+            nodes::drain,
+            op("Drain a node")
+                .about(
+                    "It gets nothing new, and what it has goes elsewhere, where and as soon as there is room; \
+                     what is pinned to it stays.",
+                )
+                .answers::<NodeBody>(200, "The worker.")
+                .problems(&[404]),
+        )
+        .delete(
+            node,
+            nodes::forget,
+            op("Forget a node")
+                .about(
+                    "What it had is placed elsewhere at once, and its credential is void. One that is heard is refused \
+                     (`alive`). One that returns after all registers as a new one, and stops what it still runs.",
+                )
+                .answers::<NodeBody>(200, "The worker, as it was known.")
+                .problems(&[404, 409]),
+        )
+        .post(
             &format!("{node}/uncordon"),
             nodes::uncordon,
             op("Uncordon a node")

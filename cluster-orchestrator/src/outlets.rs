@@ -68,6 +68,11 @@ impl Credentials {
             .or_insert(Hashes::of(hash));
     }
 
+    fn remove(&self, node: NodeId) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.remove(&node);
+    }
+
     fn replace(&self, hashes: HashMap<NodeId, [u8; 32]>) {
         let hashes = hashes
             .into_iter()
@@ -124,6 +129,7 @@ impl orchestrator::Outlets<Cluster> for Outlets {
             | Input::Job { .. }
             | Input::Patch { .. }
             | Input::ReleaseBrake { .. }
+            | Input::Forget { .. }
             | Input::Schedule(_)
             | Input::Register { .. }
             | Input::Held { .. }
@@ -159,6 +165,9 @@ impl orchestrator::Outlets<Cluster> for Outlets {
         for write in writes {
             if let Write::Node { node, record } = write {
                 self.credentials.set(*node, record.credential);
+            }
+            if let Write::ForgetNode(node) = write {
+                self.credentials.remove(*node);
             }
         }
         self.give_up_if_fenced(state);

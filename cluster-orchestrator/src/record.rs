@@ -28,6 +28,7 @@ const UNSETTLED: &[u8] = b"unsettled";
 const TRUST: &[u8] = b"trust";
 const ALGORITHM: &[u8] = b"algorithm";
 const CLUSTER: &[u8] = b"cluster";
+const FLOOR: &[u8] = b"revision_floor";
 const UPSTREAM_MARK: &[u8] = b"upstream";
 
 /// What a durable write changes; nothing for the others.
@@ -55,6 +56,11 @@ pub(crate) fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordErro
                 shape::Node::from(record.as_ref())
             })?;
         }
+        Write::ForgetNode(node) => {
+            changes.delete(NODE, key::id(node.bits()));
+            changes.delete(REVISION, key::id(node.bits()));
+        }
+        Write::Floor(floor) => changes.put(META, FLOOR, || *floor)?,
         Write::Revision { node, revision } => {
             changes.put(REVISION, key::id(node.bits()), || *revision)?;
         }
@@ -91,6 +97,9 @@ pub(crate) fn read(records: &mut Records<'_>) -> Result<Vec<Write>, RecordError>
     }
     if let Some(record) = records.meta(CLUSTER) {
         writes.push(Write::Cluster(record.value::<ClusterId>()?));
+    }
+    if let Some(record) = records.meta(FLOOR) {
+        writes.push(Write::Floor(record.value()?));
     }
     for record in records.of(NODE) {
         writes.push(Write::Node {

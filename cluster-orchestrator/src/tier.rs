@@ -120,6 +120,8 @@ impl Jobs for Cluster {
             Answer::Patched(_)
             | Answer::Released(_)
             | Answer::Registered(_)
+            | Answer::Forgotten(_)
+            | Answer::NodeIsThere(..)
             | Answer::NoSuchNode(_)
             | Answer::NodeNameInUse(_) => None,
         }

@@ -151,9 +151,12 @@ impl Desk {
                 "name_in_use",
                 &format!("a worker named {name} is there already; give this one another --name"),
             )),
-            Answer::Job(_) | Answer::Patched(_) | Answer::Released(_) | Answer::NoSuchNode(_) => {
-                Err(refused("superseded", orchestrator::SUPERSEDED))
-            }
+            Answer::Job(_)
+            | Answer::Patched(_)
+            | Answer::Released(_)
+            | Answer::Forgotten(_)
+            | Answer::NodeIsThere(..)
+            | Answer::NoSuchNode(_) => Err(refused("superseded", orchestrator::SUPERSEDED)),
         }
     }
 }

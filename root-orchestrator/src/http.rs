@@ -72,6 +72,29 @@ fn clusters_api() -> Api<Service> {
                 .problems(&[404]),
         )
         .post(
+            &format!("{cluster}/drain"),
+            clusters::drain,
+            op("Drain a cluster")
+                .about(
+                    "It gets nothing new, and what the root gave it goes to other clusters, where and as soon as there \
+                     is room; what is pinned to it, and jobs of its own, stay.",
+                )
+                .answers::<ClusterBody>(200, "The cluster.")
+                .problems(&[404]),
+        )
+        .delete(
+            cluster,
+            clusters::forget,
+            op("Forget a cluster")
+                .about(
+                    "What it had is assigned elsewhere at once, whatever a job says of partitions. One that is heard is \
+                     refused (`alive`). One that returns after all joins as a new one, and stops what it had of the \
+                     root; jobs of its own stay.",
+                )
+                .answers::<ClusterBody>(200, "The cluster, as it was known.")
+                .problems(&[404, 409]),
+        )
+        .post(
             &format!("{cluster}/uncordon"),
             clusters::uncordon,
             op("Uncordon a cluster")
@@ -109,6 +132,27 @@ fn nodes_api() -> Api<Service> {
             op("Cordon a node")
                 .about("It keeps what it has and gets nothing new.")
                 .answers::<NodeBody>(200, "The worker."),
+        )
+        .post(
+            &format!("{node}/drain"),
+            clusters::drain_node,
+            op("Drain a node")
+                .about(
+                    "It gets nothing new, and what it has goes elsewhere, where and as soon as there is room; \
+                     what is pinned to it stays.",
+                )
+                .answers::<NodeBody>(200, "The worker."),
+        )
+        .delete(
+            node,
+            clusters::forget_node,
+            op("Forget a node")
+                .about(
+                    "What it had is placed elsewhere at once, and its credential is void. One that is heard is refused \
+                     (`alive`). One that returns after all registers as a new one, and stops what it still runs.",
+                )
+                .answers::<NodeBody>(200, "The worker, as it was known.")
+                .problems(&[409]),
         )
         .post(
             &format!("{node}/uncordon"),

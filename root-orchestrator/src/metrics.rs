@@ -121,6 +121,8 @@ impl Metrics {
                 | Write::ForgetSubmission(_)
                 | Write::Slot { .. }
                 | Write::Cluster { .. }
+                | Write::ForgetCluster(_)
+                | Write::Floor(_)
                 | Write::Revision { .. }
                 | Write::Event(_)
                 | Write::ForgetEvent(..)

@@ -53,6 +53,7 @@ impl orchestrator::Outlets<Root> for Outlets {
             | Input::Job { .. }
             | Input::Patch { .. }
             | Input::ReleaseBrake { .. }
+            | Input::Forget { .. }
             | Input::Register { .. }
             | Input::Held { .. }
             | Input::Reported { .. }

@@ -17,7 +17,8 @@ use store::Table;
 /// Clusters by id.
 const CLUSTER: Table = Table("cluster");
 
-/// Key of [`META`].
+/// Keys of [`META`].
+const FLOOR: &[u8] = b"revision_floor";
 const UNSETTLED: &[u8] = b"unsettled";
 
 /// What a durable write changes; nothing for the others.
@@ -40,6 +41,11 @@ pub(crate) fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordErro
                 shape::Cluster::from(record.as_ref())
             })?;
         }
+        Write::ForgetCluster(cluster) => {
+            changes.delete(CLUSTER, key::id(cluster.bits()));
+            changes.delete(REVISION, key::id(cluster.bits()));
+        }
+        Write::Floor(floor) => changes.put(META, FLOOR, || *floor)?,
         Write::Revision { cluster, revision } => {
             changes.put(REVISION, key::id(cluster.bits()), || *revision)?;
         }
@@ -55,6 +61,9 @@ pub(crate) fn read(records: &mut Records<'_>) -> Result<Vec<Write>, RecordError>
     let mut writes = Vec::new();
     writes.extend(records.term()?.map(Write::Term));
     writes.extend(records.is_superseded().then_some(Write::Superseded));
+    if let Some(record) = records.meta(FLOOR) {
+        writes.push(Write::Floor(record.value()?));
+    }
     for record in records.of(CLUSTER) {
         writes.push(Write::Cluster {
             cluster: ClusterId::from_bits(record.id()?),

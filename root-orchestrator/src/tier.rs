@@ -107,6 +107,8 @@ impl Jobs for Root {
             Answer::Patched(_)
             | Answer::Released(_)
             | Answer::Registered(_)
+            | Answer::Forgotten(_)
+            | Answer::ClusterIsThere(..)
             | Answer::NoSuchCluster(_)
             | Answer::ClusterNameInUse(_)
             | Answer::ClusterOvertaken(_) => None,

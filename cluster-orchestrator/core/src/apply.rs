@@ -46,6 +46,8 @@ impl State {
                 }
                 Write::Slot { slot, record } => self.take_slot(now, slot, record.as_ref()),
                 Write::Node { node, record } => self.take_node(now, *node, record),
+                Write::ForgetNode(node) => self.forget_node(now, *node),
+                Write::Floor(floor) => self.floor = *floor,
                 Write::Revision { node, revision } => self.take_revision(*node, *revision),
                 Write::Upstream(update) => self.take_upstream(now, update),
                 Write::Event(event) => self.history.take(event),
@@ -63,6 +65,9 @@ impl State {
         ];
         writes.extend(self.fenced.then_some(Write::Superseded));
         writes.extend(self.cluster.map(Write::Cluster));
+        if self.floor > 0 {
+            writes.push(Write::Floor(self.floor));
+        }
         writes.extend(self.nodes.iter().map(|(id, node)| Write::Node {
             node: *id,
             record: Box::new(node.record.clone()),

@@ -11,7 +11,9 @@
 mod adopt;
 mod apply;
 mod brake;
+mod decision;
 mod fence;
+mod forget;
 mod jobs;
 mod liveness;
 mod nodes;
@@ -23,6 +25,7 @@ mod takeover;
 mod upstream;
 mod view;
 
+pub use decision::Decision;
 pub use state::{Config, Copy, CopyState, NodeRecord, RefusedTakeover, SlotRecord, State, Waiting};
 pub use view::Page;
 
@@ -139,6 +142,13 @@ pub enum Input {
     ReleaseBrake {
         /// To be answered.
         request: RequestId,
+    },
+    /// A worker that is not heard any more is not to be expected any longer.
+    Forget {
+        /// To be answered.
+        request: RequestId,
+        /// Name or id.
+        key: String,
     },
     /// Another algorithm from now on; nothing placed is touched.
     Schedule(Algorithm),
@@ -265,6 +275,10 @@ pub enum Write {
         /// What.
         record: Box<NodeRecord>,
     },
+    /// Durable: a worker is not expected any longer; nothing of it is kept.
+    ForgetNode(NodeId),
+    /// Durable: the greatest revision that a forgotten worker may hold. The sets of workers that register later begin above.
+    Floor(u64),
     /// Durable: the revision of a worker's desired set, and what was taken over from it.
     Revision {
         /// Which.
@@ -439,6 +453,10 @@ pub enum Answer {
     Released(bool),
     /// The worker has this id.
     Registered(NodeId),
+    /// The worker is forgotten.
+    Forgotten(NodeId),
+    /// The worker of that name is heard, or expected back after a start of this cluster.
+    NodeIsThere(Name, model::node::Liveness),
     /// There is no such worker.
     NoSuchNode(String),
     /// Another worker, which is there, has the name.
@@ -481,42 +499,6 @@ pub enum Action {
     Aggregate(Box<Aggregate>),
 }
 
-/// First persist `writes`, then perform `actions`.
-#[must_use = "a decision that is dropped never happens"]
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Decision {
-    /// In order.
-    pub writes: Vec<Write>,
-    /// In order.
-    pub actions: Vec<Action>,
-}
-
-impl Decision {
-    pub(crate) fn write(mut self, write: Write) -> Self {
-        self.writes.push(write);
-        self
-    }
-
-    pub(crate) fn soft(self, soft: Soft) -> Self {
-        self.write(Write::Soft(soft))
-    }
-
-    pub(crate) fn act(mut self, action: Action) -> Self {
-        self.actions.push(action);
-        self
-    }
-
-    pub(crate) fn and(mut self, other: Self) -> Self {
-        self.writes.extend(other.writes);
-        self.actions.extend(other.actions);
-        self
-    }
-
-    fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.actions.is_empty()
-    }
-}
-
 impl State {
     /// What `input` means: total and pure.
     pub fn decide(&self, now: Now, input: &Input) -> Decision {
@@ -532,6 +514,7 @@ impl State {
                 patch,
             } => self.patch(*request, key, patch),
             Input::ReleaseBrake { request } => self.release_brake(*request),
+            Input::Forget { request, key } => self.forget(now, *request, key),
             Input::Schedule(algorithm) => Decision::default().write(Write::Algorithm(*algorithm)),
             Input::Register {
                 request,

@@ -121,10 +121,10 @@ impl State {
     }
 
     fn forget_ended(&self, now: Now, record: &mut SlotRecord, mut decision: Decision) -> Decision {
-        let (gone, left): (Vec<Copy>, Vec<Copy>) = record
-            .copies
-            .drain(..)
-            .partition(|copy| copy.leaving && self.is_gone(copy));
+        let (gone, left): (Vec<Copy>, Vec<Copy>) = record.copies.drain(..).partition(|copy| {
+            let forgotten = !self.nodes.contains_key(&copy.node);
+            forgotten || (copy.leaving && self.is_gone(copy))
+        });
         record.copies = left;
         for copy in gone {
             decision = self.copy_event(

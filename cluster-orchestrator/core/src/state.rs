@@ -311,6 +311,8 @@ pub struct State {
     pub(crate) on_node: BTreeMap<NodeId, BTreeSet<InstanceId>>,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) names: BTreeMap<Name, NodeId>,
+    /// The greatest revision that a forgotten worker may hold.
+    pub(crate) floor: u64,
     pub(crate) waiting: BTreeMap<Slot, Waiting>,
     pub(crate) classes: BTreeMap<String, BTreeSet<Slot>>,
     /// Classes that may fit since something became free.
@@ -368,6 +370,7 @@ impl State {
             on_node: BTreeMap::new(),
             nodes: BTreeMap::new(),
             names: BTreeMap::new(),
+            floor: 0,
             waiting: BTreeMap::new(),
             classes: BTreeMap::new(),
             awake: BTreeSet::new(),

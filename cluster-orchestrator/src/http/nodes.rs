@@ -54,6 +54,15 @@ pub(crate) async fn cordon(
     Ok(accept.ok(&schedule(&service.handle, key, Scheduling::Cordoned).await?))
 }
 
+/// `POST /api/v1/nodes/{node}/drain`.
+pub(crate) async fn drain(
+    State(service): State<Service>,
+    accept: Accept,
+    Path(key): Path<String>,
+) -> Result<Response, ApiError> {
+    Ok(accept.ok(&schedule(&service.handle, key, Scheduling::Draining).await?))
+}
+
 /// `POST /api/v1/nodes/{node}/uncordon`.
 pub(crate) async fn uncordon(
     State(service): State<Service>,
@@ -61,6 +70,15 @@ pub(crate) async fn uncordon(
     Path(key): Path<String>,
 ) -> Result<Response, ApiError> {
     Ok(accept.ok(&schedule(&service.handle, key, Scheduling::Open).await?))
+}
+
+/// `DELETE /api/v1/nodes/{node}`.
+pub(crate) async fn forget(
+    State(service): State<Service>,
+    accept: Accept,
+    Path(key): Path<String>,
+) -> Result<Response, ApiError> {
+    Ok(accept.ok(&give_up(&service.handle, key).await?))
 }
 
 /// A page of workers by id.
@@ -106,7 +124,18 @@ pub(crate) async fn patch(
     apply(handle, key, patch).await
 }
 
-/// Cordons or uncordons.
+/// Forgets a worker that is not heard; the answer is what was known of it.
+pub(crate) async fn give_up(handle: &Handle, key: String) -> Result<NodeBody, ApiError> {
+    let known = find(handle, key).await?;
+    let key = known.node_id.to_string();
+    let input = |request| Input::Forget { request, key };
+    match handle.ask(input).await.map_err(unavailable)? {
+        Answer::Forgotten(_) => Ok(known),
+        other => Err(refused(&other)),
+    }
+}
+
+/// Cordons, drains or uncordons.
 pub(crate) async fn schedule(
     handle: &Handle,
     key: String,
@@ -121,7 +150,7 @@ pub(crate) async fn schedule(
 
 /// The scheduling of that word.
 pub(crate) fn scheduling(word: &str) -> Option<Scheduling> {
-    [Scheduling::Open, Scheduling::Cordoned]
+    [Scheduling::Open, Scheduling::Cordoned, Scheduling::Draining]
         .into_iter()
         .find(|scheduling| scheduling.as_str() == word)
 }

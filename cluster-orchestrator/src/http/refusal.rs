@@ -2,7 +2,7 @@
 
 use cluster_core::Answer;
 use model::book::JobAnswer;
-use orchestrator::http::refusal::{superseded, unexpected};
+use orchestrator::http::refusal::{alive, superseded, unexpected};
 use protocol::problem::Problem;
 use rest::ApiError;
 
@@ -11,9 +11,14 @@ pub(super) fn refused(answer: &Answer) -> ApiError {
     match answer {
         Answer::NoSuchNode(key) => Problem::not_found("node", key).into(),
         Answer::NodeNameInUse(name) => Problem::name_in_use(name.as_str()).into(),
-        Answer::Job(JobAnswer::Fenced) => superseded(),
-        Answer::Job(_) | Answer::Patched(_) | Answer::Released(_) | Answer::Registered(_) => {
-            unexpected(answer)
+        Answer::NodeIsThere(name, liveness) => {
+            alive("worker", name, *liveness, "node-engine").into()
         }
+        Answer::Job(JobAnswer::Fenced) => superseded(),
+        Answer::Job(_)
+        | Answer::Patched(_)
+        | Answer::Released(_)
+        | Answer::Registered(_)
+        | Answer::Forgotten(_) => unexpected(answer),
     }
 }

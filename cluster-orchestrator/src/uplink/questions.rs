@@ -32,6 +32,7 @@ pub(super) async fn answer(handle: &Handle, data: &Value) -> Value {
         }
         Question::Node { node } => reply(nodes::find(handle, node).await),
         Question::PatchNode { node, body } => reply(patch(handle, node, &body).await),
+        Question::ForgetNode { node } => reply(nodes::give_up(handle, node).await),
         Question::Explain { job } => reply(explain(handle, &job).await),
     }
 }
@@ -40,7 +41,7 @@ async fn page(handle: &Handle, query: &PageQuery) -> Result<List<NodeBody>, ApiE
     nodes::page(handle, query.after::<NodeId>()?, query.limit()?).await
 }
 
-/// A body as `PATCH` takes it, or `{"scheduling": "CORDONED" | "OPEN"}`, which has paths of its own for users.
+/// A body as `PATCH` takes it, or `{"scheduling": "CORDONED" | "DRAINING" | "OPEN"}`, which has paths of its own for users.
 async fn patch(handle: &Handle, node: String, body: &Value) -> Result<NodeBody, ApiError> {
     let word = body.get("scheduling").and_then(Value::as_str);
     if let Some(scheduling) = word.and_then(nodes::scheduling) {

@@ -73,6 +73,49 @@ async fn what_a_lost_worker_ran_runs_on_another_one() {
 }
 
 #[tokio::test]
+async fn a_drained_worker_gives_its_copies_away_and_is_forgotten_once_it_is_gone() {
+    let site = site().await;
+    let first = Worker::start(&site.ready.http, "first", 1_000);
+    site.until("/api/v1/nodes/first", |node| node["state"] == "ALIVE")
+        .await;
+    site.submit(&document("hello", 100)).await;
+    site.until_state("hello", "RUNNING").await;
+    let _second = Worker::start(&site.ready.http, "second", 1_000);
+    site.until("/api/v1/nodes/second", |node| node["state"] == "ALIVE")
+        .await;
+    let node = site.ask("POST /api/v1/nodes/first/drain", "", "").await;
+    assert_eq!(
+        (node.status, &node.json()["scheduling"]),
+        (200, &"DRAINING".into())
+    );
+    site.until("/api/v1/jobs/hello", |job| {
+        let rows = job["instances"].as_array().unwrap();
+        rows.len() == 1 && rows[0]["worker_node"] == "second" && rows[0]["state"] == "RUNNING"
+    })
+    .await;
+    let refused = site.ask("DELETE /api/v1/nodes/first", "", "").await;
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (409, &"alive".into()),
+        "{refused:?}"
+    );
+    first.kill().await;
+    site.until("/api/v1/nodes/first", |node| {
+        node["state"] == "SUSPECT" || node["state"] == "LOST"
+    })
+    .await;
+    let forgotten = site.ask("DELETE /api/v1/nodes/first", "", "").await;
+    assert_eq!(
+        (forgotten.status, &forgotten.json()["name"]),
+        (200, &"first".into()),
+        "{forgotten:?}"
+    );
+    let gone = site.ask("GET /api/v1/nodes/first", "", "").await;
+    assert_eq!(gone.status, 404);
+    site.stop().await;
+}
+
+#[tokio::test]
 async fn a_cordoned_worker_gets_nothing_until_it_is_open_again() {
     let site = site().await;
     let _worker = Worker::start(&site.ready.http, "e580", 1_000);

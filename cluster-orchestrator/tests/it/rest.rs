@@ -15,6 +15,8 @@ async fn every_refusal_is_a_problem_with_a_stable_code() {
         ("GET /api/v1/jobs/b", "", "", 404, "no_such_job"),
         ("GET /api/v1/nodes/b", "", "", 404, "no_such_node"),
         ("POST /api/v1/nodes/b/cordon", "", "", 404, "no_such_node"),
+        ("POST /api/v1/nodes/b/drain", "", "", 404, "no_such_node"),
+        ("DELETE /api/v1/nodes/b", "", "", 404, "no_such_node"),
         ("DELETE /api/v1/jobs/b", "", "", 404, "no_such_job"),
         ("DELETE /api/v1/jobs", "", "", 405, "method_not_allowed"),
         ("GET /api/v1/jobs?state=FINE", "", "", 400, "bad_request"),

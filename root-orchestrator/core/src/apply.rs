@@ -1,5 +1,7 @@
 //! Writes become state. Nothing is decided here, and nothing can fail.
 
+mod clusters;
+
 use std::sync::Arc;
 
 use model::book::BookWrite;
@@ -12,7 +14,7 @@ use model::slot::Slot;
 use model::time::{Instant, Now};
 use sync::Held;
 
-use crate::state::{Cluster, ClusterRecord, Holding, SlotRecord, State, Waiting};
+use crate::state::{Holding, SlotRecord, State, Waiting};
 use crate::{Report, Soft, Write, assignment_entry};
 
 impl State {
@@ -39,6 +41,8 @@ impl State {
                 }
                 Write::Slot { slot, record } => self.take_slot(slot, record.as_ref()),
                 Write::Cluster { cluster, record } => self.take_cluster(now, *cluster, record),
+                Write::ForgetCluster(cluster) => self.forget_cluster(*cluster),
+                Write::Floor(floor) => self.floor = *floor,
                 Write::Revision { cluster, revision } => self.take_revision(*cluster, *revision),
                 Write::Event(event) => self.history.take(event),
                 Write::ForgetEvent(job, id) => self.history.forget(*job, *id),
@@ -51,6 +55,7 @@ impl State {
     pub fn snapshot(&self) -> Vec<Write> {
         let mut writes = vec![Write::Term(self.term.clone())];
         writes.extend(self.fenced.then_some(Write::Superseded));
+        writes.extend((self.floor > 0).then_some(Write::Floor(self.floor)));
         let clusters = self.clusters.iter();
         writes.extend(clusters.map(|(id, cluster)| Write::Cluster {
             cluster: *id,
@@ -141,43 +146,6 @@ impl State {
             self.dirty.extend(rollout.settle(slot, at_a_time));
             if rollout.is_over() {
                 self.rolled_out.insert(slot.job);
-            }
-        }
-    }
-
-    fn take_cluster(&mut self, now: Now, id: ClusterId, record: &ClusterRecord) {
-        self.names.retain(|_, holder| *holder != id);
-        self.names.insert(record.name.clone(), id);
-        let spared = now.steady.plus(self.config.grace());
-        let fresh = !self.clusters.contains_key(&id);
-        let cluster = self
-            .clusters
-            .entry(id)
-            .or_insert_with(|| Cluster::new(record.clone()));
-        cluster.record = record.clone();
-        if fresh {
-            cluster.proof = now.steady;
-            cluster.spared_until = spared;
-        }
-        self.set_changed(id);
-        self.schedule_check(id, now.steady);
-        self.room_freed();
-        // What is there may have to leave, or may stay after all.
-        self.touch_slots_of(id);
-    }
-
-    fn take_revision(&mut self, id: ClusterId, revision: u64) {
-        self.revised.remove(&id);
-        let Some(cluster) = self.clusters.get_mut(&id) else {
-            return;
-        };
-        cluster.stored_revision = revision;
-        if !self.started {
-            cluster.desired.restore(revision);
-            for ((holder, _), at) in &mut self.left_at {
-                if *holder == id {
-                    *at = revision;
-                }
             }
         }
     }

@@ -13,6 +13,7 @@ mod apply;
 mod brake;
 mod clusters;
 mod fence;
+mod forget;
 mod jobs;
 mod moving;
 mod operations;
@@ -133,6 +134,13 @@ pub enum Input {
         /// Whether it gets new work.
         scheduling: Scheduling,
     },
+    /// A cluster that is not heard any more is not to be expected any longer.
+    Forget {
+        /// To be answered.
+        request: RequestId,
+        /// Name or id.
+        key: String,
+    },
     /// A cluster asks to join.
     Register {
         /// To be answered.
@@ -230,6 +238,10 @@ pub enum Write {
         /// What.
         record: Box<ClusterRecord>,
     },
+    /// Durable: a cluster is not expected any longer; nothing of it is kept.
+    ForgetCluster(ClusterId),
+    /// Durable: the greatest revision that a forgotten cluster may hold. The sets of clusters that register later begin above.
+    Floor(u64),
     /// Durable: the revision of a cluster's desired set.
     Revision {
         /// Which.
@@ -376,6 +388,10 @@ pub enum Answer {
     Released(bool),
     /// The cluster has this id.
     Registered(ClusterId),
+    /// The cluster is forgotten.
+    Forgotten(ClusterId),
+    /// The cluster of that name is heard, or expected back after a start of this root.
+    ClusterIsThere(Name, Liveness),
     /// There is no such cluster.
     NoSuchCluster(String),
     /// Another cluster, which is there, has the name.
@@ -447,6 +463,7 @@ impl State {
                 key,
                 scheduling,
             } => self.patch(*request, key, *scheduling),
+            Input::Forget { request, key } => self.forget(now, *request, key),
             Input::Register {
                 request,
                 registration,

@@ -26,6 +26,14 @@ impl State {
         let known = self.slots.get(slot);
         let wanted = self.wanted(slot);
         let mut record = known.cloned().unwrap_or_default();
+        let held = record.holdings.len();
+        record
+            .holdings
+            .retain(|holding| self.clusters.contains_key(&holding.cluster));
+        if record.holdings.len() < held {
+            // Its cluster was forgotten, and with it where the slot was going.
+            record.moving = None;
+        }
         record
             .holdings
             .retain(|holding| !(holding.leaving && self.is_gone(holding)));

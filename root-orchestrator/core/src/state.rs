@@ -254,6 +254,15 @@ impl Cluster {
         }
     }
 
+    /// One whose set begins above a revision, since it may be one that was forgotten and hold a set made for it then.
+    pub(crate) fn above(floor: u64, record: ClusterRecord) -> Self {
+        let mut cluster = Self::new(record);
+        if floor > 0 {
+            cluster.desired.restore(floor + 1);
+        }
+        cluster
+    }
+
     /// It is heard, and all that it has is known.
     pub(crate) const fn is_heard(&self) -> bool {
         matches!(self.liveness, Liveness::Alive) && self.observed.is_whole()
@@ -276,6 +285,8 @@ pub struct State {
     pub(crate) slots: BTreeMap<Slot, SlotRecord>,
     pub(crate) clusters: BTreeMap<ClusterId, Cluster>,
     pub(crate) names: BTreeMap<Name, ClusterId>,
+    /// The greatest revision that a forgotten cluster may hold.
+    pub(crate) floor: u64,
     /// Which cluster had refused which slot at which capacity.
     pub(crate) refusals: BTreeMap<Slot, BTreeMap<ClusterId, (u64, u64)>>,
     /// The revision of its cluster's set from which on a slot is not in it.
@@ -323,6 +334,7 @@ impl State {
             slots: BTreeMap::new(),
             clusters: BTreeMap::new(),
             names: BTreeMap::new(),
+            floor: 0,
             refusals: BTreeMap::new(),
             left_at: BTreeMap::new(),
             waiting: BTreeMap::new(),

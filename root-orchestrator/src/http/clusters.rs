@@ -55,6 +55,30 @@ pub(super) async fn cordon(
     patch(service, accept, key, Scheduling::Cordoned).await
 }
 
+/// `POST /api/v1/clusters/{cluster}/drain`.
+pub(super) async fn drain(
+    State(service): State<Service>,
+    accept: Accept,
+    Path(key): Path<String>,
+) -> Result<Response, ApiError> {
+    patch(service, accept, key, Scheduling::Draining).await
+}
+
+/// `DELETE /api/v1/clusters/{cluster}`.
+pub(super) async fn forget(
+    State(service): State<Service>,
+    accept: Accept,
+    Path(key): Path<String>,
+) -> Result<Response, ApiError> {
+    let known = find(&service, key).await?;
+    let key = known.id.to_string();
+    let input = |request| Input::Forget { request, key };
+    match service.handle.ask(input).await.map_err(unavailable)? {
+        Answer::Forgotten(_) => Ok(accept.ok(&ClusterBody::from(&known))),
+        other => Err(refused(&other)),
+    }
+}
+
 /// `POST /api/v1/clusters/{cluster}/uncordon`.
 pub(super) async fn uncordon(
     State(service): State<Service>,
@@ -108,6 +132,25 @@ pub(super) async fn cordon_node(
 ) -> Result<Response, ApiError> {
     let body = json!({"scheduling": Scheduling::Cordoned.as_str()});
     ask(&service, accept, key, Question::PatchNode { node, body }).await
+}
+
+/// `POST /api/v1/clusters/{cluster}/nodes/{node}/drain`.
+pub(super) async fn drain_node(
+    State(service): State<Service>,
+    accept: Accept,
+    Path((key, node)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    let body = json!({"scheduling": Scheduling::Draining.as_str()});
+    ask(&service, accept, key, Question::PatchNode { node, body }).await
+}
+
+/// `DELETE /api/v1/clusters/{cluster}/nodes/{node}`.
+pub(super) async fn forget_node(
+    State(service): State<Service>,
+    accept: Accept,
+    Path((key, node)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    ask(&service, accept, key, Question::ForgetNode { node }).await
 }
 
 /// `POST /api/v1/clusters/{cluster}/nodes/{node}/uncordon`.

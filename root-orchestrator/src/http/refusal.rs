@@ -1,7 +1,7 @@
 //! Refusals of the root's own requests as problems.
 
 use model::book::JobAnswer;
-use orchestrator::http::refusal::{superseded, unexpected};
+use orchestrator::http::refusal::{alive, superseded, unexpected};
 use protocol::problem::Problem;
 use rest::ApiError;
 use root_core::Answer;
@@ -13,11 +13,15 @@ pub(crate) fn refused(answer: &Answer) -> ApiError {
     match answer {
         Answer::NoSuchCluster(key) => Problem::not_found("cluster", key).into(),
         Answer::ClusterNameInUse(name) => Problem::name_in_use(name.as_str()).into(),
+        Answer::ClusterIsThere(name, liveness) => {
+            alive("cluster", name, *liveness, "cluster-orchestrator").into()
+        }
         Answer::Job(JobAnswer::Fenced) => superseded(),
         Answer::Job(_)
         | Answer::Patched(_)
         | Answer::Released(_)
         | Answer::Registered(_)
+        | Answer::Forgotten(_)
         | Answer::ClusterOvertaken(_) => unexpected(answer),
     }
 }

@@ -181,7 +181,13 @@ impl Session {
                 ),
             )),
             Ok(Answer::Job(_)) => Err(refused("superseded", format!("of this root: {SUPERSEDED}"))),
-            Ok(Answer::Patched(_) | Answer::Released(_) | Answer::NoSuchCluster(_))
+            Ok(
+                Answer::Patched(_)
+                | Answer::Released(_)
+                | Answer::Forgotten(_)
+                | Answer::ClusterIsThere(..)
+                | Answer::NoSuchCluster(_),
+            )
             | Err(Unavailable) => Err(refused("unavailable", Unavailable.to_string())),
         }
     }

@@ -256,7 +256,9 @@ impl Connection {
         uplink::reply(match question {
             Question::Nodes { .. } => Ok(json!({"items": [{"name": "w1"}], "next_cursor": null})),
             Question::Node { node } if node != "w1" => Err(Problem::not_found("node", node)),
-            Question::Node { .. } | Question::PatchNode { .. } => Ok(json!({"name": "w1"})),
+            Question::Node { .. } | Question::PatchNode { .. } | Question::ForgetNode { .. } => {
+                Ok(json!({"name": "w1"}))
+            }
             Question::Explain { job } => {
                 Ok(json!({"items": [{"message": format!("{} has {job}", self.name)}]}))
             }

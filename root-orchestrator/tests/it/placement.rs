@@ -70,6 +70,48 @@ async fn a_cordoned_cluster_gets_nothing_new() {
 }
 
 #[tokio::test]
+async fn a_drained_cluster_gives_its_work_away_and_is_forgotten_once_it_is_gone() {
+    let root = Root::new().await;
+    let first = FakeCluster::start(&root.url, "c1", 1_000, Manner::Runs);
+    first.until_active(&root).await;
+    root.submit(&document("job", 1)).await;
+    root.until_state("job", "RUNNING").await;
+    let second = FakeCluster::start(&root.url, "c2", 1_000, Manner::Runs);
+    second.until_active(&root).await;
+    let reply = root.post("/api/v1/clusters/c1/drain", "").await;
+    assert_eq!(
+        (reply.status, &reply.json()["scheduling"]),
+        (200, &json!("DRAINING"))
+    );
+    root.until("/api/v1/jobs/job", |reply| {
+        let job = reply.value();
+        let rows = job["instances"].as_array().unwrap();
+        rows.len() == 1 && rows[0]["cluster"] == "c2" && rows[0]["state"] == "RUNNING"
+    })
+    .await;
+    let forget = || crate::http::ask(root.address(), "DELETE", "/api/v1/clusters/c1", &[], b"");
+    let refused = forget().await;
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (409, &json!("alive")),
+        "{refused:?}"
+    );
+    first.end().await;
+    root.until("/api/v1/clusters/c1", |reply| {
+        reply.value()["state"] != "ACTIVE"
+    })
+    .await;
+    let forgotten = forget().await;
+    assert_eq!(
+        (forgotten.status, &forgotten.json()["name"]),
+        (200, &json!("c1")),
+        "{forgotten:?}"
+    );
+    assert_eq!(root.get("/api/v1/clusters/c1").await.status, 404);
+    assert_eq!(forget().await.status, 404);
+}
+
+#[tokio::test]
 async fn a_second_cluster_of_a_name_is_not_let_in() {
     let root = Root::new().await;
     let first = FakeCluster::start(&root.url, "c1", 1_000, Manner::Runs);
@@ -105,6 +147,11 @@ async fn questions_about_workers_go_through_the_uplink() {
             .status,
         200
     );
+    let drained = root.post("/api/v1/clusters/c1/nodes/w1/drain", "").await;
+    assert_eq!(drained.status, 200);
+    let node = "/api/v1/clusters/c1/nodes/w1";
+    let forgotten = crate::http::ask(root.address(), "DELETE", node, &[], b"").await;
+    assert_eq!(forgotten.status, 200);
     let patch = "labels: {zone: a, old: null}\nreport_interval: 5s\n";
     let patched = crate::http::ask(
         root.address(),
@@ -115,6 +162,11 @@ async fn questions_about_workers_go_through_the_uplink() {
     );
     assert_eq!(patched.await.status, 200);
     let asked = cluster.disk.lock().unwrap().questions.clone();
+    assert!(
+        asked.contains(&protocol::message::uplink::Question::ForgetNode {
+            node: "w1".to_owned()
+        })
+    );
     let bodies: Vec<_> = asked
         .iter()
         .filter_map(|question| match question {
@@ -126,6 +178,7 @@ async fn questions_about_workers_go_through_the_uplink() {
         bodies,
         [
             json!({"scheduling": "CORDONED"}),
+            json!({"scheduling": "DRAINING"}),
             json!({"labels": {"zone": "a", "old": null}, "report_interval": "5s"})
         ]
     );

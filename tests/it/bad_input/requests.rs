@@ -281,6 +281,20 @@ const ROOT: &[(&str, u16, &str, &str)] = &[
         "nobody",
     ),
     (
+        "POST /api/v1/clusters/nobody/drain",
+        404,
+        "no_such_cluster",
+        "nobody",
+    ),
+    (
+        "DELETE /api/v1/clusters/nobody",
+        404,
+        "no_such_cluster",
+        "nobody",
+    ),
+    // Who is heard is not forgotten.
+    ("DELETE /api/v1/clusters/cluster-1", 409, "alive", "stop"),
+    (
         "GET /api/v1/clusters/nobody/nodes",
         404,
         "no_such_cluster",
@@ -294,6 +308,18 @@ const ROOT: &[(&str, u16, &str, &str)] = &[
     ),
     (
         "POST /api/v1/clusters/cluster-1/nodes/nobody/cordon",
+        404,
+        "no_such_node",
+        "nobody",
+    ),
+    (
+        "POST /api/v1/clusters/cluster-1/nodes/nobody/drain",
+        404,
+        "no_such_node",
+        "nobody",
+    ),
+    (
+        "DELETE /api/v1/clusters/cluster-1/nodes/nobody",
         404,
         "no_such_node",
         "nobody",
@@ -329,6 +355,13 @@ const CLUSTER: &[(&str, u16, &str, &str)] = &[
         "no_such_node",
         "nobody",
     ),
+    (
+        "POST /api/v1/nodes/nobody/drain",
+        404,
+        "no_such_node",
+        "nobody",
+    ),
+    ("DELETE /api/v1/nodes/nobody", 404, "no_such_node", "nobody"),
     ("GET /api/v1/nodes?limit=0", 400, "bad_request", "limit"),
     ("GET /api/v1/nodes?cursor=x", 400, "bad_request", "cursor"),
     // Jobs of the root are its own business.

@@ -1,6 +1,6 @@
 //! Writes about workers: records, connections, liveness, acknowledgements.
 
-use model::id::NodeId;
+use model::id::{InstanceId, NodeId};
 use model::job::Job;
 use model::node::{Leaving, Liveness};
 use model::slot::Slot;
@@ -21,10 +21,15 @@ impl State {
         self.names.insert(record.facts.name.clone(), id);
         let spared = now.steady.plus(self.config.grace());
         let fresh = !self.nodes.contains_key(&id);
-        let node = self
-            .nodes
-            .entry(id)
-            .or_insert_with(|| Node::new(record.clone()));
+        let floor = self.floor;
+        let node = self.nodes.entry(id).or_insert_with(|| {
+            let mut node = Node::new(record.clone());
+            // It may be one that was forgotten, and hold a set that was made for it then.
+            if floor > 0 {
+                node.desired.restore(floor + 1);
+            }
+            node
+        });
         node.record = record.clone();
         node.labels = record.labels_in_force();
         node.desired.put(desired_entry(settings));
@@ -39,6 +44,23 @@ impl State {
             // What runs there may have to leave, or may stay after all.
             self.touch_slots_on(now, id);
         }
+    }
+
+    pub(super) fn forget_node(&mut self, now: Now, id: NodeId) {
+        let here: Vec<InstanceId> = self.on_node.remove(&id).into_iter().flatten().collect();
+        self.nodes.remove(&id);
+        self.names.retain(|_, holder| *holder != id);
+        self.revised.remove(&id);
+        self.unsynced.remove(&id);
+        self.checks.retain(|(_, checked)| *checked != id);
+        for instance in here {
+            self.set_deadline(instance, None);
+            if let Some(copy) = self.copies.remove(&instance) {
+                self.refresh(now, &copy.slot);
+                self.dirty.insert(copy.slot);
+            }
+        }
+        self.room_freed();
     }
 
     pub(super) fn take_revision(&mut self, id: NodeId, revision: u64) {

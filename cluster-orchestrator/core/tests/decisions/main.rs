@@ -7,6 +7,7 @@ mod brake;
 #[cfg(test)]
 mod deadline;
 #[cfg(test)]
+mod forgetting;
 mod jobs;
 #[cfg(test)]
 mod leaving;

@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 
 use model::book::{JobAnswer, Refusal};
+use model::name::Name;
+use model::node::Liveness;
 use protocol::problem::Problem;
 use rest::ApiError;
 
@@ -16,6 +18,21 @@ pub fn unavailable(reason: Unavailable) -> ApiError {
 /// 503: others go on with another copy of the store.
 pub fn superseded() -> ApiError {
     Problem::new(503, "superseded", crate::SUPERSEDED).into()
+}
+
+/// 409: who is heard, or expected since this orchestrator has just started, is not forgotten.
+pub fn alive(kind: &str, name: &Name, liveness: Liveness, program: &str) -> Problem {
+    let detail = match liveness {
+        Liveness::Reconnecting => format!(
+            "{kind} {name} may be about to connect (RECONNECTING); it can be forgotten once it counts as LOST"
+        ),
+        Liveness::Alive | Liveness::Suspect | Liveness::Lost => {
+            format!(
+                "{kind} {name} is connected ({liveness}); drain it, and stop its {program}, first"
+            )
+        }
+    };
+    Problem::conflict("alive", detail)
 }
 
 /// 500: the answer is not one to this request, which is a bug.

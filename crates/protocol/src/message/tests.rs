@@ -468,6 +468,9 @@ fn questions() -> Vec<uplink::Question> {
             node: "worker-1".to_owned(),
             body: serde_json::json!({"labels": {"room": null}}),
         },
+        uplink::Question::ForgetNode {
+            node: "worker-1".to_owned(),
+        },
         uplink::Question::Explain {
             job: JobId::from_bits(1).to_string(),
         },

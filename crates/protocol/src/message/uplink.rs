@@ -316,6 +316,11 @@ pub enum Question {
         /// The body as `PATCH` takes it, checked there.
         body: Value,
     },
+    /// Forgets a worker that is not heard.
+    ForgetNode {
+        /// Its id or name.
+        node: String,
+    },
     /// Why the instances of a job are where they are, or nowhere.
     Explain {
         /// Its id.

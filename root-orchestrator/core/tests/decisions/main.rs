@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod adopting;
 #[cfg(test)]
+mod forgetting;
 mod jobs;
 #[cfg(test)]
 mod loss;
