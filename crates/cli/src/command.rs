@@ -11,19 +11,23 @@ pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod explain;
 mod follow;
+pub(crate) mod forget;
 pub(crate) mod get;
 pub(crate) mod logs;
+pub(crate) mod migrate;
 mod near;
 mod place;
+pub(crate) mod restart;
 pub(crate) mod restore;
 pub(crate) mod scale;
 mod shown;
 pub(crate) mod top;
 pub(crate) mod wait;
 
+use serde::Serialize;
 use serde_json::Value;
 
-use crate::client::segment;
+use crate::client::{Body, segment};
 use crate::context::Environment;
 use crate::failure::Failure;
 use crate::options::{Action, Options};
@@ -47,6 +51,8 @@ pub(crate) fn run(options: &Options, environment: Environment<'_>) -> Result<(),
         }
         Action::Events(events) => events::run(&client()?, events, format),
         Action::Scale(scale) => scale::run(&client()?, scale, format),
+        Action::Migrate(migrate) => migrate::run(&client()?, migrate, format),
+        Action::Restart(restart) => restart::run(&client()?, restart, format),
         Action::Wait(wait) => wait::run(&client()?, wait, format),
         Action::Backup(backup) => backup::run(&client()?, backup, format),
         Action::Restore(restore) => restore::run(restore, format),
@@ -55,6 +61,8 @@ pub(crate) fn run(options: &Options, environment: Environment<'_>) -> Result<(),
         Action::Cordon(cordon) => {
             cordon::run(&client()?, cordon::Wish::Cordon, &cordon.what, format)
         }
+        Action::Drain(cordon) => cordon::run(&client()?, cordon::Wish::Drain, &cordon.what, format),
+        Action::Forget(forget) => forget::run(&client()?, &forget.what, format),
         Action::Uncordon(cordon) => {
             cordon::run(&client()?, cordon::Wish::Uncordon, &cordon.what, format)
         }
@@ -90,6 +98,19 @@ const CLUSTERS: &str = "/api/v1/clusters";
 /// The path of a job.
 pub(crate) fn job_path(job: &str) -> String {
     format!("{JOBS}/{}", segment(job))
+}
+
+/// Sends what a command asks for.
+fn with_json(
+    request: &impl Serialize,
+    send: impl FnOnce(Body<'_>) -> Result<Value, Failure>,
+) -> Result<Value, Failure> {
+    let bytes = serde_json::to_vec(request)
+        .map_err(|error| Failure::Usage(format!("this cannot be sent: {error}")))?;
+    send(Body {
+        media_type: "application/json",
+        bytes: &bytes,
+    })
 }
 
 /// One thing after the other, each failure told when it happens; what nobody answers is not asked again.

@@ -6,8 +6,8 @@ mod tests;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    apply, backup, completions, context, cordon, delete, describe, doctor, events, explain, get,
-    logs, restore, scale, top, wait,
+    apply, backup, completions, context, cordon, delete, describe, doctor, events, explain, forget,
+    get, logs, migrate, restart, restore, scale, top, wait,
 };
 use crate::connection::Connection;
 use crate::output::Format;
@@ -64,13 +64,18 @@ pub(crate) enum Action {
     Logs(logs::Options),
     Events(events::Options),
     Scale(scale::Options),
+    Migrate(migrate::Options),
+    Restart(restart::Options),
     Wait(wait::Options),
     Delete(delete::Options),
     Top(top::Options),
     /// Keeps new work away from a cluster or worker; what runs there stays.
     Cordon(cordon::Options),
+    /// Keeps new work away from a cluster or worker, and moves what runs there elsewhere as soon as there is room.
+    Drain(cordon::Options),
     /// Lets new work come to a cluster or worker again.
     Uncordon(cordon::Options),
+    Forget(forget::Options),
     Backup(backup::Options),
     Restore(restore::Options),
     Doctor(doctor::Options),

@@ -78,7 +78,12 @@ fn apply(
     if dry_run {
         told_plan(client, &document.job, &answer, format)?;
     } else {
-        print_done(&format!("job/{}", document.job), "applied", format)?;
+        // What was there is changed by an operation, which may take its time, or fail.
+        let done = match table::running_operation(&answer) {
+            Some(kind) => format!("applied ({kind} begun)"),
+            None => "applied".to_owned(),
+        };
+        print_done(&format!("job/{}", document.job), &done, format)?;
     }
     Ok(answer)
 }

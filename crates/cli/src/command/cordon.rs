@@ -1,4 +1,4 @@
-//! `edgeio cordon` and `edgeio uncordon`: whether new work may come.
+//! `edgeio cordon`, `edgeio drain` and `edgeio uncordon`: whether new work may come, and what is there may stay.
 
 use clap::Subcommand;
 
@@ -9,11 +9,12 @@ use crate::values;
 
 use super::{near, place, print_answers, print_done};
 
-/// Says whether new work may come to a cluster or worker; what runs there stays.
+/// Says whether new work may come to a cluster or worker, and whether what runs there stays.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   edgeio cordon cluster garching
   edgeio cordon node e580
+  edgeio drain node e580
   edgeio uncordon node e580 --cluster garching")]
 pub(crate) struct Options {
     /// What it is about.
@@ -41,11 +42,13 @@ pub(crate) enum What {
     },
 }
 
-/// Which of both.
+/// Which of them.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wish {
     /// No new work.
     Cordon,
+    /// No new work, and what is there goes elsewhere.
+    Drain,
     /// New work again.
     Uncordon,
 }
@@ -54,6 +57,7 @@ pub(super) enum Wish {
 pub(super) fn run(client: &Client, wish: Wish, what: &What, format: Format) -> Result<(), Failure> {
     let (verb, done) = match wish {
         Wish::Cordon => ("cordon", "cordoned"),
+        Wish::Drain => ("drain", "drains"),
         Wish::Uncordon => ("uncordon", "uncordoned"),
     };
     let post = |path: String| {

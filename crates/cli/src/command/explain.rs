@@ -1,5 +1,7 @@
 //! `edgeio explain`: why instances are where they are.
 
+use protocol::rest::JobBody;
+
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::{self, Format};
@@ -33,7 +35,14 @@ pub(super) fn run(client: &Client, job: &str, format: Format) -> Result<(), Fail
         Format::Name => output::print([format!("job/{job}")]),
         Format::Table | Format::Wide => {
             let explained: Explained = client.read(answer, &path)?;
-            output::print(table::explanation(&explained))
+            // What is explained is worth showing also where the job itself is not told.
+            let job: Option<JobBody> = client
+                .get(&job_path(job))
+                .and_then(|answer| client.read(answer, &path))
+                .ok();
+            let mut lines: Vec<String> = job.iter().filter_map(table::operation).collect();
+            lines.extend(table::explanation(&explained));
+            output::print(lines)
         }
     }
 }

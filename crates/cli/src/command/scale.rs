@@ -2,12 +2,12 @@
 
 use protocol::rest::ScaleRequest;
 
-use crate::client::{Body, Client};
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::Format;
 use crate::values;
 
-use super::{job_path, near, print_answers, print_done};
+use super::{job_path, near, print_answers, print_done, with_json};
 
 /// Changes how many replicas a job has.
 ///
@@ -41,14 +41,8 @@ pub(super) fn run(client: &Client, options: &Options, format: Format) -> Result<
         replicas: *replicas,
         service: service.clone(),
     };
-    let bytes = serde_json::to_vec(&request)
-        .map_err(|error| Failure::Usage(format!("this cannot be sent: {error}")))?;
-    let body = Body {
-        media_type: "application/json",
-        bytes: &bytes,
-    };
-    let answer = client
-        .post(&format!("{}/scale", job_path(job)), body)
+    let path = format!("{}/scale", job_path(job));
+    let answer = with_json(&request, |body| client.post(&path, body))
         .map_err(|failure| near::job(client, job, failure))?;
     print_done(
         &format!("job/{job}"),

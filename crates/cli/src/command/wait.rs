@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::client::{Client, REQUEST};
 use crate::failure::Failure;
 use crate::output::{Format, Progress};
+use crate::table::{self, Operated};
 use crate::values;
 
 use super::{job_path, print_answers, print_done};
@@ -18,7 +19,8 @@ const LAST: Duration = Duration::from_secs(1);
 
 /// Waits until a job is in a state.
 ///
-/// It fails at once when the job is FAILED or TERMINATED instead. A job that is not there counts as TERMINATED.
+/// It fails at once when the job is FAILED or TERMINATED instead. A job that is not there counts as TERMINATED. For RUNNING
+/// it also waits for the end of an update, migration or restart, and fails at once when the last one failed.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   edgeio wait hello
@@ -53,12 +55,23 @@ impl Wish {
             timeout,
         }
     }
+
+    /// What counts of the job's last operation: who waits for another state does not wait for it.
+    fn operated<'a>(&self, look: &'a Look) -> &'a Operated {
+        if self.state == "RUNNING" {
+            &look.operated
+        } else {
+            &Operated::Nothing
+        }
+    }
 }
 
 /// What one look shows.
 struct Look {
     state: String,
     reason: Option<String>,
+    /// How far the last operation is.
+    operated: Operated,
     /// The whole answer; none when the job is not there.
     job: Option<Value>,
 }
@@ -92,7 +105,12 @@ pub(crate) fn until(client: &Client, wish: &Wish) -> Result<Option<Value>, Failu
         let left = deadline.saturating_duration_since(Instant::now());
         match look(client, &wish.job, left.clamp(FIRST, REQUEST)) {
             Ok(look) => {
-                if look.state == wish.state {
+                let operated = wish.operated(&look);
+                if let Operated::Failed(why) = operated {
+                    let (job, state) = (&wish.job, &look.state);
+                    return Err(Failure::Wait(format!("job/{job} is {state}, but {why}")));
+                }
+                if look.state == wish.state && *operated == Operated::Nothing {
                     return Ok(look.job);
                 }
                 if matches!(look.state.as_str(), "FAILED" | "TERMINATED") {
@@ -136,12 +154,14 @@ fn look(client: &Client, job: &str, limit: Duration) -> Result<Look, Failure> {
             Ok(Look {
                 state,
                 reason: text("reason"),
+                operated: table::operated(&answer),
                 job: Some(answer),
             })
         }
         Err(failure) if failure.status() == Some(404) => Ok(Look {
             state: "TERMINATED".to_owned(),
             reason: Some("there is no such job".to_owned()),
+            operated: Operated::Nothing,
             job: None,
         }),
         Err(failure) => Err(failure),

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use model::instance::Health;
 use model::slot::Role;
 use model::workload::Transport;
 use protocol::rest::{EndpointBody, InstanceBody, JobBody};
 use protocol::time::format_wall;
 
 use super::Seen::{Always, Wide};
-use super::{Column, age, now, render};
+use super::{Column, age, now, operation, render};
 
 /// Names that a cell holds before it says how many more there are.
 const SHOWN: usize = 3;
@@ -16,7 +17,7 @@ const SHOWN: usize = 3;
 /// One row a job.
 pub(crate) fn jobs(jobs: &[JobBody], wide: bool) -> Vec<String> {
     let now = now();
-    let columns: [Column<'_, JobBody>; 9] = [
+    let columns: [Column<'_, JobBody>; 10] = [
         Column(Always, "NAME", &|job| job.job_name.clone()),
         Column(Always, "STATE", &state),
         Column(Always, "READY", &ready),
@@ -32,10 +33,9 @@ pub(crate) fn jobs(jobs: &[JobBody], wide: bool) -> Vec<String> {
             })
         }),
         Column(Always, "AGE", &|job| age(job.created_at.0, now)),
+        Column(Wide, "OPERATION", &operation::short),
         Column(Wide, "ID", &|job| job.job_id.to_string()),
-        Column(Always, "REASON", &|job| {
-            job.reason.clone().unwrap_or_default()
-        }),
+        Column(Always, "REASON", &reason),
     ];
     render(&columns, jobs, wide)
 }
@@ -53,6 +53,7 @@ pub(crate) fn job(job: &JobBody, wide: bool) -> Vec<String> {
             with_code(reason, job.reason_code.as_deref())
         ));
     }
+    lines.extend(operation::operation(job));
     if let Some(rejections) = &job.rejections {
         let counts = rejections
             .iter()
@@ -92,7 +93,7 @@ fn instances(instances: &[InstanceBody], wide: bool) -> Vec<String> {
         return vec!["No instances.".to_owned()];
     }
     let now = now();
-    let columns: [Column<'_, InstanceBody>; 9] = [
+    let columns: [Column<'_, InstanceBody>; 10] = [
         Column(Always, "INSTANCE", &|instance| {
             format!("{}/{}", instance.service, instance.index)
         }),
@@ -113,6 +114,10 @@ fn instances(instances: &[InstanceBody], wide: bool) -> Vec<String> {
             instance.restarts.to_string()
         }),
         Column(Always, "SINCE", &|instance| age(instance.since.0, now)),
+        Column(Wide, "HEALTH", &|instance| {
+            let health = instance.health.map(Health::as_str);
+            health.unwrap_or_default().to_owned()
+        }),
         Column(Wide, "ID", &|instance| {
             let id = instance.instance_id.map(|id| id.to_string());
             id.unwrap_or_default()
@@ -120,6 +125,18 @@ fn instances(instances: &[InstanceBody], wide: bool) -> Vec<String> {
         Column(Always, "REASON", &why),
     ];
     render(&columns, instances, wide)
+}
+
+/// Why it does not run; where it does, why its last operation failed.
+fn reason(job: &JobBody) -> String {
+    let failed = job
+        .operation
+        .as_ref()
+        .filter(|operation| operation.state == "failed");
+    job.reason
+        .clone()
+        .or_else(|| failed.map(operation::failure))
+        .unwrap_or_default()
 }
 
 /// The state, with what goes on beside it.
@@ -203,11 +220,16 @@ pub(super) fn why(instance: &InstanceBody) -> String {
         };
         format!("last ended {how}")
     });
-    let parts: Vec<String> = [role, reason, exit].into_iter().flatten().collect();
+    let health = match instance.health {
+        Some(Health::Starting) => Some("its health is not known yet".to_owned()),
+        Some(Health::Unhealthy) => Some("its health check fails".to_owned()),
+        Some(Health::Healthy) | None => None,
+    };
+    let parts: Vec<String> = [role, health, reason, exit].into_iter().flatten().collect();
     parts.join("; ")
 }
 
-fn with_code(reason: &str, code: Option<&str>) -> String {
+pub(super) fn with_code(reason: &str, code: Option<&str>) -> String {
     match code {
         Some(code) => format!("{reason} ({code})"),
         None => reason.to_owned(),

@@ -84,6 +84,118 @@ fn replicas_and_openness_are_changed_with_one_request() {
     }
 }
 
+#[test]
+fn instances_move_restart_and_make_way_with_one_request() {
+    let moving = || vec![Answer::new(202, &job("MIGRATING", "null"))];
+    let server = Server::start(vec![
+        ("POST /api/v1/jobs/hello/migrate", moving()),
+        ("POST /api/v1/jobs/hello/restart", moving()),
+        (
+            "POST /api/v1/clusters/cluster-1/drain",
+            vec![Answer::new(200, &cluster())],
+        ),
+        (
+            "DELETE /api/v1/clusters/cluster-1",
+            vec![problem(
+                409,
+                "alive",
+                "cluster cluster-1 is connected (ALIVE)",
+                "",
+            )],
+        ),
+        (
+            "GET /api/v1/nodes/worker-1",
+            vec![Answer::new(200, &node())],
+        ),
+        (
+            "POST /api/v1/nodes/worker-1/drain",
+            vec![Answer::new(200, &node())],
+        ),
+        (
+            "DELETE /api/v1/nodes/worker-1",
+            vec![Answer::new(200, &node())],
+        ),
+    ]);
+    let table: [(&[&str], &str, Option<&str>); 7] = [
+        (
+            &["migrate", "job/hello"],
+            "job/hello migrates\n",
+            Some("{}"),
+        ),
+        (
+            &[
+                "migrate",
+                "hello",
+                "--instance",
+                "hello/0",
+                "--cluster",
+                "c1",
+                "--worker",
+                "node/w1",
+                "--strategy",
+                "stop_first",
+            ],
+            "job/hello migrates\n",
+            Some(
+                r#"{"instance":"hello/0","cluster":"c1","worker_node":"w1","strategy":"stop_first"}"#,
+            ),
+        ),
+        (&["restart", "hello"], "job/hello restarts\n", Some("{}")),
+        (
+            &["restart", "hello", "--service", "web", "-o", "name"],
+            "job/hello\n",
+            Some(r#"{"service":"web"}"#),
+        ),
+        (
+            &["drain", "cluster", "cluster-1"],
+            "cluster/cluster-1 drains\n",
+            None,
+        ),
+        (
+            &["drain", "node", "worker-1"],
+            "node/worker-1 drains\n",
+            None,
+        ),
+        (
+            &["forget", "node", "worker-1"],
+            "node/worker-1 forgotten\n",
+            None,
+        ),
+    ];
+    for (args, told, body) in table {
+        let output = edgeio(&server, args);
+        assert_eq!(
+            (code(&output), out(&output).as_str()),
+            (0, told),
+            "{args:?}: {}",
+            err(&output)
+        );
+        if let Some(body) = body {
+            assert_eq!(server.requests().last().unwrap().body, body, "{args:?}");
+        }
+    }
+    let output = edgeio(&server, &["forget", "cluster", "cluster-1"]);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("is connected"), "{}", err(&output));
+    let wrong = ["migrate", "hello", "--strategy", "both"];
+    assert_eq!(code(&edgeio(&server, &wrong)), 2);
+}
+
+#[test]
+fn what_an_apply_begins_is_said() {
+    let changed = crate::operated(&job("SCALING", "null"), "update", "running", "null");
+    let server = Server::start(vec![(
+        "PUT /api/v1/jobs/a",
+        vec![Answer::new(202, &changed)],
+    )]);
+    let document = "job_name: a\nimage: x\n";
+    let output = edgeio_with(&server.url, &["apply", "-f", "-"], &[], document);
+    assert_eq!(
+        (code(&output), out(&output).as_str()),
+        (0, "job/a applied (update begun)\n")
+    );
+}
+
 const TWO: &str = "job_name: a\nimage: x\n---\njob_name: b\nimage: x\n";
 
 #[test]

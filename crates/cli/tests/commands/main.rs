@@ -87,6 +87,15 @@ fn job(state: &str, reason: &str) -> String {
     )
 }
 
+/// A job with an operation.
+fn operated(job: &str, kind: &str, state: &str, reason: &str) -> String {
+    let operation = format!(
+        r#"{{"operation":{{"kind":"{kind}","state":"{state}","number":2,"started_at":"2026-11-05T08:00:00Z","reason":{reason},
+        "reason_code":null}},"#
+    );
+    job.replacen('{', &operation, 1)
+}
+
 fn list(items: &str) -> String {
     format!(r#"{{"items":[{items}],"next_cursor":null}}"#)
 }
@@ -466,5 +475,92 @@ fn waiting_ends_when_the_state_is_there_or_cannot_come_any_more() {
             err(&output)
         );
         assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+}
+
+#[test]
+fn waiting_ends_with_the_operation_that_is_waited_for() {
+    let running = job("RUNNING", "null");
+    let update = |state: &str| operated(&running, "update", state, r#""it is not healthy""#);
+    let table = [
+        (vec![update("running"), update("done")], "RUNNING", 0, ""),
+        (
+            vec![update("running"), update("failed")],
+            "RUNNING",
+            1,
+            "job/hello is RUNNING, but its last update failed: it is not healthy",
+        ),
+        (
+            vec![
+                operated(
+                    &job("SCALING", "null"),
+                    "update",
+                    "failed",
+                    r#""it is not healthy""#,
+                ),
+                running.clone(),
+            ],
+            "SCALING",
+            0,
+            "",
+        ),
+    ];
+    for (answers, state, exit, told) in table {
+        let answers = answers.iter().map(|answer| Answer::new(200, answer));
+        let server = Server::start(vec![("GET /api/v1/jobs/hello", answers.collect())]);
+        let output = edgeio(&server, &["wait", "hello", "--for", state]);
+        assert_eq!(code(&output), exit, "{}", err(&output));
+        assert!(err(&output).contains(told), "{told}: {}", err(&output));
+    }
+}
+
+#[test]
+fn an_operation_is_shown_where_its_job_is() {
+    let failed = operated(
+        &job("RUNNING", "null"),
+        "migrate",
+        "failed",
+        r#""no other worker has room""#,
+    );
+    let healthy = failed.replacen(r#""restarts":2"#, r#""restarts":2,"health":"unhealthy""#, 1);
+    let server = Server::start(vec![
+        ("GET /api/v1/jobs", vec![Answer::new(200, &list(&healthy))]),
+        ("GET /api/v1/jobs/hello", vec![Answer::new(200, &healthy)]),
+        (
+            "GET /api/v1/jobs/hello/explain",
+            vec![Answer::new(200, r#"{"items":[],"clusters":[]}"#)],
+        ),
+    ]);
+    let table: [(&[&str], &[&str]); 4] = [
+        (
+            &["get", "jobs"],
+            &["its last migration failed: no other worker has room"],
+        ),
+        (
+            &["get", "jobs", "-o", "wide"],
+            &["OPERATION", "migrate failed"],
+        ),
+        (
+            &["get", "job", "hello", "-o", "wide"],
+            &[
+                "Operation: migrate failed (began 2026-11-05T08:00:00.000Z, ",
+                "ago): no other worker has room",
+                "HEALTH",
+                "unhealthy",
+                "its health check fails",
+            ],
+        ),
+        (&["explain", "hello"], &["Operation: migrate failed"]),
+    ];
+    for (args, told) in table {
+        let output = edgeio(&server, args);
+        assert_eq!(code(&output), 0, "{args:?}: {}", err(&output));
+        for word in told {
+            assert!(
+                out(&output).contains(word),
+                "{args:?} lacks {word}: {}",
+                out(&output)
+            );
+        }
     }
 }
