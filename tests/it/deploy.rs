@@ -272,7 +272,9 @@ fn every_native_example_runs_as_it_stands() {
             jobs.insert(job["job_name"].as_str().unwrap().to_owned());
         }
     }
-    let all = ["health", "hello", "pinned", "pipeline", "with-files"];
+    let all = [
+        "health", "hello", "pinned", "pipeline", "rolling", "with-files",
+    ];
     assert_eq!(jobs, all.map(str::to_owned).into());
     for job in &jobs {
         system.wait_state(job, "RUNNING", LIMIT);

@@ -467,6 +467,7 @@ fn small_messages() {
         {"limit":100,"method":"nodes","version":1}
         {"method":"node","node":"worker-1","version":1}
         {"body":{"labels":{"room":null}},"method":"patch_node","node":"worker-1","version":1}
+        {"method":"forget_node","node":"worker-1","version":1}
         {"job":"job_00000000000000000000000001","method":"explain","version":1}
         {"answer":{"items":[]},"version":1}
         {"problem":{"code":"no_such_node","detail":"no node has the id or name \"x\"","status":404,"title":"Not Found","type":"urn:edgeio:problem:no_such_node"},"version":1}
