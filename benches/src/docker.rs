@@ -109,8 +109,23 @@ impl Engine {
         Ok(Events { queue, reader })
     }
 
-    /// Makes the image of the applications: a static busybox and nothing else.
+    /// How many containers run.
+    pub(crate) async fn running(&self) -> anyhow::Result<usize> {
+        let rows = self.connect().await?.get("/containers/json").await?;
+        let rows = rows.as_array().context("no list of containers")?;
+        Ok(rows.len())
+    }
+
+    /// Makes the image of the applications; it goes when what is given here does.
     pub(crate) async fn image(&self) -> anyhow::Result<Image> {
+        Ok(Image {
+            engine: self.clone(),
+            name: self.make_image().await?,
+        })
+    }
+
+    /// Makes the image of the applications, a static busybox and nothing else, and gives its name.
+    pub(crate) async fn make_image(&self) -> anyhow::Result<String> {
         let name = format!("edgeio-bench/sleeper:{}", std::process::id());
         let (repository, tag) = name.split_once(':').unwrap_or((&name, "latest"));
         let path = format!("/images/create?fromSrc=-&repo={repository}&tag={tag}");
@@ -118,10 +133,7 @@ impl Engine {
         let mut connection = self.connect().await?;
         let body = Some(("application/x-tar", tar.as_slice()));
         connection.ask("POST", &path, body).await?.good()?;
-        Ok(Image {
-            engine: self.clone(),
-            name,
-        })
+        Ok(name)
     }
 
     /// Removes the containers that were made from an image, and the image.

@@ -165,7 +165,7 @@ impl Drop for Fleet {
     }
 }
 
-fn kill(pid: u32) {
+pub(crate) fn kill(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         // One that is gone is what is wanted.
         let _ = kill_process(pid, Signal::KILL);
@@ -173,7 +173,7 @@ fn kill(pid: u32) {
 }
 
 /// Processes that work below a directory or name a path there on their command line.
-fn belonging(directory: &Path) -> Vec<u32> {
+pub(crate) fn belonging(directory: &Path) -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let belongs = |pid: &u32| {

@@ -8,10 +8,12 @@ mod docker;
 mod figure;
 mod fleet;
 mod floor;
+mod heal;
 mod http;
 mod idle;
 mod load;
 mod machine;
+mod machines;
 mod options;
 mod placements;
 mod profile;
@@ -19,6 +21,7 @@ mod program;
 mod programs;
 mod samples;
 mod sockets;
+mod swarm;
 mod usage;
 
 use std::process::ExitCode;
@@ -34,9 +37,12 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let outcome = match &options.what {
         What::FloorServer => floor::serve(),
-        What::Deploy(_) | What::Placements(_) | What::Programs(_) | What::Idle(_) | What::All => {
-            measure(&options)
-        }
+        What::Deploy(_)
+        | What::Placements(_)
+        | What::Programs(_)
+        | What::Idle(_)
+        | What::Heal(_)
+        | What::All => measure(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -78,6 +84,7 @@ async fn sections(options: &Options, programs: &program::Programs) -> anyhow::Re
         What::Placements(wanted) => Box::pin(placements::measure(programs, wanted)).await?,
         What::Programs(wanted) => Box::pin(programs::measure(wanted)).await?,
         What::Idle(wanted) => Box::pin(idle::measure(programs, wanted)).await?,
+        What::Heal(wanted) => Box::pin(heal::measure(programs, wanted)).await?,
         What::All => return Box::pin(all(programs)).await,
         What::FloorServer => return Ok(done),
     };
@@ -89,7 +96,7 @@ async fn sections(options: &Options, programs: &program::Programs) -> anyhow::Re
 /// All of them with their defaults; what cannot be measured here says why and does not end the others.
 async fn all(programs: &program::Programs) -> anyhow::Result<Vec<Section>> {
     let mut done = Vec::new();
-    for name in ["placements", "deploy", "programs", "idle"] {
+    for name in ["placements", "deploy", "programs", "idle", "heal"] {
         let outcome = match name {
             "placements" => {
                 Box::pin(placements::measure(
@@ -100,7 +107,8 @@ async fn all(programs: &program::Programs) -> anyhow::Result<Vec<Section>> {
             }
             "deploy" => Box::pin(deploy::measure(programs, &options::Deploy::default())).await,
             "programs" => Box::pin(programs::measure(&options::Programs::default())).await,
-            _ => Box::pin(idle::measure(programs, &options::Idle::default())).await,
+            "idle" => Box::pin(idle::measure(programs, &options::Idle::default())).await,
+            _ => Box::pin(heal::measure(programs, &options::Heal::default())).await,
         };
         let section =
             outcome.unwrap_or_else(|error| Section::not_measured(name, &format!("{error:#}")));

@@ -34,6 +34,8 @@ pub(crate) enum What {
     Programs(Programs),
     /// Bytes on the wire and commits of an idle worker.
     Idle(Idle),
+    /// How long until what a lost machine ran runs elsewhere, beside Docker Swarm.
+    Heal(Heal),
     /// All of them, with their defaults.
     All,
     /// The floor of `placements`: a bare HTTP server.
@@ -131,6 +133,17 @@ pub(crate) struct Idle {
     pub(crate) seconds: u64,
 }
 
+/// Options of `heal`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Heal {
+    /// Rounds; each makes three engines twice.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub(crate) rounds: u32,
+    /// Containers on the machine that is lost.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) replicas: u32,
+}
+
 /// The defaults of a subcommand's options.
 #[derive(Debug, Parser)]
 struct Alone<T: Args> {
@@ -167,6 +180,12 @@ impl Default for Idle {
     }
 }
 
+impl Default for Heal {
+    fn default() -> Self {
+        defaults()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +196,7 @@ mod tests {
         assert_eq!(Placements::default().replicas, 10_000);
         assert_eq!(Programs::default().window(), Duration::from_mins(1));
         assert_eq!(Idle::default().seconds, 120);
+        assert_eq!(Heal::default().replicas, 5);
     }
 
     #[test]

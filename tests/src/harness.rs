@@ -27,7 +27,7 @@ mod turn;
 mod wait;
 
 pub use command::{Done, edgeio};
-pub use engine::{Container, Engine, Image};
+pub use engine::{Container, Engine, Image, Replica};
 pub use http::{Answer, Client};
 pub use namespace::inside;
 pub use processes::{Copy, copies, copies_at_once, copies_in, end_all_in, listening};

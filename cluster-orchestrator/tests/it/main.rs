@@ -21,4 +21,6 @@ mod site;
 #[cfg(test)]
 mod start;
 #[cfg(test)]
+mod storm;
+#[cfg(test)]
 mod worker;

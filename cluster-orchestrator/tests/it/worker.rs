@@ -12,6 +12,7 @@ use model::node::{NodeFacts, Usage};
 use model::time::Wall;
 use model::units::{Bytes as Amount, Millicores, Resources};
 use model::workload::RuntimeKind;
+use mqtt::backoff::Backoff;
 use mqtt::client::{self, Client, Event, Qos};
 use protocol::message::information::Information;
 use protocol::message::question::{Ask, Question};
@@ -32,6 +33,8 @@ pub(crate) struct Disk {
     boots: u64,
     child: Child<DesiredEntry>,
     running: BTreeSet<InstanceId>,
+    /// Connections on which all was said.
+    links: u64,
     /// Each start of an instance.
     pub(crate) started: Vec<InstanceId>,
 }
@@ -39,6 +42,10 @@ pub(crate) struct Disk {
 impl Disk {
     pub(crate) fn running(&self) -> usize {
         self.running.len()
+    }
+
+    pub(crate) const fn links(&self) -> u64 {
+        self.links
     }
 }
 
@@ -55,11 +62,23 @@ impl Worker {
 
     /// An engine that finds a disk of an earlier one.
     pub(crate) fn on(http: &str, name: &str, memory: u64, disk: Arc<Mutex<Disk>>) -> Self {
+        let quick = Duration::from_millis(50);
+        Self::waiting(http, (name, memory), disk, Backoff::new(quick, quick))
+    }
+
+    /// One that waits between its attempts to connect, as an engine of many does.
+    pub(crate) fn waiting(
+        http: &str,
+        (name, memory): (&str, u64),
+        disk: Arc<Mutex<Disk>>,
+        backoff: Backoff,
+    ) -> Self {
         let facts = facts(name, memory);
         let engine = Engine {
             http: http.to_owned(),
             facts,
             disk: Arc::clone(&disk),
+            backoff,
         };
         Self {
             disk,
@@ -98,10 +117,11 @@ struct Engine {
     http: String,
     facts: NodeFacts,
     disk: Arc<Mutex<Disk>>,
+    backoff: Backoff,
 }
 
 impl Engine {
-    async fn run(self) {
+    async fn run(mut self) {
         let boot = {
             let mut disk = self.disk.lock().unwrap();
             disk.boots += 1;
@@ -111,9 +131,11 @@ impl Engine {
             if let Some(welcome) = self.register(boot).await {
                 self.disk.lock().unwrap().id = Some(welcome.node);
                 let link = Link::new(&self, boot, &welcome);
-                link.run().await;
+                if link.run().await {
+                    self.backoff.reset();
+                }
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(self.backoff.next_wait()).await;
         }
     }
 
@@ -165,25 +187,27 @@ impl Link {
         }
     }
 
-    async fn run(mut self) {
+    /// Runs until the connection ends; whether there was one.
+    async fn run(mut self) -> bool {
         let topics =
             [Topic::Control(self.node), Topic::Request(self.node)].map(|topic| topic.to_string());
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         // Where nobody listens, a subscription would wait for ever.
         let connected = matches!(self.events.next().await, Some(Event::Connected));
         if !connected || self.client.subscribe(&names).await.is_err() {
-            return;
+            return false;
         }
         self.observe();
         self.acknowledge().await;
         self.report().await;
+        self.disk.lock().unwrap().links += 1;
         let mut tick = tokio::time::interval(self.every);
         loop {
             tokio::select! {
                 event = self.events.next() => match event {
                     Some(Event::Message { topic, payload }) => self.take(&topic, &payload).await,
                     Some(Event::Connected) => {}
-                    Some(Event::Closed { .. }) | None => return,
+                    Some(Event::Closed { .. }) | None => return true,
                 },
                 _ = tick.tick() => self.inform().await,
             }

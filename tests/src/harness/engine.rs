@@ -29,6 +29,17 @@ pub struct Container {
     pub state: String,
 }
 
+/// A container of a job that runs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Replica {
+    /// Which replica, from 0.
+    pub index: u32,
+    /// The id of the worker that made it.
+    pub worker: String,
+    /// The engine's id of it.
+    pub container: String,
+}
+
 impl Engine {
     /// The engine, if one answers.
     pub fn find() -> Option<Self> {
@@ -49,22 +60,9 @@ impl Engine {
 
     /// Containers of a worker, ended ones included; none when the engine does not answer.
     pub fn containers_of(&self, node_id: &str) -> Vec<Container> {
-        let filters = format!("{{\"label\":[\"edgeio.worker={node_id}\"]}}");
-        let filters = filters
-            .replace('{', "%7B")
-            .replace('}', "%7D")
-            .replace('"', "%22");
-        let path = format!("/containers/json?all=1&filters={filters}");
-        let Ok((200, Value::Array(rows))) = self.ask("GET", &path, b"") else {
-            return Vec::new();
-        };
-        let text = |row: &Value, at: &str| {
-            row.pointer(at)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let rows = self.labelled("edgeio.worker", node_id, true);
         let mut found: Vec<Container> = rows
+            .unwrap_or_default()
             .iter()
             .map(|row| Container {
                 job: text(row, "/Labels/edgeio.job_name"),
@@ -74,6 +72,35 @@ impl Engine {
             .collect();
         found.sort();
         found
+    }
+
+    /// The containers of a job that run, by the job's id; `None` when the engine does not answer.
+    pub fn running(&self, job_id: &str) -> Option<Vec<Replica>> {
+        let rows = self.labelled("edgeio.job", job_id, false)?;
+        let mut found: Vec<Replica> = rows
+            .iter()
+            .map(|row| Replica {
+                index: text(row, "/Labels/edgeio.index").parse().unwrap(),
+                worker: text(row, "/Labels/edgeio.worker"),
+                container: text(row, "/Id"),
+            })
+            .collect();
+        found.sort();
+        Some(found)
+    }
+
+    /// The containers that have a label, those that ended (`all`) included.
+    fn labelled(&self, label: &str, value: &str, all: bool) -> Option<Vec<Value>> {
+        let filters = format!("{{\"label\":[\"{label}={value}\"]}}");
+        let filters = filters
+            .replace('{', "%7B")
+            .replace('}', "%7D")
+            .replace('"', "%22");
+        let path = format!("/containers/json?all={}&filters={filters}", u8::from(all));
+        match self.ask("GET", &path, b"") {
+            Ok((200, Value::Array(rows))) => Some(rows),
+            Ok(_) | Err(_) => None,
+        }
     }
 
     /// All that the engine says about a container.
@@ -187,6 +214,12 @@ impl Drop for Image {
                 .ask("DELETE", &format!("/images/{}", self.name), b"");
         }
     }
+}
+
+/// A text of a row; empty if there is none.
+fn text(row: &Value, at: &str) -> String {
+    let text = row.pointer(at).and_then(Value::as_str);
+    text.unwrap_or_default().to_owned()
 }
 
 /// A root file system as a tar archive.
