@@ -65,7 +65,7 @@ impl Credentials {
         known
             .entry(node)
             .and_modify(|hashes| hashes.newest = hash)
-            .or_insert(Hashes::of(hash));
+            .or_insert_with(|| Hashes::of(hash));
     }
 
     fn remove(&self, node: NodeId) {

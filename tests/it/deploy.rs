@@ -273,7 +273,12 @@ fn every_native_example_runs_as_it_stands() {
         }
     }
     let all = [
-        "health", "hello", "pinned", "pipeline", "rolling", "with-files",
+        "health",
+        "hello",
+        "pinned",
+        "pipeline",
+        "rolling",
+        "with-files",
     ];
     assert_eq!(jobs, all.map(str::to_owned).into());
     for job in &jobs {

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use edgeio_tests::harness::{Settings, System, alone, inside, required, together, wait_until};
-use edgeio_tests::lab::{CLUSTER, Lab, ROOT};
+use edgeio_tests::lab::{CLUSTER_A, Lab, ROOT};
 use serde_json::Value;
 
 use crate::bad_input::packet::connect_with;
@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(40);
 
 /// A fallback takes: two keep-alives until the broker is missed, `--fallback-after`, and an attempt or two.
 const SETTINGS: Settings = Settings {
-    lost_after: Some("25s"),
+    lost_after: Some(Duration::from_secs(25)),
     ..Settings::QUICK
 };
 const WORKER: [&str; 6] = [
@@ -85,7 +85,9 @@ fn runs_and_talks(system: &System, job: &str) {
     wait_until(&format!("{job} is heard"), LIMIT, || {
         let (status, text) = system.root().text(&path)?;
         let heard = status == 200 && text.contains(&format!("{job} speaks"));
-        heard.then_some(()).ok_or(format!("{status} {text}"))
+        heard
+            .then_some(())
+            .ok_or_else(|| format!("{status} {text}"))
     });
 }
 
@@ -179,8 +181,8 @@ fn a_worker_whose_broker_is_down_works_through_the_root() {
 /// Between the worker `far` and its cluster, packets vanish; all else goes on.
 fn path(lab: &Lab, change: &str) {
     for end in ["-d", "-s"] {
-        let rule = format!("{change} FORWARD {end} {CLUSTER} -j DROP");
-        let gate = lab.namespace("gate");
+        let rule = format!("{change} FORWARD {end} {CLUSTER_A} -j DROP");
+        let gate = lab.namespace("gate-a");
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &gate, "iptables"]);
         let status = command.args(rule.split(' ')).status().unwrap();
@@ -198,8 +200,13 @@ fn a_worker_that_is_cut_from_its_cluster_alone_works_through_the_root_and_goes_b
     let bind = format!("{ROOT}:0");
     let namespace = lab.namespace("root");
     let mut system = System::start_with(SETTINGS, ROOT, Some(&namespace), &["--mqtt", &bind]);
-    system.add_cluster_at("cluster-1", CLUSTER, Some(&lab.namespace("cluster")), &[]);
-    system.add_worker_in("far", 0, Some(&lab.namespace("far")), &WORKER);
+    system.add_cluster_at(
+        "cluster-1",
+        CLUSTER_A,
+        Some(&lab.namespace("cluster-a")),
+        &[],
+    );
+    system.add_worker_in("far", 0, Some(&lab.namespace("far-a")), &WORKER);
     assert_eq!(saved(&system)["relay"]["host"], ROOT);
     system.root().submit(&sleeper("kept", ""));
     let job = system.wait_state("kept", "RUNNING", LIMIT);

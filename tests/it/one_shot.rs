@@ -1,5 +1,7 @@
 //! Jobs that end: each runs to its end once, whatever is started again around it.
 
+#![expect(clippy::panic, reason = "helpers of tests fail like tests")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

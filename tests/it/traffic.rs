@@ -6,6 +6,8 @@
 //! delay is for. In between every request must be answered. Each client asks one replica after another; a replica
 //! without an endpoint counts as a request that failed.
 
+#![expect(clippy::panic, reason = "helpers of tests fail like tests")]
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

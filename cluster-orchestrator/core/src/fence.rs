@@ -16,6 +16,7 @@ impl State {
             Input::Job { request, .. }
             | Input::Patch { request, .. }
             | Input::ReleaseBrake { request }
+            | Input::Forget { request, .. }
             | Input::Register { request, .. } => {
                 let answer = Answer::Job(JobAnswer::Fenced);
                 Some(Decision::default().act(Action::Answer(*request, answer)))

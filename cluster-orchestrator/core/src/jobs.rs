@@ -50,7 +50,7 @@ impl State {
             .filter(|name| self.find_node(name).is_none());
         let named = elsewhere
             .map(|name| ("cluster", name))
-            .or(unknown.map(|name| ("node", name)))?;
+            .or_else(|| unknown.map(|name| ("node", name)))?;
         Some(Refusal::NoSuchTarget {
             what: named.0,
             name: named.1.clone(),

@@ -130,7 +130,7 @@ impl State {
         let begun = rollout.has_begun(slot);
         let failed = refused.or_else(|| self.failure(now, slot, record).filter(|_| begun));
         if let Some(reason) = failed {
-            return decision.write(Write::Job(self.failed_operation(now, job, slot, reason)));
+            return decision.write(Write::Job(Self::failed_operation(now, job, slot, &reason)));
         }
         if self.is_settled(now, job, slot, record) {
             decision.soft(Soft::Settled(slot.clone()))
@@ -191,7 +191,7 @@ impl State {
         }
     }
 
-    fn failed_operation(&self, now: Now, job: &Job, slot: &Slot, reason: Reason) -> Job {
+    fn failed_operation(now: Now, job: &Job, slot: &Slot, reason: &Reason) -> Job {
         let Some(operation) = job.running() else {
             return job.clone();
         };

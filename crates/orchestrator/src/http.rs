@@ -60,6 +60,7 @@ pub fn api<C: Jobs>(service: Service<C>) -> Api<()> {
     Api::new("", "")
         .parameter("job", "A job's id or name.")
         .merge(jobs::<C>())
+        .merge(operations::<C>())
         .merge(histories::<C>())
         .merge(backup::api::<C>())
         .get(
@@ -155,6 +156,11 @@ fn jobs<C: Jobs>() -> Api<Service<C>> {
                 .header(202, "Location", "Where it is")
                 .problems(&[404, 409, 503]),
         )
+}
+
+/// What is done to a job that is there.
+fn operations<C: Jobs>() -> Api<Service<C>> {
+    Api::new("", "")
         .post(
             "/api/v1/jobs/{job}/scale",
             jobs::scale::<C>,

@@ -128,7 +128,7 @@ impl State {
         if starts_first(operation, &wanted.service.takeover) {
             return match self.begin_across(now, job, wanted, (record, index, number)) {
                 Ok(step) => begun.and(step),
-                Err(unplaceable) => self.fail(
+                Err(unplaceable) => Self::fail(
                     now,
                     job,
                     &wanted.slot,
@@ -149,7 +149,7 @@ impl State {
                 });
                 begun
             }
-            Err(unplaceable) => self.fail(
+            Err(unplaceable) => Self::fail(
                 now,
                 job,
                 &wanted.slot,
@@ -204,7 +204,7 @@ impl State {
                 return step.and(refusal);
             }
         }
-        self.fail(now, job, &wanted.slot, &refused.reason, nothing)
+        Self::fail(now, job, &wanted.slot, &refused.reason, nothing)
     }
 
     /// Across clusters: the second one's copy is ready, it refuses, or needs time.
@@ -276,9 +276,9 @@ impl State {
             return (None, refusal.soft(Soft::Wake(wanted.slot.clone())));
         }
         if number == 0 {
-            return (Some(self.waits(wanted, reason)), refusal);
+            return (Some(Self::waits(wanted, reason)), refusal);
         }
-        (None, self.fail(now, job, &wanted.slot, &reason, refusal))
+        (None, Self::fail(now, job, &wanted.slot, &reason, refusal))
     }
 
     /// Its cluster is drained, or drains the worker and has no other: it goes elsewhere when there is room.
@@ -321,7 +321,7 @@ impl State {
             Ok(step) => (None, step),
             Err(_) if changing && !drained => nothing,
             Err(unplaceable) => (
-                Some(self.waits(wanted, self.why(&unplaceable, wanted))),
+                Some(Self::waits(wanted, self.why(&unplaceable, wanted))),
                 Decision::default(),
             ),
         }
@@ -460,7 +460,7 @@ impl State {
         })
     }
 
-    fn waits(&self, wanted: &Desired, reason: Reason) -> Waiting {
+    fn waits(wanted: &Desired, reason: Reason) -> Waiting {
         Waiting {
             reason,
             rejections: model::reason::Rejections::default(),

@@ -109,7 +109,7 @@ impl State {
             .then(|| self.failure(slot, record))
             .flatten();
         if let Some(reason) = failed {
-            return self.fail(now, job, slot, &reason, decision);
+            return Self::fail(now, job, slot, &reason, decision);
         }
         if self.is_settled(job, slot, record) {
             decision.soft(Soft::Settled(slot.clone()))
@@ -120,7 +120,6 @@ impl State {
 
     /// The operation ends with its first slot that fails; an update that is to be rolled back is.
     pub(crate) fn fail(
-        &self,
         now: Now,
         job: &Job,
         slot: &Slot,

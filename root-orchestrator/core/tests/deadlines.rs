@@ -23,6 +23,7 @@ mod tests {
     }
 
     /// A deleted job with one slot, which is at a cluster that nobody hears.
+    #[expect(clippy::too_many_lines, reason = "every field of a job, once")]
     fn deleted_job() -> Vec<Write> {
         let workload = Workload {
             hash: SpecHash::default(),

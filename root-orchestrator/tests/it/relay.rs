@@ -77,6 +77,8 @@ impl Cluster {
             cluster_id: None,
             boot: 1,
             start: 1,
+            incarnation: None,
+            term: None,
             http: None,
             join_token: None,
         };

@@ -123,9 +123,8 @@ pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, refusal: R
 
 fn route(packet: &[u8]) -> Result<ClusterId, Refusal> {
     let mut packet = BytesMut::from(packet);
-    let connect = match Codec::default().decode(&mut packet) {
-        Ok(Some((Packet::Connect(connect), _))) => connect,
-        Ok(_) | Err(_) => return Err(Refusal::Silent),
+    let Ok(Some((Packet::Connect(connect), _))) = Codec::default().decode(&mut packet) else {
+        return Err(Refusal::Silent);
     };
     let name = connect.username.as_deref().unwrap_or_default();
     let (_, cluster) = name.split_once(SEPARATOR).ok_or(Refusal::NoRoute)?;

@@ -104,7 +104,8 @@ async fn a_megabyte_each_way_arrives_whole() {
     let uplink = Uplink::new();
     let ([worker, mut endpoint], _carried) = uplink.tunnel().await;
     read(&mut endpoint, 5).await;
-    let text = |seed: usize| -> Vec<u8> { (0..1 << 20).map(|at| (at * seed >> 3) as u8).collect() };
+    let text =
+        |seed: usize| -> Vec<u8> { (0..1 << 20).map(|at| ((at * seed) >> 3) as u8).collect() };
     let talk = |stream: DuplexStream, say: Vec<u8>, hear: usize| async move {
         let (mut from, mut to) = tokio::io::split(stream);
         let writing = async { to.write_all(&say).await.unwrap() };

@@ -65,10 +65,7 @@ fn all_messages() -> Vec<Value> {
     all.push(uplink::assign(&change(Vec::new(), vec![slot.clone()])));
     let gone: UpReport<SlotEntry> = up(true, Vec::new(), vec![slot]);
     all.extend(uplink::report(&gone, &held));
-    let mut held_back = slot_report([], true);
-    held_back.refused = held_back.offer.clone();
-    let refused = up(false, vec![slot_entry(held_back)], Vec::new());
-    all.extend(uplink::report(&refused, &held));
+    all.extend(uplink::report(&refusal(), &held));
     let page = uplink::Question::Nodes {
         limit: Some(1),
         cursor: Some("after".to_owned()),
@@ -91,6 +88,13 @@ fn all_messages() -> Vec<Value> {
             .map(|text| serde_json::from_slice::<Value>(text).unwrap()),
     );
     all
+}
+
+/// A cluster that cannot do what it was told.
+fn refusal() -> UpReport<SlotEntry> {
+    let mut refused = slot_report([], true);
+    refused.refused.clone_from(&refused.offer);
+    up(false, vec![slot_entry(refused)], Vec::new())
 }
 
 /// An instance whose workload and placement leave nothing out.
