@@ -152,8 +152,12 @@ impl Inlet {
                     self.heard(node).await?;
                 }
                 match self.read(node, &topic, &payload) {
-                    Ok(Some(input)) => self.handle.tell(input).await,
-                    Ok(None) => Ok(()),
+                    Ok(inputs) => {
+                        for input in inputs {
+                            self.handle.tell(input).await?;
+                        }
+                        Ok(())
+                    }
                     Err(Unread::Connection(connection)) => self.connection(node, connection).await,
                     Err(Unread::Message(error)) => {
                         self.complain(&topic, &error);
@@ -165,53 +169,52 @@ impl Inlet {
         }
     }
 
-    /// A message becomes an input, once all its parts are there.
-    fn read(
-        &mut self,
-        node: NodeId,
-        topic: &Topic,
-        payload: &[u8],
-    ) -> Result<Option<Input>, Unread> {
+    /// A message becomes inputs, once all its parts are there.
+    fn read(&mut self, node: NodeId, topic: &Topic, payload: &[u8]) -> Result<Vec<Input>, Unread> {
         match topic {
             Topic::Information(_) => {
                 let read = information::decode(payload)?;
-                Ok(Some(Input::Held {
+                let runtimes = read.silent;
+                let held = Input::Held {
                     node,
                     held: read.held,
                     beat: beat(read.beat),
                     usage: Some(read.usage),
-                }))
+                };
+                Ok(vec![held, Input::Silent { node, runtimes }])
             }
             Topic::Sync(_) => {
                 let (held, numbers) = sync::decode(payload)?;
-                Ok(Some(Input::Held {
+                Ok(vec![Input::Held {
                     node,
                     held,
                     beat: beat(numbers),
                     usage: None,
-                }))
+                }])
             }
             Topic::Instances(_) => {
                 let piece = instances::decode(payload)?;
                 let whole = self.reports.entry(node).or_default().take(piece);
-                Ok(whole.map(|Reported { report, held }| Input::Reported { node, report, held }))
+                let input = |Reported { report, held }| Input::Reported { node, report, held };
+                Ok(whole.map(input).into_iter().collect())
             }
             Topic::Connection(_) => Err(Unread::Connection(connection::decode(payload)?)),
             Topic::Reply { request, .. } if request == ADOPT => {
                 let piece = adopt::decode(payload)?;
                 let whole = self.adoptions.entry(node).or_default().take(piece);
-                Ok(whole.map(|Adoption { held, desired }| Input::Adopt {
+                let input = |Adoption { held, desired }| Input::Adopt {
                     node,
                     held,
                     desired,
-                }))
+                };
+                Ok(whole.map(input).into_iter().collect())
             }
             Topic::Reply { request, .. } => {
                 self.streams.take(node, request, reply::decode(payload)?);
-                Ok(None)
+                Ok(Vec::new())
             }
             // What never comes up.
-            Topic::Control(_) | Topic::Request(_) => Ok(None),
+            Topic::Control(_) | Topic::Request(_) => Ok(Vec::new()),
         }
     }
 

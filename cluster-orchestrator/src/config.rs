@@ -64,6 +64,9 @@ pub struct Config {
     /// How workers are chosen: first-fit or location.
     #[arg(long, value_name = "NAME", default_value = "first-fit")]
     pub scheduler: Algorithm,
+    /// After a failure of the scheduler, how long until it is asked about the same again.
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration)]
+    pub scheduler_pause: Duration,
     /// MQTT keep-alive of the workers, in whole seconds; one and a half of it in silence makes a worker suspect.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub keep_alive: Duration,
@@ -92,7 +95,7 @@ pub struct Config {
     /// Allows plain text with other machines: on addresses that they reach, and towards a root or broker there.
     #[arg(long)]
     pub insecure: bool,
-    /// Accepts `image_runtime: noop` in documents, for load tests.
+    /// Accepts `image_runtime: noop` in documents and `--scheduler faulty`, for tests.
     #[arg(long, hide = true)]
     pub allow_noop: bool,
     /// What is logged, and how.
@@ -154,6 +157,12 @@ impl Config {
         let mut faults = self.wrong_times();
         let root = self.check_root();
         faults.extend(root.err().map(|error| error.to_string()));
+        if self.scheduler.is_for_tests() && !self.allow_noop {
+            let scheduler = self.scheduler.as_str();
+            faults.push(format!(
+                "--scheduler {scheduler} is for tests alone; leave it out"
+            ));
+        }
         let broker = self.broker_address();
         let name = self.cluster_name();
         match (name, broker) {
@@ -178,6 +187,7 @@ impl Config {
             ("--report-interval", self.report_interval, "100ms", 100),
             ("--reconnect-max", self.reconnect_max, "1ms", 1),
             ("--deploy-deadline", self.deploy_deadline, "1s", 1_000),
+            ("--scheduler-pause", self.scheduler_pause, "100ms", 100),
         ];
         for (option, value, written, millis) in least {
             if value < Duration::from_millis(millis) {
@@ -195,6 +205,7 @@ impl Config {
             keep_alive: self.keep_alive,
             report_interval: self.report_interval,
             reconnect_max: self.reconnect_max,
+            scheduler_pause: self.scheduler_pause,
             ..cluster_core::Config::new(name)
         }
     }

@@ -134,6 +134,7 @@ impl orchestrator::Outlets<Cluster> for Outlets {
             | Input::Register { .. }
             | Input::Held { .. }
             | Input::Reported { .. }
+            | Input::Silent { .. }
             | Input::Adopt { .. }
             | Input::Assigned(_)
             | Input::RootAsksWhole

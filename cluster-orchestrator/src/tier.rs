@@ -55,8 +55,8 @@ impl Core for Cluster {
         state.apply(now, writes);
     }
 
-    fn turn(state: &mut State, now: Now, inputs: Vec<Input>) -> Decision<Self> {
-        let cluster_core::Decision { writes, actions } = cluster_core::turn(state, now, inputs);
+    fn turn(state: &mut State, now: Now, inputs: &[Input]) -> Decision<Self> {
+        let cluster_core::Decision { writes, actions } = cluster_core::turn_of(state, now, inputs);
         Decision { writes, actions }
     }
 

@@ -45,6 +45,13 @@ pub struct Config {
     /// Where the container engine listens.
     #[arg(long, value_name = "URL", default_value = DEFAULT_HOST)]
     pub docker_host: String,
+    /// How long the container engine may take for one call; a registry may be silent for twice as long.
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration)]
+    pub docker_timeout: Duration,
+    /// How often the container engine is asked whether it answers, and how long it may take to; one that does not gets no
+    /// new work.
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
+    pub docker_check: Duration,
     /// A label of this worker, as KEY=VALUE; may be given again.
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
     pub labels: Vec<(String, String)>,
@@ -283,6 +290,14 @@ impl Config {
                 faults.push(format!("{option} must be 100ms to 24h"));
             }
         }
+        for (option, time, least) in [
+            ("--docker-timeout", self.docker_timeout, 1_000),
+            ("--docker-check", self.docker_check, 100),
+        ] {
+            if time < Duration::from_millis(least) {
+                faults.push(format!("{option} must be at least {least}ms"));
+            }
+        }
         if !(self.docker_host.starts_with("unix:///") || self.docker_host.starts_with('/')) {
             faults.push(format!(
                 "--docker-host {:?} cannot be used; write it as {DEFAULT_HOST}",
@@ -376,6 +391,8 @@ mod tests {
             reconnect_max: Duration::ZERO,
             fallback_after: Duration::ZERO,
             fallback_probe: Duration::from_hours(25),
+            docker_timeout: Duration::from_millis(999),
+            docker_check: Duration::ZERO,
             labels: vec![label.clone(), label],
             ..Config::default()
         };
@@ -383,6 +400,8 @@ mod tests {
         for option in [
             "--cluster",
             "--docker-host",
+            "--docker-timeout",
+            "--docker-check",
             "--reconnect-max",
             "--fallback-after",
             "--fallback-probe",

@@ -72,6 +72,8 @@ pub(crate) struct Controller {
     room: bool,
     /// It was said that the cluster is of a newer version.
     said_unknown: bool,
+    /// The runtimes that the cluster was told do not answer.
+    said_silent: BTreeSet<RuntimeKind>,
 }
 
 /// The two clocks.
@@ -98,6 +100,7 @@ impl Controller {
             connected: false,
             room: true,
             said_unknown: false,
+            said_silent: BTreeSet::new(),
             deps,
         }
     }
@@ -340,17 +343,20 @@ impl Controller {
         }
     }
 
-    /// Sends the machine's use, where it is time for that.
+    /// Sends the machine's use, where it is time for that, or where a runtime stopped or began to answer.
     fn report_use(&mut self) {
         let steady = now().steady;
-        if !self.connected || steady < self.information_at {
+        let news = *self.deps.state.silent() != self.said_silent;
+        if !self.connected || (steady < self.information_at && !news) {
             return;
         }
         self.say_unknown();
         let state = &self.deps.state;
+        self.said_silent.clone_from(state.silent());
         self.information_at = steady.plus(state.report_interval());
         let information = Information {
             usage: self.sampler.usage(),
+            silent: self.said_silent.clone(),
             held: state.held(),
             beat: wire(state.beat()),
         };

@@ -25,14 +25,15 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use crate::EngineError;
 use crate::config::Config;
 use crate::facts;
-use crate::runtime::docker::{Docker, ImageLimit};
+use crate::runtime::docker::{Docker, Host, ImageLimit, Patience};
 use crate::runtime::native::Native;
 use crate::runtime::noop::Noop;
 use crate::runtime::{Asked, Exited, Identity, Runtime, Status, chain};
 
 use probes::Probes;
 
-/// Starts under way at once: a restarted engine with hundreds of instances must not start them all in one moment.
+/// Starts of processes under way at once: a restarted engine with hundreds of instances must not start them all in one
+/// moment. The container runtime has a limit of its own, which a pull does not count against.
 const STARTS: usize = 16;
 
 /// The runtimes of this worker, and what is being done with them.
@@ -53,6 +54,7 @@ enum Subject {
     Stop(InstanceId),
     List(RuntimeKind),
     Probe(InstanceId, ProbeId),
+    Watch(RuntimeKind),
 }
 
 #[derive(Debug)]
@@ -95,13 +97,12 @@ pub(crate) fn runtimes(
                 })?)
             }
             RuntimeKind::Docker => {
-                let docker = Docker::new(
-                    node,
-                    &config.docker_host,
-                    facts::cores(),
-                    &config.data_dir,
-                    exits.clone(),
-                );
+                let host = Host {
+                    address: config.docker_host.clone(),
+                    patience: Patience::new(config.docker_timeout, config.docker_check),
+                };
+                let docker =
+                    Docker::new(node, host, facts::cores(), &config.data_dir, exits.clone());
                 Runtime::Docker(match config.image_gc.0 {
                     Some(percent) => docker.with_image_limit(ImageLimit::at(percent)),
                     None => docker,
@@ -140,7 +141,22 @@ impl Performer {
         self.ours = Some((node, runtimes));
         for kind in kinds {
             self.list(kind);
+            self.watch(kind);
         }
+    }
+
+    /// Hears when a runtime that answers stops to.
+    fn watch(&mut self, runtime: RuntimeKind) {
+        let Some(watched) = self.runtime(runtime) else {
+            return;
+        };
+        let task = async move {
+            watched.until(true).await;
+            watched.until(false).await;
+            Input::ListFailed { runtime }
+        };
+        let handle = self.running.spawn(task);
+        self.subjects.insert(handle.id(), Subject::Watch(runtime));
     }
 
     /// Starts an instance, after what is already being done with it.
@@ -241,6 +257,7 @@ impl Performer {
             Subject::Start(instance) | Subject::Stop(instance) => self.go_on(instance),
             Subject::Probe(instance, _) => self.probes.ended(instance, id),
             Subject::List(_) => {}
+            Subject::Watch(runtime) => self.watch(runtime),
         }
         match joined {
             Ok((_, input)) => Some(input),
@@ -293,7 +310,12 @@ impl Performer {
                 let node = self.node();
                 let starts = Arc::clone(&self.starts);
                 let task = async move {
-                    let _turn = starts.acquire().await;
+                    let native = desired.service.workload.runtime == RuntimeKind::Native;
+                    let _turn = if native {
+                        starts.acquire().await.ok()
+                    } else {
+                        None
+                    };
                     start(runtime, node, &desired).await
                 };
                 (self.running.spawn(task), Subject::Start(instance))
@@ -393,7 +415,7 @@ fn broken(subject: Subject) -> Input {
             ),
         },
         Subject::Stop(instance) => Input::StopFailed { instance },
-        Subject::List(runtime) => Input::ListFailed { runtime },
+        Subject::List(runtime) | Subject::Watch(runtime) => Input::ListFailed { runtime },
         Subject::Probe(instance, id) => Input::Probed {
             instance,
             id,

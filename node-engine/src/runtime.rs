@@ -133,6 +133,8 @@ pub enum StartError {
     ImagePull {
         /// Its reference.
         image: String,
+        /// What the user, or the worker's operator, does about it.
+        advice: &'static str,
         /// What the registry or the engine said.
         source: Cause,
     },
@@ -160,11 +162,9 @@ impl StartError {
     /// The reason shown to users: a stable code and a sentence that says what to do next.
     pub fn reason(&self) -> Reason {
         let (code, source, advice) = match self {
-            Self::ImagePull { source, .. } => (
-                ReasonCode::ImagePullFailed,
-                source,
-                "check the image's name, and that this worker can reach and may read it",
-            ),
+            Self::ImagePull { source, advice, .. } => {
+                (ReasonCode::ImagePullFailed, source, *advice)
+            }
             Self::Start { source, advice, .. } => (ReasonCode::StartFailed, source, *advice),
             Self::Fault { source, .. } => (
                 ReasonCode::WorkerFault,
@@ -335,6 +335,15 @@ impl Runtime {
         match self {
             Self::Docker(docker) => docker.fault(),
             Self::Native(_) | Self::Noop(_) => None,
+        }
+    }
+
+    /// Waits until the runtime answers, or until it does not; for ever where that never comes.
+    pub(crate) async fn until(&self, answers: bool) {
+        match self {
+            Self::Docker(docker) => docker.until(answers).await,
+            Self::Native(_) | Self::Noop(_) if answers => {}
+            Self::Native(_) | Self::Noop(_) => std::future::pending().await,
         }
     }
 }

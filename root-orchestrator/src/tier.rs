@@ -46,8 +46,8 @@ impl Core for Root {
         state.apply(now, writes);
     }
 
-    fn turn(state: &mut State, now: Now, inputs: Vec<Input>) -> Decision<Self> {
-        let root_core::Decision { writes, actions } = root_core::turn(state, now, inputs);
+    fn turn(state: &mut State, now: Now, inputs: &[Input]) -> Decision<Self> {
+        let root_core::Decision { writes, actions } = root_core::turn_of(state, now, inputs);
         Decision { writes, actions }
     }
 

@@ -4,7 +4,12 @@ use std::str::FromStr;
 
 use model::reason::ReasonCode;
 
+use crate::guard::guarded;
 use crate::{Candidate, Request, Scheduler, Unplaceable};
+
+/// The label of a document's placement at which [`Algorithm::Faulty`] fails; its value says how: `panic`, `garbage` (a number
+/// that no candidate has) or `misfit` (a candidate that will not do).
+pub const FAULT_LABEL: &str = "scheduler-fault";
 
 /// A built-in algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -14,6 +19,8 @@ pub enum Algorithm {
     FirstFit,
     /// The first that fits where the document wants to be, else the first that fits.
     Location,
+    /// The first that fits, and a failure where the document's [`FAULT_LABEL`] asks for one: for tests of those who call it.
+    Faulty,
 }
 
 /// There is no algorithm of that name.
@@ -38,7 +45,7 @@ impl std::fmt::Display for UnknownAlgorithm {
 impl std::error::Error for UnknownAlgorithm {}
 
 impl Algorithm {
-    /// All of them.
+    /// All that are for use.
     pub const ALL: [Self; 2] = [Self::FirstFit, Self::Location];
 
     /// Its name, as in options and answers.
@@ -46,39 +53,17 @@ impl Algorithm {
         match self {
             Self::FirstFit => "first-fit",
             Self::Location => "location",
+            Self::Faulty => "faulty",
         }
     }
 
-    /// Less is better.
-    fn score<C: Candidate>(self, request: &Request<'_>, candidate: &C) -> u32 {
-        match self {
-            Self::FirstFit => 0,
-            Self::Location => match &request.rules.location {
-                Some(wish) if !candidate.is_at(wish) => 1,
-                Some(_) | None => 0,
-            },
-        }
-    }
-}
-
-impl FromStr for Algorithm {
-    type Err = UnknownAlgorithm;
-
-    fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
-        Self::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.as_str() == name)
-            .ok_or_else(|| UnknownAlgorithm(name.to_owned()))
-    }
-}
-
-impl Scheduler for Algorithm {
-    fn name(&self) -> &'static str {
-        self.as_str()
+    /// Whether it is for tests alone.
+    pub const fn is_for_tests(self) -> bool {
+        matches!(self, Self::Faulty)
     }
 
-    fn place<C: Candidate>(
-        &self,
+    fn choose<C: Candidate>(
+        self,
         request: &Request<'_>,
         candidates: &[C],
     ) -> Result<usize, Unplaceable> {
@@ -105,5 +90,70 @@ impl Scheduler for Algorithm {
             }
             unplaceable
         })
+    }
+
+    /// Less is better.
+    fn score<C: Candidate>(self, request: &Request<'_>, candidate: &C) -> u32 {
+        match self {
+            Self::FirstFit | Self::Faulty => 0,
+            Self::Location => match &request.rules.location {
+                Some(wish) if !candidate.is_at(wish) => 1,
+                Some(_) | None => 0,
+            },
+        }
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = UnknownAlgorithm;
+
+    fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
+        Self::ALL
+            .into_iter()
+            .chain([Self::Faulty])
+            .find(|algorithm| algorithm.as_str() == name)
+            .ok_or_else(|| UnknownAlgorithm(name.to_owned()))
+    }
+}
+
+impl Scheduler for Algorithm {
+    fn name(&self) -> &'static str {
+        self.as_str()
+    }
+
+    fn place<C: Candidate>(
+        &self,
+        request: &Request<'_>,
+        candidates: &[C],
+    ) -> Result<usize, Unplaceable> {
+        guarded(self.as_str(), request, candidates, || {
+            if *self == Self::Faulty
+                && let Some(how) = request.rules.labels.get(FAULT_LABEL)
+            {
+                return fail(how, request, candidates);
+            }
+            self.choose(request, candidates)
+        })
+    }
+}
+
+/// Does what [`FAULT_LABEL`] says.
+#[expect(
+    clippy::panic,
+    reason = "a panic is what a test of those who call it needs"
+)]
+fn fail<C: Candidate>(
+    how: &str,
+    request: &Request<'_>,
+    candidates: &[C],
+) -> Result<usize, Unplaceable> {
+    match how {
+        "panic" => panic!("a document asked for it"),
+        "misfit" => {
+            let misfit = |candidate: &C| candidate.reject(request).is_some();
+            let position = candidates.iter().position(misfit);
+            position.ok_or_else(Unplaceable::default)
+        }
+        _ => Ok(candidates.len()),
     }
 }

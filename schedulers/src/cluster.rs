@@ -104,6 +104,8 @@ impl ClusterCandidate<'_> {
             let elsewhere = self.aggregate.classes_for(runtime, &[]).next().is_some();
             Some(if elsewhere {
                 ReasonCode::ArchitectureMismatch
+            } else if self.aggregate.silent.contains(&runtime) {
+                ReasonCode::RuntimeDegraded
             } else {
                 ReasonCode::RuntimeMissing
             })

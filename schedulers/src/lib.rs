@@ -8,14 +8,15 @@
 
 mod algorithm;
 mod cluster;
+mod guard;
 mod worker;
 
-pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub use algorithm::{Algorithm, FAULT_LABEL, UnknownAlgorithm};
 pub use cluster::ClusterCandidate;
 pub use worker::{PortKey, WorkerCandidate, fixed_ports};
 
 use model::job::PlacementRules;
-use model::reason::{ReasonCode, Rejections};
+use model::reason::{Reason, ReasonCode, Rejections};
 use model::units::{Bytes, Millicores, Resources};
 use model::workload::Workload;
 
@@ -49,9 +50,28 @@ pub struct Unplaceable {
     pub rejections: Rejections,
     /// Of each resource the most that is free on one candidate that is short of room only; nothing where none is.
     pub most_free: Resources,
+    /// The scheduler failed: nothing is known of the candidates, and this says what it did.
+    pub fault: Option<String>,
 }
 
 impl Unplaceable {
+    /// The scheduler of that name failed.
+    pub(crate) fn fault(name: &str, what: &str) -> Self {
+        Self {
+            fault: Some(format!("the scheduler {name} failed: {what}")),
+            ..Self::default()
+        }
+    }
+
+    /// The reason for it, where it is the scheduler's fault.
+    pub fn scheduler_fault(&self) -> Option<Reason> {
+        let fault = self.fault.as_ref()?;
+        let message = format!(
+            "{fault}; that is no fault of the document, and it is tried again in a while, or at once with another scheduler"
+        );
+        Some(Reason::new(ReasonCode::SchedulerFault, message))
+    }
+
     /// What is asked for against the most that one candidate has, where that is what the request fails for: "it asks
     /// for 64000 MB of memory, and one worker has 12000 MB free at most".
     pub fn shortage(&self, request: &Request<'_>, one: &str) -> Option<String> {

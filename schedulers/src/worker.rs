@@ -40,6 +40,8 @@ pub struct WorkerCandidate<'a> {
     pub architecture: &'a str,
     /// Its runtimes.
     pub runtimes: &'a BTreeSet<RuntimeKind>,
+    /// Those of them that do not answer.
+    pub silent: &'a BTreeSet<RuntimeKind>,
     /// Its labels.
     pub labels: &'a BTreeMap<String, String>,
     /// Allocatable minus reserved.
@@ -84,6 +86,8 @@ impl Candidate for WorkerCandidate<'_> {
             Some(ReasonCode::Cordoned)
         } else if !self.reachable {
             Some(ReasonCode::Unreachable)
+        } else if self.silent.contains(&workload.runtime) {
+            Some(ReasonCode::RuntimeDegraded)
         } else if fixed_ports(workload).any(|port| self.ports.contains(&port)) {
             Some(ReasonCode::PortTaken)
         } else {

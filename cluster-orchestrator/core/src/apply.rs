@@ -27,7 +27,10 @@ impl State {
                 Write::Term(term) => self.take_term(now, term),
                 Write::Superseded => self.fenced = true,
                 Write::Cluster(id) => self.take_cluster(*id),
-                Write::Algorithm(algorithm) => self.algorithm = *algorithm,
+                Write::Algorithm(algorithm) => {
+                    self.algorithm = *algorithm;
+                    self.forgive_all();
+                }
                 Write::Job(job) => self.take_job(now, job),
                 Write::ForgetJob(id) => {
                     self.rollouts.remove(id);
@@ -360,14 +363,14 @@ impl State {
     }
 
     /// Something may fit now that did not.
-    fn room_freed(&mut self) {
+    pub(crate) fn room_freed(&mut self) {
         self.capacity_revision += 1;
         self.aggregate_changed = true;
         self.awake.extend(self.classes.keys().cloned());
     }
 
     /// What the root is told of a slot follows every change of it.
-    fn refresh(&mut self, now: Now, slot: &Slot) {
+    pub(crate) fn refresh(&mut self, now: Now, slot: &Slot) {
         match self.slot_report(now, slot) {
             Some(report) => self.observer.put(slot_entry(report)),
             None => self.observer.remove(slot),
@@ -424,6 +427,7 @@ impl State {
                     node.usage = Some(*usage);
                 }
             }
+            Soft::Silent(node, runtimes) => self.take_silent(now, *node, runtimes),
             Soft::Reported(node, report) => {
                 let Some(known) = self.nodes.get_mut(node) else {
                     return;
@@ -496,6 +500,7 @@ impl State {
             Soft::Asleep(class) => {
                 self.awake.remove(class);
             }
+            Soft::Forgiven(class) => self.forgive(class),
             Soft::Wake(slot) => {
                 self.dirty.insert(slot.clone());
             }
@@ -549,6 +554,7 @@ impl State {
             self.braked.remove(slot);
         }
         if let Some(waiting) = waiting {
+            self.note_fault(waiting);
             self.classes
                 .entry(waiting.class.clone())
                 .or_default()
@@ -586,6 +592,7 @@ impl State {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let drain = self.drains.values().min().copied();
         // What was due at the last turn and is still there was looked at: only something else can change it.
+        let again = self.again_at();
         [
             check,
             resend,
@@ -593,6 +600,7 @@ impl State {
             expiry,
             deadline,
             drain,
+            again,
             self.brake_at(),
             self.hold,
             turn,

@@ -59,6 +59,7 @@ impl State {
             // A class of its own: room does not wake it.
             class: format!("brake {}", crate::slots::class(&wanted.service)),
             held_back: true,
+            again_at: None,
         })
     }
 

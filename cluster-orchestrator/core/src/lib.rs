@@ -12,6 +12,7 @@ mod adopt;
 mod apply;
 mod brake;
 mod decision;
+mod faults;
 mod fence;
 mod forget;
 mod jobs;
@@ -22,12 +23,16 @@ mod overdue;
 mod slots;
 mod state;
 mod takeover;
+mod turn;
 mod upstream;
 mod view;
 
 pub use decision::Decision;
 pub use state::{Config, Copy, CopyState, NodeRecord, RefusedTakeover, SlotRecord, State, Waiting};
+pub use turn::{turn, turn_of};
 pub use view::Page;
+
+use std::collections::BTreeSet;
 
 use model::aggregate::Aggregate;
 use model::book::{BookWrite, JobAnswer, JobRequest, Submission};
@@ -40,6 +45,7 @@ use model::name::Name;
 use model::node::{Leaving, NodeFacts, Scheduling, Usage};
 use model::slot::Slot;
 use model::time::{Instant, Now};
+use model::workload::RuntimeKind;
 use schedulers::Algorithm;
 use sync::{Change, Digest, Entry, Held, Parcel, Term, UpReport, Update};
 
@@ -196,6 +202,13 @@ pub enum Input {
         report: UpReport<ReportEntry>,
         /// What it held while it made the report.
         held: Held,
+    },
+    /// A worker says which of its runtimes do not answer.
+    Silent {
+        /// Which.
+        node: NodeId,
+        /// Those runtimes.
+        runtimes: BTreeSet<RuntimeKind>,
     },
     /// A worker sent the set that it holds of another store.
     Adopt {
@@ -356,6 +369,8 @@ pub enum Soft {
     },
     /// Measured use.
     Usage(NodeId, Usage),
+    /// Which of its runtimes do not answer.
+    Silent(NodeId, BTreeSet<RuntimeKind>),
     /// A worker's report.
     Reported(NodeId, UpReport<ReportEntry>),
     /// A worker was asked for a whole report, or for its set.
@@ -404,6 +419,8 @@ pub enum Soft {
     Clean(Slot),
     /// A class of waiting slots was looked at and does not fit.
     Asleep(String),
+    /// A class that the scheduler failed on may be tried again.
+    Forgiven(String),
     /// The first slot of a waiting class is tried again.
     Wake(Slot),
     /// The uplink.
@@ -534,6 +551,7 @@ impl State {
                 usage,
             } => self.node_held(now, *node, held, beat, *usage),
             Input::Reported { node, report, held } => self.node_reported(now, *node, report, held),
+            Input::Silent { node, runtimes } => self.node_silent(*node, runtimes),
             Input::Adopt {
                 node,
                 held,
@@ -562,6 +580,7 @@ impl State {
                     .first()
                     .map(|slot| self.reconcile_slot(now, slot))
             })
+            .or_else(|| self.due_again(now))
             .or_else(|| self.wake_one(now))
             .or_else(|| self.finished_operation())
             .or_else(|| self.expired_job(now))
@@ -573,35 +592,5 @@ impl State {
             .or_else(|| self.report_up())
             .or_else(|| self.aggregate_up(now))
             .unwrap_or_default()
-    }
-}
-
-/// Decides a batch one after another on the working state, then reconciles until nothing is left to do.
-///
-/// The answer has the durable writes only. The caller commits them and only then performs the actions; if the commit fails it
-/// rebuilds the state from its store.
-pub fn turn(state: &mut State, now: Now, inputs: impl IntoIterator<Item = Input>) -> Decision {
-    let mut total = Decision::default();
-    let mut take = |state: &mut State, mut decision: Decision| {
-        let idle = decision.is_empty();
-        state.number_events(now, &mut decision.writes);
-        state.apply(now, &decision.writes);
-        // What need not survive is in the state now, and nobody's business any more.
-        let durable = decision.writes.into_iter().filter(Write::is_durable);
-        total.writes.extend(durable);
-        total.actions.extend(decision.actions);
-        idle
-    };
-    let outage = state.own_outage(now);
-    take(state, outage);
-    for input in inputs {
-        let decision = state.decide(now, &input);
-        take(state, decision);
-    }
-    loop {
-        let decision = state.decide(now, &Input::Reconcile);
-        if take(state, decision) {
-            return total;
-        }
     }
 }

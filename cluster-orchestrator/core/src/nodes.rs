@@ -1,10 +1,13 @@
 //! Workers: registration, acknowledgements, reports, and what is sent to them.
 
+use std::collections::BTreeSet;
+
 use model::desired::{NodeItem, NodeSettings};
 use model::id::NodeId;
 use model::instance::InstanceEvent;
 use model::node::{Liveness, Usage};
 use model::time::Now;
+use model::workload::RuntimeKind;
 use sync::{Held, Reading, UpReport};
 
 use crate::state::{Copy, Node, NodeRecord, State};
@@ -118,6 +121,17 @@ impl State {
             decision.and(self.ask(now, id, node))
         } else {
             decision
+        }
+    }
+
+    /// Which runtimes of a worker do not answer.
+    pub(crate) fn node_silent(&self, id: NodeId, runtimes: &BTreeSet<RuntimeKind>) -> Decision {
+        let known = self.nodes.get(&id).map(|node| &node.silent);
+        match known {
+            Some(known) if known != runtimes => {
+                Decision::default().soft(Soft::Silent(id, runtimes.clone()))
+            }
+            Some(_) | None => Decision::default(),
         }
     }
 

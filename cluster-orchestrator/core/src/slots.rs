@@ -289,6 +289,9 @@ impl State {
         if self.awaits_root(&wanted.slot) {
             return Err(Box::new(self.not_answered(wanted)));
         }
+        if let Some(fault) = self.known_fault(now, &wanted.service) {
+            return Err(fault);
+        }
         // An order to another worker, or away from one, binds as long as another can have it; what has stopped for it runs
         // there rather than nowhere.
         let free = Desired {
@@ -298,7 +301,7 @@ impl State {
         let node = self
             .choose_for(wanted, record, None)
             .or_else(|_| self.choose_for(&free, record, None))
-            .map_err(|unplaceable| Box::new(self.no_room_for(wanted, unplaceable)))?;
+            .map_err(|unplaceable| Box::new(self.no_room_for(now, wanted, unplaceable)))?;
         let replaces = !record.copies.is_empty();
         let placed = self.put_copy(now, wanted, record, node);
         Ok(if replaces {
@@ -334,6 +337,7 @@ impl State {
             capacity_revision: self.capacity_revision,
             class: class(&wanted.service),
             held_back: true,
+            again_at: None,
         }
     }
 
@@ -348,6 +352,7 @@ impl State {
                 scheduling: node.record.scheduling,
                 architecture: &node.record.facts.architecture,
                 runtimes: &node.record.facts.runtimes,
+                silent: &node.silent,
                 labels: &node.labels,
                 room: node.room(),
                 ports: &node.ports,
@@ -368,13 +373,13 @@ impl State {
             rules: &wanted.service.placement,
         };
         let held = self.hold.is_some_and(|until| until > now.steady);
-        if held || self.braked.contains(slot) {
+        if held || self.braked.contains(slot) || self.faulted.contains_key(class) {
             return Some(Decision::default().soft(Soft::Asleep(class.clone())));
         }
         match self.algorithm.place(&request, &self.candidates(slot)) {
             Ok(_) => Some(Decision::default().soft(Soft::Wake(slot.clone()))),
             Err(unplaceable) => {
-                Some(self.stay_asleep(class, &self.no_room_for(&wanted, unplaceable)))
+                Some(self.stay_asleep(class, &self.no_room_for(now, &wanted, unplaceable)))
             }
         }
     }
@@ -382,9 +387,10 @@ impl State {
     /// A class that still does not fit says so with its present reason; the counts stay those of each slot's last try.
     fn stay_asleep(&self, class: &str, waiting: &Waiting) -> Decision {
         let outdated = |slot: &&Slot| {
-            self.waiting
-                .get(*slot)
-                .is_some_and(|known| known.reason.code != waiting.reason.code && !known.held_back)
+            self.waiting.get(*slot).is_some_and(|known| {
+                let news = known.reason.code != waiting.reason.code;
+                (news || waiting.again_at.is_some()) && !known.held_back
+            })
         };
         let slots = self.classes.get(class).into_iter().flatten();
         let decision = slots
@@ -400,10 +406,13 @@ impl State {
 
     pub(crate) fn no_room_for(
         &self,
+        now: Now,
         wanted: &Desired,
         unplaceable: schedulers::Unplaceable,
     ) -> Waiting {
+        let fault = unplaceable.fault.as_ref();
         Waiting {
+            again_at: fault.map(|_| now.steady.plus(self.config.scheduler_pause)),
             reason: no_room(&unplaceable, &wanted.service),
             rejections: unplaceable.rejections,
             capacity_revision: self.capacity_revision,
@@ -521,6 +530,9 @@ pub(crate) fn class(service: &ServiceSpec) -> String {
 
 /// The sentence for what no worker can host.
 fn no_room(unplaceable: &schedulers::Unplaceable, service: &ServiceSpec) -> Reason {
+    if let Some(fault) = unplaceable.scheduler_fault() {
+        return fault;
+    }
     let rejections = &unplaceable.rejections;
     if rejections.is_empty() {
         return Reason::new(

@@ -18,6 +18,7 @@ use model::reason::{Reason, Rejections};
 use model::slot::Slot;
 use model::time::{Instant, Wall};
 use model::units::Resources;
+use model::workload::RuntimeKind;
 use schedulers::{Algorithm, PortKey};
 use sync::{Child, Incarnation, Observed, Observer, Parent, Term, Timing};
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub ask_again: Duration,
     /// Between two aggregates, at least.
     pub aggregate_pause: Duration,
+    /// After a failure of the scheduler, until it is asked about the same again.
+    pub scheduler_pause: Duration,
 }
 
 impl Config {
@@ -65,6 +68,7 @@ impl Config {
             restart_grace: Duration::from_mins(1),
             ask_again: Duration::from_secs(2),
             aggregate_pause: Duration::from_millis(250),
+            scheduler_pause: Duration::from_mins(1),
         }
     }
 
@@ -171,6 +175,8 @@ pub struct Waiting {
     pub class: String,
     /// It waits for time to pass rather than for room: the root is not offered it.
     pub held_back: bool,
+    /// The scheduler failed on it, and is asked again then.
+    pub again_at: Option<Instant>,
 }
 
 /// The state of a copy. Soft.
@@ -232,6 +238,8 @@ pub(crate) struct Node {
     pub(crate) check_at: Option<Instant>,
     pub(crate) asked_at: Option<Instant>,
     pub(crate) usage: Option<Usage>,
+    /// Runtimes that do not answer, as the worker said last.
+    pub(crate) silent: BTreeSet<RuntimeKind>,
 }
 
 impl Node {
@@ -260,6 +268,7 @@ impl Node {
             check_at: None,
             asked_at: None,
             usage: None,
+            silent: BTreeSet::new(),
         }
     }
 
@@ -277,6 +286,11 @@ impl Node {
         }
         let longer = lost_after.saturating_mul(1 << self.returns.min(16));
         longer.min(MOST_PATIENCE.max(lost_after))
+    }
+
+    /// The runtime of a copy does not answer, so nothing new is known of it.
+    pub(crate) fn is_silent_about(&self, copy: &Copy) -> bool {
+        self.silent.contains(&copy.desired.service.workload.runtime)
     }
 
     /// It is heard, and all that it runs is known.
@@ -317,6 +331,8 @@ pub struct State {
     pub(crate) classes: BTreeMap<String, BTreeSet<Slot>>,
     /// Classes that may fit since something became free.
     pub(crate) awake: BTreeSet<String>,
+    /// Classes that the scheduler failed on lately.
+    pub(crate) faulted: BTreeMap<String, Waiting>,
     pub(crate) dirty: BTreeSet<Slot>,
     pub(crate) revised: BTreeSet<NodeId>,
     /// Workers that do not hold their present set.
@@ -374,6 +390,7 @@ impl State {
             waiting: BTreeMap::new(),
             classes: BTreeMap::new(),
             awake: BTreeSet::new(),
+            faulted: BTreeMap::new(),
             dirty: BTreeSet::new(),
             revised: BTreeSet::new(),
             unsynced: BTreeSet::new(),

@@ -128,8 +128,8 @@ impl State {
                 Err(unplaceable) => why = Some(unplaceable),
             }
         }
-        let waiting = self.no_room_for(wanted, why.unwrap_or_default());
-        let waiting = if waiting.rejections.is_empty() {
+        let waiting = self.no_room_for(now, wanted, why.unwrap_or_default());
+        let waiting = if waiting.rejections.is_empty() && waiting.again_at.is_none() {
             let message = "this cluster has no other worker than the one that it is to leave";
             Waiting {
                 reason: Reason::new(ReasonCode::NoWorker, message),

@@ -188,7 +188,8 @@ impl State {
             if node.is_heard() && node.record.scheduling == model::node::Scheduling::Open {
                 aggregate.schedulable_nodes += 1;
                 aggregate.room = aggregate.room.plus(node.room());
-                for runtime in &facts.runtimes {
+                aggregate.silent.extend(node.silent.iter().copied());
+                for runtime in facts.runtimes.difference(&node.silent) {
                     let class = Class {
                         architecture: facts.architecture.clone(),
                         runtime: *runtime,
@@ -290,6 +291,7 @@ impl State {
             address: node.record.facts.addresses.first().cloned(),
             state: state.state.clone(),
             since: state.since,
+            stale: node.is_silent_about(copy),
         })
     }
 }

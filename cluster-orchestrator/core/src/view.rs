@@ -308,7 +308,7 @@ impl State {
             reason,
             since: state.since,
             observed_at: report.map(|report| report.at),
-            stale: node.liveness != Liveness::Alive,
+            stale: node.liveness != Liveness::Alive || node.is_silent_about(copy),
         })
     }
 
@@ -337,6 +337,7 @@ impl State {
             scheduling: node.record.scheduling,
             room: node.room(),
             usage: node.usage,
+            silent: node.silent.clone(),
             labels: node.labels.clone(),
             instances: self.copies_on(id).filter(|(_, copy)| !copy.leaving).count() as u32,
             last_seen: node.last_seen,

@@ -317,6 +317,7 @@ impl Link {
                 memory_free: Amount::from_mb(1_000),
                 disk_free: Amount::from_mb(1_000),
             },
+            silent: std::collections::BTreeSet::new(),
             held: self.held(),
             beat: self.beat(),
         };

@@ -44,6 +44,8 @@ pub struct Aggregate {
     pub memory_percent: f64,
     /// Runtimes present.
     pub technology: BTreeSet<RuntimeKind>,
+    /// Those that do not answer on some worker that would take work.
+    pub silent: BTreeSet<RuntimeKind>,
     /// Jobs with an instance here.
     pub number_of_jobs: u32,
     /// What is free, by class; at most [`Aggregate::CLASSES`].

@@ -237,6 +237,8 @@ pub struct CopyReport {
     pub state: InstanceState,
     /// Since when it is in it, by the cluster's wall clock.
     pub since: Wall,
+    /// Its worker is heard, but the runtime that has it does not answer: the state is the last that was known.
+    pub stale: bool,
 }
 
 /// What a cluster reports of one slot that its root assigned.
@@ -291,6 +293,9 @@ impl SlotReport {
             if let Some(health) = report.and_then(Report::health) {
                 text.push(' ');
                 text.push_str(health.as_str());
+            }
+            if copy.stale {
+                text.push_str(" stale");
             }
         }
         text

@@ -27,6 +27,8 @@ pub enum ReasonCode {
     ArchitectureMismatch,
     /// It lacks the runtime.
     RuntimeMissing,
+    /// It has the runtime, which does not answer.
+    RuntimeDegraded,
     /// Its CPU is reserved.
     InsufficientCpu,
     /// Its memory is reserved.
@@ -61,6 +63,8 @@ pub enum ReasonCode {
     WorkerFault,
     /// Too many workers vanished at once; replacements wait.
     Brake,
+    /// The scheduler failed while it chose a place.
+    SchedulerFault,
     /// The user asked for it.
     Requested,
 }
@@ -78,6 +82,7 @@ impl ReasonCode {
             Self::LabelMismatch => "label_mismatch",
             Self::ArchitectureMismatch => "architecture_mismatch",
             Self::RuntimeMissing => "runtime_missing",
+            Self::RuntimeDegraded => "runtime_degraded",
             Self::InsufficientCpu => "insufficient_cpu",
             Self::InsufficientMemory => "insufficient_memory",
             Self::InsufficientDisk => "insufficient_disk",
@@ -95,6 +100,7 @@ impl ReasonCode {
             Self::DeployDeadline => "deploy_deadline",
             Self::WorkerFault => "worker_fault",
             Self::Brake => "brake",
+            Self::SchedulerFault => "scheduler_fault",
             Self::Requested => "requested",
         }
     }
@@ -110,6 +116,7 @@ impl ReasonCode {
             Self::LabelMismatch => "without the labels",
             Self::ArchitectureMismatch => "of another architecture",
             Self::RuntimeMissing => "without the runtime",
+            Self::RuntimeDegraded => "with a runtime that does not answer",
             Self::InsufficientCpu => "short of cpu",
             Self::InsufficientMemory => "short of memory",
             Self::InsufficientDisk => "short of disk",
@@ -124,6 +131,7 @@ impl ReasonCode {
             Self::Unhealthy => "unhealthy",
             Self::WorkerFault => "faulty",
             Self::Brake => "held back by the brake",
+            Self::SchedulerFault => "not looked at",
             Self::Requested => "as requested",
         }
     }

@@ -1,6 +1,6 @@
 //! What a core shows of itself: the answer to a query, before it gets a wire shape.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::aggregate::Aggregate;
 use crate::id::{ClusterId, InstanceId, NodeId};
@@ -13,6 +13,7 @@ use crate::reason::{Reason, Rejections};
 use crate::slot::{Generation, Role};
 use crate::time::Wall;
 use crate::units::Resources;
+use crate::workload::RuntimeKind;
 
 /// Who owns a job, as answers name it: `root`, or a cluster's name.
 pub type OwnerName = String;
@@ -86,6 +87,8 @@ pub struct NodeView {
     pub room: Resources,
     /// Measured.
     pub usage: Option<Usage>,
+    /// Runtimes that do not answer.
+    pub silent: BTreeSet<RuntimeKind>,
     /// Labels in force (the worker's own, overridden by an operator's).
     pub labels: BTreeMap<String, String>,
     /// Instances in its desired set.

@@ -9,8 +9,13 @@
 //! Nobody has seen the state that was decided. It is rebuilt from the store (`recovery`), every waiter gets
 //! [`Unavailable`], and a new term begins. As long as that cannot be stored, questions are answered from what the store
 //! has, and nothing else is.
+//!
+//! # When a decision panics
+//! The same, but for the requests of the batch: each is decided again by itself (`poison`), and only the one that panics
+//! again is refused, with 500. Nothing of it was stored, so a restart does not meet it again.
 
 mod handle;
+mod poison;
 mod recovery;
 mod start;
 
@@ -32,7 +37,8 @@ pub use start::{StartError, open};
 
 use crate::feed::Publisher;
 use crate::metrics::Metrics;
-use crate::{Core, Effect, Outlets, SUPERSEDED, clock, record};
+use crate::{Core, Decision, Effect, Outlets, SUPERSEDED, clock, record};
+use poison::{Panicked, Panics};
 
 /// Messages that wait before their senders do.
 const QUEUE: usize = 1_024;
@@ -46,10 +52,13 @@ const PACE: Duration = Duration::from_millis(2);
 /// A question about the committed state; it sends its own answer.
 type Query<C> = Box<dyn FnOnce(&<C as Core>::State, Now) + Send>;
 
+/// Who waits for the answer to a request.
+type Waiter<C> = oneshot::Sender<Result<<C as Core>::Answer, Unavailable>>;
+
 /// What the queue holds.
 enum Message<C: Core> {
     Input(C::Input),
-    Request(C::RequestId, C::Input, oneshot::Sender<C::Answer>),
+    Request(C::RequestId, C::Input, Waiter<C>),
     Query(Query<C>),
 }
 
@@ -59,7 +68,8 @@ pub struct Controller<C: Core> {
     state: C::State,
     writer: Writer,
     queue: mpsc::Receiver<Message<C>>,
-    waiters: HashMap<C::RequestId, oneshot::Sender<C::Answer>>,
+    waiters: HashMap<C::RequestId, Waiter<C>>,
+    panics: Panics,
     metrics: Metrics,
     events: Publisher,
     /// Whoever restarts this program when its state is not looked after any more.
@@ -134,12 +144,14 @@ impl<C: Core> Controller<C> {
     ) {
         let now = clock::now();
         let mut inputs = Vec::with_capacity(batch.len());
+        let mut requests = Vec::new();
         for message in batch.drain(..) {
             match message {
-                Message::Query(query) => query(&self.state, now),
+                Message::Query(query) => poison::answer::<C>(query, &self.state, now),
                 Message::Input(input) => inputs.push(input),
                 Message::Request(id, input, waiter) => {
                     self.waiters.insert(id, waiter);
+                    requests.push((id, inputs.len()));
                     inputs.push(input);
                 }
             }
@@ -147,25 +159,38 @@ impl<C: Core> Controller<C> {
         for input in &inputs {
             outlets.note(input);
         }
-        if let Err(error) = self.turn(inputs, outlets).await {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "a turn was not stored; the state is rebuilt"
-            );
-            self.recover(outlets, shutdown).await;
+        match self.turn(&inputs, outlets).await {
+            Ok(()) => {}
+            Err(error @ NotStored::Panicked(_)) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    inputs = inputs.len(),
+                    requests = requests.len(),
+                    "a decision panicked: this is a fault of the program; the state is rebuilt"
+                );
+                let asked = self.asked(inputs, requests);
+                self.one_by_one(asked, outlets, shutdown).await;
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a turn was not stored; the state is rebuilt"
+                );
+                self.recover(outlets, shutdown).await;
+            }
         }
     }
 
     /// Decides, commits, acts.
     async fn turn<O: Outlets<C>>(
         &mut self,
-        inputs: Vec<C::Input>,
+        inputs: &[C::Input],
         outlets: &mut O,
     ) -> Result<(), NotStored> {
         let (begun, fenced) = (Instant::now(), C::is_fenced(&self.state));
         // A turn that nobody asked for: what is due by time.
         let is_sweep = inputs.is_empty();
-        let decision = C::turn(&mut self.state, clock::now(), inputs);
+        let decision = decide::<C>(&mut self.state, inputs)?;
         self.metrics.placed::<C>(&decision.writes, begun.elapsed());
         let ops = record::ops::<C>(&decision.writes)?;
         if !ops.is_empty() {
@@ -201,7 +226,7 @@ impl<C: Core> Controller<C> {
                     if let Some(waiter) = self.waiters.remove(&request) {
                         crashpoint!("turn.before_answer");
                         // Whoever asked may have gone away.
-                        let _ = waiter.send(answer);
+                        let _ = waiter.send(Ok(answer));
                         crashpoint!("turn.after_answer");
                     }
                 }
@@ -218,4 +243,11 @@ enum NotStored {
     Store(#[from] store::StoreError),
     #[error("the writes have no record")]
     Record(#[from] RecordError),
+    #[error("it was not decided")]
+    Panicked(#[from] Panicked),
+}
+
+/// Decides; after a panic the state is worth nothing any more.
+fn decide<C: Core>(state: &mut C::State, inputs: &[C::Input]) -> Result<Decision<C>, Panicked> {
+    poison::caught(|| C::turn(state, clock::now(), inputs))
 }

@@ -21,7 +21,7 @@ pub trait Core: Clone + Debug + Send + Sync + 'static {
     /// Everything that it knows.
     type State: Clone + Send + Sync + 'static;
     /// What it is told.
-    type Input: Send + 'static;
+    type Input: Send + Sync + 'static;
     /// A change of the state.
     type Write: Send + Sync + 'static;
     /// What is done after the commit.
@@ -44,7 +44,7 @@ pub trait Core: Clone + Debug + Send + Sync + 'static {
     /// Takes writes that were decided.
     fn apply(state: &mut Self::State, now: Now, writes: &[Self::Write]);
     /// Decides a batch on the state, which then is ahead of the store until the writes are committed.
-    fn turn(state: &mut Self::State, now: Now, inputs: Vec<Self::Input>) -> Decision<Self>;
+    fn turn(state: &mut Self::State, now: Now, inputs: &[Self::Input]) -> Decision<Self>;
     /// When a turn is due that nobody asked for.
     fn next_deadline(state: &Self::State) -> Option<Instant>;
     /// The store's incarnation.

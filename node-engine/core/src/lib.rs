@@ -144,7 +144,7 @@ pub enum Input {
         /// All of it.
         found: Vec<Found>,
     },
-    /// A runtime does not answer.
+    /// A runtime does not answer, when it was asked or as far as the shell watches it.
     ListFailed {
         /// Which runtime.
         runtime: RuntimeKind,

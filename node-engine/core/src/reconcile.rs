@@ -182,6 +182,11 @@ impl State {
             Write::Reported => self.observer.reported(),
             Write::Runtime { runtime, listing } => {
                 self.runtimes.insert(*runtime, Some(*listing));
+                match listing {
+                    Listing::Silent { .. } => self.silent.insert(*runtime),
+                    Listing::Known => self.silent.remove(runtime),
+                    Listing::Asked => false,
+                };
                 let theirs = self
                     .journal
                     .iter()

@@ -1,5 +1,6 @@
 //! What the runtimes say, and what it does to an instance here.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::id::InstanceId;
@@ -11,12 +12,20 @@ use model::workload::{Restart, RuntimeKind};
 use crate::{Again, Checkup, Decision, Found, FoundStatus, Journal, Listing, Run, State, Write};
 
 impl State {
+    /// The runtimes that do not answer. What is known of their instances is what they said last.
+    pub const fn silent(&self) -> &BTreeSet<RuntimeKind> {
+        &self.silent
+    }
+
     /// A runtime's list is the truth of what runs; what is there and not desired is an orphan and leaves.
     pub(crate) fn listed(&self, now: Now, runtime: RuntimeKind, found: &[Found]) -> Decision {
         let mut decision = Decision::default().write(Write::Runtime {
             runtime,
             listing: Listing::Known,
         });
+        if self.silent.contains(&runtime) {
+            decision.writes.extend(self.tried_again(now, runtime));
+        }
         for found in found {
             let Found { instance, status } = found;
             if self
@@ -64,6 +73,36 @@ impl State {
             }
         }
         decision
+    }
+
+    /// What could not be started because its runtime did not answer is due now that it does: that was no failure of the
+    /// application, so it need not wait for one.
+    fn tried_again(&self, now: Now, runtime: RuntimeKind) -> impl Iterator<Item = Write> {
+        let theirs = move |instance: &InstanceId| {
+            self.journal
+                .get(instance)
+                .is_some_and(|journal| journal.runtime == runtime)
+        };
+        self.timed_runs()
+            .filter_map(move |(instance, run)| match run {
+                Run::Waiting {
+                    failures, reason, ..
+                } if reason.code == ReasonCode::WorkerFault && theirs(&instance) => {
+                    Some(Write::Run {
+                        instance,
+                        run: Some(Run::Waiting {
+                            until: now.steady,
+                            until_wall: now.wall,
+                            failures: failures.saturating_sub(1),
+                            reason: reason.clone(),
+                        }),
+                    })
+                }
+                Run::Waiting { .. }
+                | Run::Starting { .. }
+                | Run::Running { .. }
+                | Run::Stopping { .. } => None,
+            })
     }
 
     fn orphan(&self, instance: InstanceId, runtime: RuntimeKind) -> Journal {

@@ -33,6 +33,8 @@ pub struct State {
     pub(crate) exits: BTreeMap<InstanceId, Exit>,
     pub(crate) observer: Observer<ReportEntry>,
     pub(crate) runtimes: BTreeMap<RuntimeKind, Option<Listing>>,
+    /// Those that did not answer when they were asked last, until they answer again.
+    pub(crate) silent: BTreeSet<RuntimeKind>,
     pub(crate) connected: bool,
     pub(crate) room: bool,
     pub(crate) dirty: BTreeSet<InstanceId>,
@@ -55,6 +57,7 @@ impl State {
             exits: BTreeMap::new(),
             observer: Observer::new(0),
             runtimes: runtimes.into_iter().map(|kind| (kind, None)).collect(),
+            silent: BTreeSet::new(),
             connected: false,
             room: true,
             dirty: BTreeSet::new(),

@@ -9,6 +9,7 @@ mod containers;
 mod events;
 mod fault;
 mod files;
+mod host;
 mod images;
 mod logs;
 mod place;
@@ -18,7 +19,7 @@ mod read;
 mod watched;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::errors::Error;
@@ -27,7 +28,7 @@ use daemon::crashpoint;
 use futures_util::stream::{self, StreamExt};
 use model::id::{InstanceId, NodeId};
 use model::workload::{Pull, RuntimeKind, Workload};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::logs::Wanted;
@@ -36,21 +37,19 @@ use crate::logs::standing::Known;
 use fault::{gone_is_fine, start_failed};
 use images::Images;
 use place::{Placed, Placing};
+use pull::Pulls;
 use watched::{Phase, Watched};
 
 pub(crate) use about::About;
+pub use host::{DEFAULT_HOST, Host, Patience};
 pub use images::ImageLimit;
 pub use logs::LogReader;
 
 use super::keyed::Keyed;
 use super::{Exited, Found, Identity, ListError, StartError, Started, StopError};
 
-/// How long the engine may take for an ordinary call.
-const CALL: Duration = Duration::from_mins(1);
 /// Containers inspected at once by `list`.
 const INSPECTED_AT_ONCE: usize = 8;
-/// Where the Docker engine listens unless it is told otherwise.
-pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// The runtime of a container engine.
 #[derive(Debug)]
@@ -62,7 +61,7 @@ pub struct Docker {
 
 /// What calls and the event task share.
 struct Shared {
-    host: String,
+    host: Host,
     node: NodeId,
     client: tokio::sync::Mutex<Option<bollard::Docker>>,
     /// More starts at once than cores only make each slower (figures, "The floor").
@@ -70,16 +69,18 @@ struct Shared {
     locks: Keyed,
     exits: mpsc::Sender<Exited>,
     watched: Watched,
-    fault: Mutex<Option<String>>,
+    /// Why the engine does not answer; nothing while it does.
+    fault: watch::Sender<Option<String>>,
     /// The output of containers that are gone.
     kept: Kept,
     images: Images,
+    pulls: Pulls,
 }
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared")
-            .field("host", &self.host)
+            .field("host", &self.host.address)
             .field("node", &self.node)
             .finish_non_exhaustive()
     }
@@ -87,15 +88,17 @@ impl std::fmt::Debug for Shared {
 
 /// Whether an engine answers at `host` (`unix://…`) within a second.
 pub async fn probe(host: &str) -> bool {
-    let ping = async { connect(host)?.ping().await };
+    let ping = async { connect(&Host::from(host))?.ping().await };
     matches!(
         tokio::time::timeout(Duration::from_secs(1), ping).await,
         Ok(Ok(_))
     )
 }
 
-fn connect(host: &str) -> Result<bollard::Docker, Error> {
-    bollard::Docker::connect_with_unix(host, CALL.as_secs(), bollard::API_DEFAULT_VERSION)
+fn connect(host: &Host) -> Result<bollard::Docker, Error> {
+    // The library counts in whole seconds; what is shorter is the caller's own limit.
+    let call = host.patience.call.as_secs().max(1);
+    bollard::Docker::connect_with_unix(&host.address, call, bollard::API_DEFAULT_VERSION)
 }
 
 impl Docker {
@@ -104,22 +107,23 @@ impl Docker {
     /// within a tokio runtime.
     pub fn new(
         node: NodeId,
-        host: &str,
+        host: impl Into<Host>,
         cores: usize,
         data_dir: &Path,
         exits: mpsc::Sender<Exited>,
     ) -> Self {
         let shared = Arc::new(Shared {
-            host: host.to_owned(),
+            host: host.into(),
             node,
             client: tokio::sync::Mutex::default(),
             starts: Semaphore::new(cores.max(1)),
             locks: Keyed::default(),
             exits,
             watched: Watched::default(),
-            fault: Mutex::default(),
+            fault: watch::Sender::new(None),
             kept: Kept::new(data_dir),
             images: Images::new(data_dir),
+            pulls: Pulls::default(),
         });
         let events = tokio::spawn(events::follow(Arc::clone(&shared)));
         Self {
@@ -132,6 +136,7 @@ impl Docker {
     /// Removes images that this worker fetched and nobody uses, from some minutes after the start on.
     #[must_use]
     pub fn with_image_limit(mut self, limit: ImageLimit) -> Self {
+        self.shared.images.may_go();
         let looking = images::look_after(Arc::clone(&self.shared), limit);
         self.images = Some(tokio::spawn(looking));
         self
@@ -152,11 +157,14 @@ impl Docker {
     }
 
     pub(super) fn fault(&self) -> Option<String> {
-        self.shared
-            .fault
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.shared.fault.borrow().clone()
+    }
+
+    /// Waits until the engine answers, or until it does not.
+    pub(super) async fn until(&self, answers: bool) {
+        let mut fault = self.shared.fault.subscribe();
+        // The sender lives as long as this does.
+        let _ = fault.wait_for(|fault| fault.is_none() == answers).await;
     }
 
     pub(super) async fn start(
@@ -178,7 +186,7 @@ impl Docker {
                 .map_err(failed)?
                 .is_empty()
         {
-            shared.fetch(&docker, image).await?;
+            shared.pull_once(&docker, image).await?;
         }
         let turn = Arc::new(turn);
         let place = || Placing {
@@ -191,13 +199,10 @@ impl Docker {
         if let Placed::Running(started) = place().detached().await? {
             return Ok(started);
         }
-        shared.fetch(&docker, image).await?;
+        shared.pull_once(&docker, image).await?;
         match place().detached().await? {
             Placed::Running(started) => Ok(started),
-            Placed::ImageMissing(error) => Err(StartError::ImagePull {
-                image: image.to_owned(),
-                source: error.into(),
-            }),
+            Placed::ImageMissing(error) => Err(pull::failed(image, error)),
         }
     }
 
@@ -220,7 +225,9 @@ impl Docker {
             .map_err(|error| failed("reach the engine of", error))?;
         // `docker stop` counts in whole seconds, and answers only when the container has ended.
         let seconds = grace.as_millis().div_ceil(1000).min(i32::MAX as u128) as i32;
-        let patient = docker.clone().with_timeout(CALL + grace);
+        let patient = docker
+            .clone()
+            .with_timeout(shared.host.patience.call + grace);
         for summary in shared
             .of_instance(&docker, instance)
             .await
@@ -253,6 +260,7 @@ impl Docker {
         };
         let docker = self.shared.client().await.map_err(failed)?;
         let all = self.shared.all(&docker).await.map_err(failed)?;
+        let all = self.shared.with_left_out(&docker, all).await;
         let found: Vec<Result<Option<Found>, Error>> = stream::iter(all)
             .map(|summary| self.shared.found(&docker, summary))
             .buffer_unordered(INSPECTED_AT_ONCE)
@@ -312,18 +320,20 @@ impl Shared {
     }
 
     fn set_fault(&self, fault: Option<String>) {
-        let mut known = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.is_some() != fault.is_some() {
-            if let Some(why) = &fault {
-                tracing::warn!(
-                    host = self.host,
+        let host = &self.host.address;
+        self.fault.send_if_modified(|known| {
+            let news = known.is_some() != fault.is_some();
+            match &fault {
+                Some(why) if news => tracing::warn!(
+                    host,
                     why,
                     "the container engine does not answer; what it runs is left alone"
-                );
-            } else {
-                tracing::info!(host = self.host, "the container engine answers again");
+                ),
+                None if news => tracing::info!(host, "the container engine answers again"),
+                Some(_) | None => {}
             }
-        }
-        *known = fault;
+            *known = fault;
+            news
+        });
     }
 }

@@ -298,7 +298,13 @@ async fn ends_during_a_loss_of_the_engine_are_told_when_it_is_back() {
     let (sender, exits) = mpsc::channel(8);
     let host = format!("unix://{}", proxy.path.display());
     let mut rig = Rig {
-        runtime: Runtime::Docker(Docker::new(bed.node, &host, 2, bed.folder.path(), sender)),
+        runtime: Runtime::Docker(Docker::new(
+            bed.node,
+            host.as_str(),
+            2,
+            bed.folder.path(),
+            sender,
+        )),
         exits,
     };
     let (first, second) = (bed.identity(), bed.identity());

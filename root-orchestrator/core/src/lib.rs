@@ -524,6 +524,11 @@ impl State {
 /// The answer has the durable writes only. The caller commits them and only then performs the actions; if the commit fails it
 /// rebuilds the state from its store.
 pub fn turn(state: &mut State, now: Now, inputs: impl IntoIterator<Item = Input>) -> Decision {
+    turn_of(state, now, &inputs.into_iter().collect::<Vec<_>>())
+}
+
+/// The same of inputs that the caller keeps.
+pub fn turn_of(state: &mut State, now: Now, inputs: &[Input]) -> Decision {
     let mut total = Decision::default();
     let mut take = |state: &mut State, mut decision: Decision| {
         let idle = decision.is_empty();
@@ -538,7 +543,7 @@ pub fn turn(state: &mut State, now: Now, inputs: impl IntoIterator<Item = Input>
     let outage = state.own_outage(now);
     take(state, outage);
     for input in inputs {
-        let decision = state.decide(now, &input);
+        let decision = state.decide(now, input);
         take(state, decision);
     }
     loop {

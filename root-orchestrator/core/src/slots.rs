@@ -618,6 +618,9 @@ impl State {
 
     /// The sentence for what no cluster can host.
     pub(crate) fn no_cluster(&self, unplaceable: &Unplaceable, service: &ServiceSpec) -> Reason {
+        if let Some(fault) = unplaceable.scheduler_fault() {
+            return fault;
+        }
         let rejections = &unplaceable.rejections;
         if self.clusters.is_empty() {
             let message = "no cluster has joined yet; start a cluster-orchestrator with --root and this root's address";

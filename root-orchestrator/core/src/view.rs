@@ -295,7 +295,7 @@ impl State {
             reason,
             since: copy.since,
             observed_at,
-            stale: cluster.liveness != Liveness::Alive,
+            stale: cluster.liveness != Liveness::Alive || copy.stale,
             ..row
         }
     }

@@ -188,7 +188,9 @@ impl Session {
                 | Answer::ClusterIsThere(..)
                 | Answer::NoSuchCluster(_),
             )
-            | Err(Unavailable) => Err(refused("unavailable", Unavailable.to_string())),
+            | Err(Unavailable::Now | Unavailable::Fault) => {
+                Err(refused("unavailable", Unavailable::Now.to_string()))
+            }
         }
     }
 

@@ -417,6 +417,7 @@ fn running(desired: &Desired) -> SlotEntry {
             address: None,
             state: InstanceState::Running(report),
             since: Wall(1),
+            stale: false,
         }],
     })
 }

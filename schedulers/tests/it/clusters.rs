@@ -19,7 +19,7 @@ fn every_reason_against_a_cluster_has_its_code() {
     let pinned = |to: &str| wish().with(|wish| wish.rules.cluster = Some(to.to_owned()));
     let at = |place: &str| wish().with(|wish| wish.rules.location = Some(place.to_owned()));
     let two = || Cluster::of(1, &[amount(9000, 900, 9000), amount(9000, 900, 9000)]);
-    let table: [(Option<Code>, Wish, Cluster); 21] = [
+    let table: Vec<(Option<Code>, Wish, Cluster)> = vec![
         (None, wish(), cluster()),
         (None, pinned("cluster-1"), cluster()),
         (None, pinned(&cluster().id.to_string()), cluster()),

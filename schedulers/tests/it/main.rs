@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod clusters;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod rejections;

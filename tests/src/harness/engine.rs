@@ -53,6 +53,18 @@ impl Engine {
         matches!(this.ask("GET", "/_ping", b""), Ok((200, _))).then_some(this)
     }
 
+    /// The engine whose socket that is, whether it answers or not.
+    pub fn at(socket: &Path) -> Self {
+        Self {
+            socket: socket.to_owned(),
+        }
+    }
+
+    /// Any call: its status, and its body where that is JSON.
+    pub fn call(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        self.ask(method, path, body.as_bytes()).unwrap()
+    }
+
     /// The engine, which must answer.
     pub fn connect() -> Self {
         Self::find().expect("a container engine answers, since EDGEIO_REQUIRE names docker")

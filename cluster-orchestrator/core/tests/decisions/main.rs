@@ -17,6 +17,7 @@ mod loss;
 mod properties;
 #[cfg(test)]
 mod registering;
+mod silence;
 #[cfg(test)]
 mod restoring;
 #[cfg(test)]

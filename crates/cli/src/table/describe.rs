@@ -73,7 +73,7 @@ pub(crate) fn node(
         ("Cluster", cluster.unwrap_or_default().to_owned()),
         ("State", with_scheduling(&node.state, &node.scheduling)),
         ("Machine", node.architecture.clone()),
-        ("Runtimes", node.runtimes.join(", ")),
+        ("Runtimes", runtimes(node).join(", ")),
         ("Labels", labels.join(", ")),
         ("Extras", node.accelerators.join(", ")),
         (
@@ -118,6 +118,19 @@ pub(crate) fn node(
     ];
     lines.extend(render(&columns, instances, wide));
     lines
+}
+
+/// What it can run, and which of it does not answer.
+pub(super) fn runtimes(node: &NodeBody) -> Vec<String> {
+    let silent = |word: &String| node.runtimes_degraded.contains(word);
+    let shown = node.runtimes.iter().map(|word| {
+        if silent(word) {
+            format!("{word} (does not answer)")
+        } else {
+            word.clone()
+        }
+    });
+    shown.collect()
 }
 
 /// `Name:      value`, without those that have nothing to say.

@@ -159,6 +159,12 @@ fn remedy(code: &str) -> Option<&'static str> {
         "runtime_missing" => {
             "'edgeio get nodes' shows the runtimes that there are; a worker finds its runtimes when it starts"
         }
+        "runtime_degraded" => {
+            "a worker's container engine does not answer: start it again there; 'edgeio describe node' shows which"
+        }
+        "scheduler_fault" => {
+            "this is a fault of the scheduler, not of the document; the orchestrator's log says more"
+        }
         "port_taken" => "take another host port, or leave it out to get a free one",
         "cordoned" => "'edgeio uncordon' opens it again",
         "unreachable" | "worker_lost" | "cluster_lost" => "'edgeio get nodes' shows who is heard",

@@ -4,6 +4,7 @@ use model::time::Wall;
 use protocol::rest::{ClusterBody, NodeBody};
 
 use super::Seen::{self, Always, Wide};
+use super::describe::runtimes;
 use super::{Column, age, free_cores, free_memory, now, render};
 
 /// One row a cluster.
@@ -57,7 +58,7 @@ pub(crate) fn nodes(nodes: &[Node], wide: bool) -> Vec<String> {
             free_memory(node.memory_free_in_mb, node.memory_in_mb)
         }),
         Column(Always, "INSTANCES", &|(_, node)| node.instances.to_string()),
-        Column(Always, "RUNTIMES", &|(_, node)| node.runtimes.join(",")),
+        Column(Always, "RUNTIMES", &|(_, node)| runtimes(node).join(",")),
         Column(Wide, "LABELS", &|(_, node)| {
             let labels = node.labels.iter();
             let labels: Vec<_> = labels

@@ -68,7 +68,7 @@ async fn runtimes(
     {
         let docker = Docker::new(
             node,
-            &config.docker_host,
+            config.docker_host.as_str(),
             facts::cores(),
             &config.data_dir,
             exits,

@@ -14,10 +14,16 @@ use crate::feed::Feed;
 /// How long a request waits for a place in the queue: longer would only feed the overload.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The state cannot be reached now: overload, a store that fails, or the end of the program.
+/// Why the state gives no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the orchestrator cannot take the request now; try again")]
-pub struct Unavailable;
+pub enum Unavailable {
+    /// It cannot be reached now: overload, a store that fails, or the end of the program.
+    #[error("the orchestrator cannot take the request now; try again")]
+    Now,
+    /// Deciding this very request fails: a fault of the program, which nothing was changed by.
+    #[error("the orchestrator fails on this request; its log says more")]
+    Fault,
+}
 
 /// The owner task's queue. Clones feed the same one.
 #[derive(Debug, Clone)]
@@ -60,13 +66,13 @@ impl<C: Core> Handle<C> {
         self.queue
             .send(Message::Input(input))
             .await
-            .map_err(|_gone| Unavailable)
+            .map_err(|_gone| Unavailable::Now)
     }
 
     /// Asks for a change; the answer comes after its commit.
     ///
     /// # Errors
-    /// When it cannot be taken within 5 s, or is not stored.
+    /// When it cannot be taken within 5 s, is not stored, or cannot be decided.
     pub async fn ask(
         &self,
         input: impl FnOnce(C::RequestId) -> C::Input,
@@ -74,7 +80,7 @@ impl<C: Core> Handle<C> {
         let id = C::request(self.requests.fetch_add(1, Ordering::Relaxed));
         let (waiter, answer) = oneshot::channel();
         self.send(Message::Request(id, input(id), waiter)).await?;
-        answer.await.map_err(|_gone| Unavailable)
+        answer.await.unwrap_or(Err(Unavailable::Now))
     }
 
     /// Reads what is committed. `question` runs on the owner task: it copies what is wanted and does nothing else.
@@ -91,13 +97,13 @@ impl<C: Core> Handle<C> {
             let _ = sender.send(question(state, now));
         });
         self.send(Message::Query(query)).await?;
-        answer.await.map_err(|_gone| Unavailable)
+        answer.await.map_err(|_gone| Unavailable::Now)
     }
 
     async fn send(&self, message: Message<C>) -> Result<(), Unavailable> {
         self.queue
             .send_timeout(message, PATIENCE)
             .await
-            .map_err(|_full_or_gone| Unavailable)
+            .map_err(|_full_or_gone| Unavailable::Now)
     }
 }

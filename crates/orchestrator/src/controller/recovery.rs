@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::start::{Begun, StartError, begin};
-use super::{BATCH, Controller, Message};
-use crate::{Core, Outlets, clock, record};
+use super::{BATCH, Controller, Message, decide};
+use crate::{Core, Outlets, record};
 
 /// Between two attempts, at least and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -69,7 +69,7 @@ impl<C: Core> Controller<C> {
             mut ops,
         } = begin(&self.core, &records)?;
         inputs.extend(outlets.links());
-        let decision = C::turn(&mut state, clock::now(), inputs);
+        let decision = decide::<C>(&mut state, &inputs)?;
         ops.extend(record::ops::<C>(&decision.writes)?);
         self.writer.commit(ops).await?;
         self.state = state;
@@ -82,7 +82,7 @@ impl<C: Core> Controller<C> {
     }
 
     /// Refuses what comes in, but for questions where the state is `readable`; the links are kept up to date.
-    async fn refuse_for<O: Outlets<C>>(
+    pub(super) async fn refuse_for<O: Outlets<C>>(
         &mut self,
         pause: Duration,
         readable: bool,

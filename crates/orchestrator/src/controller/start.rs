@@ -11,7 +11,8 @@ use store::{Op, Record, Store, StoreError, Writer};
 use sync::Incarnation;
 use tokio::sync::mpsc;
 
-use super::{Controller, Handle, QUEUE};
+use super::poison::{Panicked, Panics};
+use super::{Controller, Handle, QUEUE, decide};
 use crate::clock::{self, NoRandom};
 use crate::metrics::Metrics;
 use crate::{Core, SUPERSEDED, feed, record};
@@ -25,6 +26,11 @@ pub enum StartError {
     /// The store's content cannot be read.
     #[error("the store's content cannot be used")]
     Record(#[from] RecordError),
+    /// What the store holds cannot be decided on.
+    #[error(
+        "what the store holds makes this program fail; run the version that wrote it, or restore a backup, and report the fault"
+    )]
+    Panicked(#[from] Panicked),
     /// No identity can be made.
     #[error("cannot begin a new term")]
     Random(#[from] NoRandom),
@@ -45,7 +51,7 @@ pub async fn open<C: Core>(
     let records = writer.load().await?;
     crashpoint!("start.loaded");
     let mut begun = begin(&core, &records)?;
-    let decision = C::turn(&mut begun.state, clock::now(), begun.started);
+    let decision = decide::<C>(&mut begun.state, &begun.started)?;
     begun.ops.extend(record::ops::<C>(&decision.writes)?);
     writer.commit(begun.ops).await?;
     crashpoint!("start.committed");
@@ -67,6 +73,7 @@ pub async fn open<C: Core>(
         writer,
         queue,
         waiters: HashMap::new(),
+        panics: Panics::default(),
         metrics,
         events,
         notifier: Notifier::default(),

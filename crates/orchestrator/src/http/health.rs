@@ -29,7 +29,7 @@ pub(super) async fn ready<C: Jobs>(State(service): State<Service<C>>, accept: Ac
         Ok(Ok(_)) if !service.handle.is_storing() => Some("the store"),
         Ok(Ok(false)) => None,
         Ok(Ok(true)) => Some(crate::SUPERSEDED),
-        Ok(Err(Unavailable)) => Some("the store"),
+        Ok(Err(Unavailable::Now | Unavailable::Fault)) => Some("the store"),
         Err(_late) => Some("the controller does not answer"),
     };
     let (status, word) = match missing {

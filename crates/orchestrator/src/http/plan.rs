@@ -66,7 +66,7 @@ fn decide<C: Jobs>(
     ask: JobRequest,
 ) -> Result<Vec<PlanBody>, ApiError> {
     let input = C::ask(C::request(0), ask);
-    let decision = C::turn(&mut state, now, vec![input]);
+    let decision = C::turn(&mut state, now, &[input]);
     let answer = decision.actions.into_iter().find_map(answered::<C>);
     let ids: Vec<JobId> = match answer {
         Some(JobAnswer::Accepted(ids)) => ids,

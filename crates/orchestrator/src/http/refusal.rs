@@ -10,9 +10,12 @@ use rest::ApiError;
 
 use crate::Unavailable;
 
-/// 503.
+/// 503, or 500 for what cannot be decided at all.
 pub fn unavailable(reason: Unavailable) -> ApiError {
-    Problem::unavailable(reason.to_string()).into()
+    match reason {
+        Unavailable::Now => Problem::unavailable(reason.to_string()).into(),
+        Unavailable::Fault => Problem::internal().into(),
+    }
 }
 
 /// 503: others go on with another copy of the store.

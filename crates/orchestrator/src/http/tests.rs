@@ -40,6 +40,10 @@ enum Input {
     /// So many events of that job.
     Happens(u128, u32),
     Job(u64),
+    /// A request that the core panics on.
+    Poison(u64),
+    /// A message that it panics on.
+    Curse,
 }
 
 enum Write {
@@ -78,16 +82,18 @@ impl Core for Toy {
         }
     }
 
-    fn turn(state: &mut State, now: Now, inputs: Vec<Input>) -> Decision<Self> {
+    fn turn(state: &mut State, now: Now, inputs: &[Input]) -> Decision<Self> {
         let (mut writes, mut actions) = (Vec::new(), Vec::new());
         for input in inputs {
             match input {
-                Input::Started(term) => writes.push(Write::Term(term)),
+                Input::Started(term) => writes.push(Write::Term(term.clone())),
                 Input::Happens(job, count) => {
-                    let ids = (0..u64::from(count)).map(|ahead| state.history.id(now, 1, ahead));
-                    writes.extend(ids.map(|id| Write::Event(event(id, job))));
+                    let ids = (0..u64::from(*count)).map(|ahead| state.history.id(now, 1, ahead));
+                    writes.extend(ids.map(|id| Write::Event(event(id, *job))));
                 }
-                Input::Job(request) => actions.push((request, JobAnswer::Accepted(Vec::new()))),
+                Input::Poison(request) => panic!("request {request} is poison"),
+                Input::Curse => panic!("a message is poison"),
+                Input::Job(request) => actions.push((*request, JobAnswer::Accepted(Vec::new()))),
             }
         }
         Self::apply(state, now, &writes);
@@ -355,4 +361,63 @@ async fn what_happened_survives_a_restart() {
     }
     let loaded = crate::record::load::<Toy>(&store.load().unwrap()).unwrap();
     assert_eq!(loaded.writes.len(), 3);
+}
+
+#[tokio::test]
+async fn a_request_that_a_decision_panics_on_is_refused_alone() {
+    let (handle, _shutdown) = toy().await;
+    happens(&handle, 1, 5).await;
+    let term = |state: &State, _| state.term.number;
+    let before = handle.read(term).await.unwrap();
+    // One batch: on one thread all of them wait before the owner of the state runs.
+    let asked = (0..40).map(|number| {
+        let handle = handle.clone();
+        async move {
+            if number % 20 == 7 {
+                handle.ask(Input::Poison).await
+            } else {
+                handle.ask(Input::Job).await
+            }
+        }
+    });
+    let answers = futures_util::future::join_all(asked).await;
+    for (number, answer) in answers.iter().enumerate() {
+        if number % 20 == 7 {
+            assert_eq!(answer, &Err(crate::Unavailable::Fault), "{number}");
+        } else {
+            assert!(
+                matches!(answer, Ok(JobAnswer::Accepted(_))),
+                "{number}: {answer:?}"
+            );
+        }
+    }
+    // What was accepted before is there, under a new term.
+    let kept = handle.read(|state: &State, _| state.history.of(JobId::from_bits(1)).count());
+    assert_eq!(kept.await.unwrap(), 5);
+    assert!(handle.read(term).await.unwrap() > before);
+    // Alone it is refused at once.
+    let alone = handle.ask(Input::Poison).await;
+    assert_eq!(alone, Err(crate::Unavailable::Fault));
+    happens(&handle, 1, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_a_decision_panics_on_costs_its_batch_and_a_pause() {
+    let (handle, _shutdown) = toy().await;
+    for _ in 0..5 {
+        handle.tell(Input::Curse).await.unwrap();
+        // Those of its batch are decided, those of the pause after it are sent away.
+        while handle.ask(Input::Job).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+    happens(&handle, 1, 1).await;
+}
+
+#[tokio::test]
+async fn a_question_that_panics_is_answered_by_nobody() {
+    let (handle, _shutdown) = toy().await;
+    let answer = handle.read(|_: &State, _| -> u32 { panic!("the question is poison") });
+    assert_eq!(answer.await, Err(crate::Unavailable::Now));
+    happens(&handle, 1, 1).await;
 }

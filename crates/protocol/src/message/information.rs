@@ -1,19 +1,25 @@
 //! `nodes/{id}/information`: a worker's use, every report interval (contract, MQTT).
 
+use std::collections::BTreeSet;
+
 use ::sync::Held;
 use model::desired::InstanceReport;
 use model::id::InstanceId;
 use model::instance::Observed;
 use model::node::Usage;
 use model::units::{Bytes, Millicores};
+use model::workload::RuntimeKind;
 use serde::{Deserialize, Serialize};
 
 use super::held::WireHeld;
 use super::report::Word;
 use super::{Beat, MessageError, Source, Text};
+use crate::skew::count_word;
 
 /// Instances that are listed at most; the reports, not this list, say what runs.
 const INSTANCES: usize = 1_000;
+/// Runtimes that a worker may say do not answer.
+const RUNTIMES: usize = 64;
 /// Cores that a machine may say it has.
 const CORES: f64 = 1e6;
 
@@ -22,6 +28,8 @@ const CORES: f64 = 1e6;
 pub struct Information {
     /// Measured use.
     pub usage: Usage,
+    /// Runtimes of the worker that do not answer.
+    pub silent: BTreeSet<RuntimeKind>,
     /// The set held.
     pub held: Held,
     /// Numbers of the reports.
@@ -68,6 +76,8 @@ struct Fields {
     memory: f64,
     memory_free_in_mb: u64,
     disk_free_in_mb: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    runtimes_degraded: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -84,6 +94,7 @@ pub fn encode(information: &Information, instances: impl IntoIterator<Item = Row
         memory: percent(usage.memory_percent),
         memory_free_in_mb: usage.memory_free.mb(),
         disk_free_in_mb: usage.disk_free.mb(),
+        runtimes_degraded: information.silent.iter().map(ToString::to_string).collect(),
     };
     Text::new()
         .with(&fields)
@@ -102,6 +113,12 @@ pub fn encode(information: &Information, instances: impl IntoIterator<Item = Row
 pub fn decode(payload: &[u8]) -> Result<Information, MessageError> {
     payload.open()?;
     let fields: Fields = payload.fields()?;
+    if fields.runtimes_degraded.len() > RUNTIMES {
+        return Err(MessageError::field(
+            "runtimes_degraded",
+            "has too many words",
+        ));
+    }
     let is_percent = |value: f64| (0.0..=100.0).contains(&value);
     if !is_percent(fields.cpu) || !is_percent(fields.memory) {
         return Err(MessageError::field("cpu or memory", "is no percentage"));
@@ -117,9 +134,22 @@ pub fn decode(payload: &[u8]) -> Result<Information, MessageError> {
             memory_free: Bytes::from_mb(fields.memory_free_in_mb),
             disk_free: Bytes::from_mb(fields.disk_free_in_mb),
         },
+        silent: silent(&fields.runtimes_degraded),
         held: payload.fields::<WireHeld>()?.into(),
         beat: payload.fields()?,
     })
+}
+
+/// A word that this version does not know is of a runtime that it places nothing on anyway.
+fn silent(words: &[String]) -> BTreeSet<RuntimeKind> {
+    let known = words.iter().filter_map(|word| {
+        let kind = RuntimeKind::parse(word);
+        if kind.is_none() {
+            count_word(word);
+        }
+        kind
+    });
+    known.collect()
 }
 
 /// Tenths of a percent are more than anybody can use.

@@ -260,6 +260,7 @@ fn slot_report(states: impl IntoIterator<Item = InstanceState>, offered: bool) -
         address: Some("192.0.2.7".to_owned()),
         state,
         since: Wall(1_793_867_400_123),
+        stale: false,
     };
     SlotReport {
         refused: None,
@@ -395,6 +396,7 @@ fn standing() -> uplink::Standing {
         cpu_percent: 12.5,
         memory_percent: 50.0,
         technology: BTreeSet::from([RuntimeKind::Native]),
+        silent: BTreeSet::new(),
         number_of_jobs: 4,
         classes: Vec::new(),
         capacity_revision: 12,
@@ -422,6 +424,7 @@ fn information_message() -> information::Information {
             memory_free: Bytes::from_mb(1_024),
             disk_free: Bytes::from_mb(30_000),
         },
+        silent: BTreeSet::new(),
         held: held(),
         beat: beat(),
     }

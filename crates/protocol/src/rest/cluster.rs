@@ -4,6 +4,7 @@ use model::id::ClusterId;
 use model::location::Location;
 use model::time::Wall;
 use model::view::ClusterView;
+use model::workload::RuntimeKind;
 use serde::{Deserialize, Serialize};
 
 use crate::time::rfc3339_option;
@@ -46,6 +47,9 @@ pub struct ClusterBody {
     /// Runtimes present.
     #[serde(default)]
     pub technology: Vec<String>,
+    /// Those of them that do not answer on some worker.
+    #[serde(default)]
+    pub runtimes_degraded: Vec<String>,
     /// Jobs with an instance here.
     pub number_of_jobs: u32,
     /// Which scheduler it runs.
@@ -82,6 +86,7 @@ pub struct LocationBody {
 impl From<&ClusterView> for ClusterBody {
     fn from(view: &ClusterView) -> Self {
         let aggregate = &view.aggregate;
+        let word = |runtime: &RuntimeKind| runtime.as_str().to_owned();
         Self {
             cluster_id: view.id,
             cluster_name: view.name.to_string(),
@@ -96,11 +101,8 @@ impl From<&ClusterView> for ClusterBody {
             memory_free_in_mb: aggregate.room.memory.mb(),
             cpu_percent: aggregate.cpu_percent,
             memory_percent: aggregate.memory_percent,
-            technology: aggregate
-                .technology
-                .iter()
-                .map(|runtime| runtime.as_str().to_owned())
-                .collect(),
+            technology: aggregate.technology.iter().map(word).collect(),
+            runtimes_degraded: aggregate.silent.iter().map(word).collect(),
             number_of_jobs: aggregate.number_of_jobs,
             scheduler: view.scheduler.clone(),
             last_seen: view.last_seen,

@@ -1,10 +1,11 @@
 //! Workers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::id::NodeId;
 use model::time::Wall;
 use model::view::NodeView;
+use model::workload::RuntimeKind;
 use serde::{Deserialize, Serialize};
 
 use crate::time::rfc3339_option;
@@ -44,6 +45,9 @@ pub struct NodeBody {
     /// What it can run.
     #[serde(default)]
     pub runtimes: Vec<String>,
+    /// Those of them that do not answer: they get no new work, and what they run is shown as it was last known.
+    #[serde(default)]
+    pub runtimes_degraded: Vec<String>,
     /// Labels in force.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -64,6 +68,9 @@ pub struct NodeBody {
 impl From<&NodeView> for NodeBody {
     fn from(view: &NodeView) -> Self {
         let allocatable = view.facts.allocatable;
+        let words = |kinds: &BTreeSet<RuntimeKind>| -> Vec<String> {
+            kinds.iter().map(ToString::to_string).collect()
+        };
         Self {
             node_id: view.id,
             name: view.facts.name.to_string(),
@@ -76,12 +83,8 @@ impl From<&NodeView> for NodeBody {
             memory_free_in_mb: view.room.memory.mb(),
             cpu_percent: view.usage.map(|usage| usage.cpu_percent),
             memory_percent: view.usage.map(|usage| usage.memory_percent),
-            runtimes: view
-                .facts
-                .runtimes
-                .iter()
-                .map(|runtime| runtime.as_str().to_owned())
-                .collect(),
+            runtimes: words(&view.facts.runtimes),
+            runtimes_degraded: words(&view.silent),
             labels: view.labels.clone(),
             accelerators: view.facts.accelerators.clone(),
             instances: view.instances,

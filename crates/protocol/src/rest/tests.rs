@@ -333,6 +333,7 @@ fn a_worker() {
             memory_percent: 40.0,
             ..Usage::default()
         }),
+        silent: BTreeSet::from([RuntimeKind::Docker]),
         labels: BTreeMap::from([("zone".to_owned(), "lab".to_owned())]),
         instances: 2,
         last_seen: Some(NOON),
@@ -355,6 +356,9 @@ fn a_worker() {
           "runtimes": [
             "docker",
             "native"
+          ],
+          "runtimes_degraded": [
+            "docker"
           ],
           "labels": {
             "zone": "lab"
@@ -431,6 +435,7 @@ fn a_cluster() {
           "technology": [
             "native"
           ],
+          "runtimes_degraded": [],
           "number_of_jobs": 1,
           "scheduler": "first-fit",
           "last_seen": "2026-11-05T12:00:00.000Z"

@@ -17,5 +17,6 @@ mod link;
 mod properties;
 #[cfg(test)]
 mod restarts;
+mod silence;
 #[cfg(test)]
 mod support;

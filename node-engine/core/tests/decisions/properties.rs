@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use model::id::InstanceId;
+use model::reason::{Reason, ReasonCode};
 use model::time::Wall;
 use model::workload::{Restart, RuntimeKind};
 use node_core::{Action, Found, FoundStatus, Input, ProbeId};
@@ -83,6 +84,8 @@ enum Step {
     Pass(u64),
     Restart,
     List,
+    Silence,
+    Hang,
     Link(bool),
 }
 
@@ -98,6 +101,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         4 => (1..40u64).prop_map(Step::Pass),
         1 => Just(Step::Restart),
         1 => Just(Step::List),
+        1 => Just(Step::Silence),
+        2 => Just(Step::Hang),
         1 => prop::bool::ANY.prop_map(Step::Link),
     ]
 }
@@ -197,6 +202,24 @@ impl Run {
                     .asked
                     .push_back(Action::List(RuntimeKind::Noop));
             }
+            // The shell noticed that the runtime does not answer.
+            Step::Silence => self.feed(vec![Input::ListFailed {
+                runtime: RuntimeKind::Noop,
+            }]),
+            // What was asked last is not answered in time; whether it was done nobody knows.
+            Step::Hang => match self.runtime.asked.front().cloned() {
+                Some(Action::Start(desired)) => {
+                    self.runtime.asked.pop_front();
+                    let instance = desired.instance;
+                    let reason = Reason::new(ReasonCode::WorkerFault, "no answer");
+                    self.feed(vec![Input::StartFailed { instance, reason }]);
+                }
+                Some(Action::List(runtime)) => {
+                    self.runtime.asked.pop_front();
+                    self.feed(vec![Input::ListFailed { runtime }]);
+                }
+                Some(_) | None => {}
+            },
             Step::Link(true) => self.feed(vec![Input::Connected]),
             Step::Link(false) => self.feed(vec![Input::Disconnected]),
         }

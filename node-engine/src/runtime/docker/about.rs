@@ -5,8 +5,8 @@ use std::path::Path;
 use bollard::errors::Error;
 use bollard::models::SystemInfo;
 
-use super::connect;
 use super::images::percent_used;
+use super::{Host, connect};
 
 /// An engine that answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl About {
     /// # Errors
     /// When it cannot be reached or refuses to answer.
     pub(crate) async fn ask(host: &str) -> Result<Self, Error> {
-        let docker = connect(host)?.negotiate_version().await?;
+        let docker = connect(&Host::from(host))?.negotiate_version().await?;
         let api = docker.version().await?.api_version.unwrap_or_default();
         Ok(Self::of(api, docker.info().await?))
     }

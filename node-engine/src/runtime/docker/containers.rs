@@ -163,6 +163,32 @@ impl Shared {
         self.labelled(docker, Vec::new()).await
     }
 
+    /// A list with what it should have named: a container that ran a moment ago is looked for by its id, since its absence
+    /// would be told as its end.
+    pub(super) async fn with_left_out(
+        &self,
+        docker: &bollard::Docker,
+        mut all: Vec<ContainerSummary>,
+    ) -> Vec<ContainerSummary> {
+        for (_, container) in self.watched.running() {
+            if all.iter().any(|it| it.id.as_ref() == Some(&container)) {
+                continue;
+            }
+            let inspected = docker
+                .inspect_container(&container, None::<InspectContainerOptions>)
+                .await;
+            let Ok(inspected) = inspected else { continue };
+            let running = read::is_running(&inspected);
+            all.push(ContainerSummary {
+                id: inspected.id,
+                labels: inspected.config.and_then(|config| config.labels),
+                state: running.then_some(ContainerSummaryStateEnum::RUNNING),
+                ..ContainerSummary::default()
+            });
+        }
+        all
+    }
+
     /// The containers of one instance of this worker: one, or none.
     pub(super) async fn of_instance(
         &self,

@@ -16,7 +16,7 @@ use bollard::query_parameters::{EventsOptionsBuilder, InspectContainerOptions};
 use futures_util::StreamExt;
 use model::id::InstanceId;
 use model::instance::Exit;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use super::watched::Phase;
 use super::{Shared, read};
@@ -24,14 +24,12 @@ use crate::runtime::{Exited, chain, wall};
 
 /// The engine may be gone for a moment or for good; asking a socket that nobody serves costs next to nothing.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-/// A list all the same, for an engine that hangs or lost an event.
-const SWEEP: Duration = Duration::from_mins(1);
+/// A list after so many checks, for an event that was lost.
+const SWEEP: u32 = 4;
 /// How much later than the end the news may come that memory was the cause.
 const LATE_OOM: Duration = Duration::from_millis(300);
 /// Between two looks for that news.
 const LOOK: Duration = Duration::from_millis(10);
-/// How long the engine may take to list before it counts as hanging.
-const LIST: Duration = Duration::from_secs(15);
 
 /// Runs for ever.
 pub(super) async fn follow(shared: Arc<Shared>) {
@@ -39,25 +37,33 @@ pub(super) async fn follow(shared: Arc<Shared>) {
     loop {
         // A second of overlap, since the engine compares whole seconds.
         let since = wall().0 / 1000 - 1;
-        match sweep(&shared).await {
+        let begun = Instant::now();
+        let heard = match sweep(&shared).await {
             Ok(docker) => {
                 shared.set_fault(None);
-                back_off = BACK_OFF.0;
-                stream(&shared, &docker, since).await;
+                stream(&shared, &docker, since).await
             }
-            Err(error) => {
-                shared.set_fault(Some(error));
-                // The next engine may speak another version.
-                *shared.client.lock().await = None;
-            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = heard {
+            shared.set_fault(Some(error));
+            // The next engine may speak another version.
+            *shared.client.lock().await = None;
+        }
+        // An engine that lists but has no events is not asked all the time.
+        if begun.elapsed() >= BACK_OFF.1 {
+            back_off = BACK_OFF.0;
         }
         tokio::time::sleep(back_off).await;
         back_off = (back_off * 2).min(BACK_OFF.1);
     }
 }
 
-/// Reads events until the stream breaks or a sweep fails.
-async fn stream(shared: &Arc<Shared>, docker: &bollard::Docker, since: i64) {
+/// Reads events until the stream breaks.
+///
+/// # Errors
+/// When the engine does not answer any more, though its stream is open.
+async fn stream(shared: &Arc<Shared>, docker: &bollard::Docker, since: i64) -> Result<(), String> {
     let filters = HashMap::from([
         ("type".to_owned(), vec!["container".to_owned()]),
         ("event".to_owned(), vec!["die".to_owned(), "oom".to_owned()]),
@@ -71,17 +77,42 @@ async fn stream(shared: &Arc<Shared>, docker: &bollard::Docker, since: i64) {
         .filters(&filters)
         .build();
     let mut events = Box::pin(docker.events(Some(options)));
+    let mut checks = tokio::time::interval(shared.host.patience.check);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first comes at once, and the list was asked for just now.
+    checks.tick().await;
+    let mut number = 0;
     loop {
-        match timeout(SWEEP, events.next()).await {
-            Ok(Some(Ok(event))) => heard(shared, docker, event),
-            Ok(Some(Err(_)) | None) => return,
-            Err(_) => {
-                if sweep(shared).await.is_err() {
-                    return;
+        // Both are safe to cancel: what is not taken comes with the next turn.
+        tokio::select! {
+            event = events.next() => match event {
+                Some(Ok(event)) => heard(shared, docker, event),
+                Some(Err(_)) | None => return Ok(()),
+            },
+            _ = checks.tick() => {
+                number += 1;
+                if number % SWEEP == 0 {
+                    sweep(shared).await?;
+                } else {
+                    answers(shared, docker).await?;
                 }
             }
         }
     }
+}
+
+/// Whether the engine answers at all.
+async fn answers(shared: &Shared, docker: &bollard::Docker) -> Result<(), String> {
+    let check = shared.host.patience.check;
+    match timeout(check, docker.ping()).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(chain(&error)),
+        Err(_) => Err(no_answer(check)),
+    }
+}
+
+fn no_answer(within: Duration) -> String {
+    format!("no answer within {within:?}")
 }
 
 fn heard(shared: &Arc<Shared>, docker: &bollard::Docker, event: EventMessage) {
@@ -106,7 +137,8 @@ fn heard(shared: &Arc<Shared>, docker: &bollard::Docker, event: EventMessage) {
 async fn sweep(shared: &Arc<Shared>) -> Result<bollard::Docker, String> {
     // Before the list: what is started meanwhile is not in it.
     let running = shared.watched.running();
-    let listed = timeout(LIST, async {
+    let check = shared.host.patience.check;
+    let listed = timeout(check, async {
         let docker = shared.client().await?;
         let all = shared.all(&docker).await?;
         Ok::<_, Error>((docker, all))
@@ -114,7 +146,7 @@ async fn sweep(shared: &Arc<Shared>) -> Result<bollard::Docker, String> {
     let (docker, all) = match listed.await {
         Ok(Ok(listed)) => listed,
         Ok(Err(error)) => return Err(chain(&error)),
-        Err(_) => return Err(format!("no answer within {} s", LIST.as_secs())),
+        Err(_) => return Err(no_answer(check)),
     };
     for (instance, container) in running {
         let there = all

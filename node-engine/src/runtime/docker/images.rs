@@ -11,18 +11,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::errors::Error;
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveImageOptions};
 use model::id::InstanceId;
 use serde::{Deserialize, Serialize};
 
+use super::Shared;
 use super::fault::status;
-use super::pull::{pull, with_tag};
-use super::{Shared, StartError};
-use crate::runtime::{chain, wall};
+use super::pull::{is_full, pull, with_tag};
+use crate::runtime::{Cause, chain, wall};
 
 /// After this long every desired instance was started, or tried: the longest wait between two attempts is 5 minutes.
 const SETTLED: Duration = Duration::from_mins(10);
@@ -67,6 +68,10 @@ pub(super) struct Images {
     path: PathBuf,
     fetched: Mutex<BTreeMap<String, Fetched>>,
     desired: Mutex<HashMap<InstanceId, String>>,
+    /// Since when desired instances are gathered.
+    since: Instant,
+    /// Whether any may go at all.
+    may_go: AtomicBool,
 }
 
 impl Images {
@@ -80,7 +85,14 @@ impl Images {
             path,
             fetched: Mutex::new(fetched.unwrap_or_default()),
             desired: Mutex::default(),
+            since: Instant::now(),
+            may_go: AtomicBool::new(false),
         }
+    }
+
+    /// The operator lets unused ones go.
+    pub(super) fn may_go(&self) {
+        self.may_go.store(true, Ordering::Relaxed);
     }
 
     /// An instance is to run with that image.
@@ -155,14 +167,16 @@ impl Images {
 
 impl Shared {
     /// Fetches an image, and remembers it if it was not here.
-    pub(super) async fn fetch(
-        &self,
-        docker: &bollard::Docker,
-        image: &str,
-    ) -> Result<(), StartError> {
+    pub(super) async fn fetch(&self, docker: &bollard::Docker, image: &str) -> Result<(), Cause> {
         let reference = with_tag(image);
         let before = docker.inspect_image(&reference).await.ok();
-        pull(docker, image).await?;
+        let pulled = pull(docker, image, self.host.patience.silence).await;
+        if let Err(error) = &pulled
+            && is_full(&chain(error.as_ref()))
+        {
+            self.make_room().await;
+        }
+        pulled?;
         // One that cannot be looked at is nobody's to remove.
         if let Ok(after) = docker.inspect_image(&reference).await
             && let Some(id) = after.id
@@ -172,6 +186,22 @@ impl Shared {
             self.images.fetched(id, reference);
         }
         Ok(())
+    }
+
+    /// An image did not fit: unused ones go now, as far as they may go at all. What the engine has of an image that it
+    /// could not fetch it drops itself.
+    async fn make_room(&self) {
+        let Images { since, may_go, .. } = &self.images;
+        if !may_go.load(Ordering::Relaxed) || since.elapsed() < SETTLED {
+            return;
+        }
+        match self.collect(ImageLimit::at(0), || Some(100)).await {
+            Ok(gone) => tracing::warn!(
+                images = gone.len(),
+                "the container engine's disk is full; unused images were removed"
+            ),
+            Err(error) => tracing::debug!(error = chain(&error), "cannot make room now"),
+        }
     }
 
     /// Removes unused images by these rules; the ids of those that went. `percent` says how full the disk is.

@@ -97,6 +97,9 @@ pub struct WireCopy {
     /// Since when it is in that state.
     #[serde(with = "rfc3339")]
     pub since: Wall,
+    /// The runtime that has it does not answer: the state is the last that was known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
 }
 
 /// What a cluster reports of one slot.
@@ -193,6 +196,7 @@ impl From<&CopyReport> for WireCopy {
             reason,
             rejections,
             since: copy.since,
+            stale: copy.stale,
         }
     }
 }
@@ -241,6 +245,7 @@ impl TryFrom<WireCopy> for CopyReport {
             address: wire.address,
             state,
             since: wire.since,
+            stale: wire.stale,
         })
     }
 }

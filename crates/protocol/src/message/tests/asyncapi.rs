@@ -72,6 +72,10 @@ fn samples() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         superseded: true,
         ..held()
     };
+    let degraded = || information::Information {
+        silent: [model::workload::RuntimeKind::Docker].into(),
+        ..information_message()
+    };
     let rows = [information::Row {
         cpu: Some(0.5),
         memory: Some(1),
@@ -122,7 +126,7 @@ fn samples() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         (
             "information",
             "information",
-            information::encode(&information_message(), rows),
+            information::encode(&degraded(), rows),
         ),
         (
             "request",

@@ -45,7 +45,8 @@ fn everything_said_upwards_survives() {
         uplink::read_sync(&uplink::sync(&held, &beat)).unwrap(),
         (held, beat)
     );
-    let information = information_message();
+    let mut information = information_message();
+    information.silent = [model::workload::RuntimeKind::Docker].into();
     let payload = information::encode(&information, []);
     assert_eq!(information::decode(&payload).unwrap(), information);
     let standing = standing();

@@ -7,6 +7,15 @@ use model::workload::{HealthCheck, Probe};
 use super::*;
 use crate::skew::{Look, unknown_fields, unknown_words};
 
+/// The report of a copy whose runtime does not answer.
+fn stale() -> UpReport<SlotEntry> {
+    let mut report = slot_report([InstanceState::Running(running())], false);
+    for copy in &mut report.copies {
+        copy.stale = true;
+    }
+    up(true, vec![slot_entry(report)], Vec::new())
+}
+
 /// Every message with every field that it can have.
 fn all_messages() -> Vec<Value> {
     let mut all: Vec<Value> = super::hostile::real_messages()
@@ -16,6 +25,10 @@ fn all_messages() -> Vec<Value> {
     let mut held = held();
     held.want_whole = true;
     held.superseded = true;
+    let degraded = information::Information {
+        silent: [model::workload::RuntimeKind::Docker].into(),
+        ..information_message()
+    };
     let rows = [information::Row {
         cpu: Some(0.5),
         memory: Some(1),
@@ -23,7 +36,7 @@ fn all_messages() -> Vec<Value> {
     }];
     all.extend(
         [
-            information::encode(&information_message(), rows),
+            information::encode(&degraded, rows),
             sync::encode(&held, &beat()),
             connection::encode(&connection::Connection {
                 online: false,
@@ -66,6 +79,7 @@ fn all_messages() -> Vec<Value> {
     let gone: UpReport<SlotEntry> = up(true, Vec::new(), vec![slot]);
     all.extend(uplink::report(&gone, &held));
     all.extend(uplink::report(&refusal(), &held));
+    all.extend(uplink::report(&stale(), &held));
     let page = uplink::Question::Nodes {
         limit: Some(1),
         cursor: Some("after".to_owned()),

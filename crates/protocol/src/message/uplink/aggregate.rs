@@ -36,6 +36,8 @@ pub struct WireAggregate {
     cpu_percent: f64,
     memory_percent: f64,
     technology: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    runtimes_degraded: Vec<String>,
     number_of_jobs: u32,
     #[serde(default)]
     classes: Vec<WireClass>,
@@ -98,6 +100,7 @@ impl Standing {
                 .map(WireResources::from)
                 .collect(),
         };
+        let word = |kind: &RuntimeKind| kind.as_str().to_owned();
         let wire = WireAggregate {
             number_of_nodes: aggregate.number_of_nodes,
             schedulable_nodes: aggregate.schedulable_nodes,
@@ -105,11 +108,8 @@ impl Standing {
             room: aggregate.room.into(),
             cpu_percent: percent(aggregate.cpu_percent),
             memory_percent: percent(aggregate.memory_percent),
-            technology: aggregate
-                .technology
-                .iter()
-                .map(|kind| kind.as_str().to_owned())
-                .collect(),
+            technology: aggregate.technology.iter().map(word).collect(),
+            runtimes_degraded: aggregate.silent.iter().map(word).collect(),
             number_of_jobs: aggregate.number_of_jobs,
             classes: aggregate.classes.iter().map(class).collect(),
             capacity_revision: aggregate.capacity_revision,
@@ -131,6 +131,7 @@ impl Standing {
         let wire: WireAggregate = value.fields()?;
         at_most(wire.classes.len(), Aggregate::CLASSES, "classes")?;
         at_most(wire.technology.len(), 64, "technology")?;
+        at_most(wire.runtimes_degraded.len(), 64, "runtimes_degraded")?;
         at_most(wire.scheduler.len(), 512, "scheduler")?;
         let is_percent = |value: f64| (0.0..=100.0).contains(&value);
         if !is_percent(wire.cpu_percent) || !is_percent(wire.memory_percent) {
@@ -139,11 +140,10 @@ impl Standing {
                 "is no percentage",
             ));
         }
-        let technology: BTreeSet<RuntimeKind> = wire
-            .technology
-            .iter()
-            .filter_map(|word| RuntimeKind::parse(word))
-            .collect();
+        let kinds = |words: &[String]| -> BTreeSet<RuntimeKind> {
+            let known = words.iter().filter_map(|word| RuntimeKind::parse(word));
+            known.collect()
+        };
         let mut classes = Vec::with_capacity(wire.classes.len());
         for class in wire.classes {
             at_most(class.holes.len(), Aggregate::HOLES, "holes")?;
@@ -170,7 +170,8 @@ impl Standing {
                 room: wire.room.into(),
                 cpu_percent: wire.cpu_percent,
                 memory_percent: wire.memory_percent,
-                technology,
+                technology: kinds(&wire.technology),
+                silent: kinds(&wire.runtimes_degraded),
                 number_of_jobs: wire.number_of_jobs,
                 classes,
                 capacity_revision: wire.capacity_revision,

@@ -218,6 +218,7 @@ impl Cluster {
                     InstanceState::Running(observation)
                 },
                 since: Wall(0),
+                stale: false,
             }],
         }
     }
