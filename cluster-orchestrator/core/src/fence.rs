@@ -34,6 +34,7 @@ impl State {
             | Input::Reported { .. }
             | Input::RootConnected(_)
             | Input::Broker { .. }
+            | Input::Silent { .. }
             | Input::RootClosed
             | Input::Reconcile => None,
         }

@@ -22,9 +22,9 @@ use crate::worker::{Disk, Worker};
 /// Workers that have something to do.
 const STEADY: usize = 10;
 /// How long they may take to be back.
-const BACK: Duration = Duration::from_secs(60);
+const BACK: Duration = Duration::from_mins(1);
 /// How long they may take to join the first time, on a busy machine.
-const JOIN: Duration = Duration::from_secs(300);
+const JOIN: Duration = Duration::from_mins(5);
 /// The most memory, in MiB: half of what ten thousand may cost.
 const MEMORY: u64 = 512;
 /// Between two looks.

@@ -85,7 +85,7 @@ fn remedy_of_start(error: &StartError) -> &'static str {
     match error {
         StartError::Store(error) => remedy(error),
         StartError::Record(_) => RESTORE,
-        StartError::Random(_) => "",
+        StartError::Random(_) | StartError::Panicked(_) => "",
     }
 }
 

@@ -17,9 +17,9 @@ mod loss;
 mod properties;
 #[cfg(test)]
 mod registering;
-mod silence;
 #[cfg(test)]
 mod restoring;
+mod silence;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -85,6 +85,7 @@ fn replicas_and_openness_are_changed_with_one_request() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table of requests")]
 fn instances_move_restart_and_make_way_with_one_request() {
     let moving = || vec![Answer::new(202, &job("MIGRATING", "null"))];
     let server = Server::start(vec![

@@ -133,7 +133,7 @@ impl<C: Core> Controller<C> {
         }
         if at_fault == 0 {
             let pause = self.panics.one_more();
-            self.refuse_for(pause, outlets, shutdown).await;
+            self.refuse_for(pause, true, outlets, shutdown).await;
         }
     }
 }

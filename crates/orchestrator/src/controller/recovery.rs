@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::start::{Begun, StartError, begin};
 use super::{BATCH, Controller, Message, decide};
-use crate::{Core, Outlets, record};
+use crate::{Core, Outlets, clock, record};
 
 /// Between two attempts, at least and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));

@@ -21,7 +21,7 @@ use rustix::process::Signal;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::{CALL, Docker};
+use super::{Docker, Patience};
 use crate::runtime::chain;
 use crate::runtime::probe::{
     Asked, Unwell, WORDS, connect, get, last_words, refused, too_late, within,
@@ -180,7 +180,7 @@ async fn run(
     }
     // The engine itself never ends it, and hundreds of them would be left after an hour.
     let killing = kill(client, container, &exec);
-    let _ = tokio::time::timeout(CALL, killing).await;
+    let _ = tokio::time::timeout(Patience::default().call, killing).await;
     Err(too_late(timeout))
 }
 

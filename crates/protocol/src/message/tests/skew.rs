@@ -16,6 +16,14 @@ fn stale() -> UpReport<SlotEntry> {
     up(true, vec![slot_entry(report)], Vec::new())
 }
 
+/// A worker's welcome that tells of another way to its cluster.
+fn welcome_with(fallback: Fallback) -> Value {
+    register::answer(&Ok(register::Welcome {
+        fallback: Some(fallback),
+        ..register_welcome()
+    }))
+}
+
 /// Every message with every field that it can have.
 fn all_messages() -> Vec<Value> {
     let mut all: Vec<Value> = super::hostile::real_messages()
@@ -59,12 +67,7 @@ fn all_messages() -> Vec<Value> {
             port: 10_002,
         })))),
     ]);
-    for fallback in fallbacks() {
-        all.push(register::answer(&Ok(register::Welcome {
-            fallback: Some(fallback),
-            ..register_welcome()
-        })));
-    }
+    all.extend(fallbacks().into_iter().map(welcome_with));
     all.extend(frames().iter().map(uplink::relay::Frame::encode));
     let mut request = uplink_request();
     request.join_token = Some("token".to_owned());
