@@ -9,6 +9,10 @@ use edgeio_tests::lab::{CLUSTER_A, GATE_A, Lab, ROOT};
 use crate::documents::sleeper;
 
 const LIMIT: Duration = Duration::from_secs(30);
+/// `lost_after` of the settings below.
+const LOST: Duration = Duration::from_secs(2);
+/// What may pass beyond it until a replacement runs.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// Root and cluster in namespaces, and the worker `far` behind a gate.
 fn system(lab: &Lab) -> System {
@@ -79,6 +83,14 @@ fn a_link_that_is_cut_and_mended_leaves_one_copy() {
         &["--runtimes", "native"],
     );
 
+    // Just after it was heard, so that the cut is at most one look after the last proof of life.
+    let cluster = system.cluster(0);
+    let seen = || Ok::<_, String>(cluster.get("/api/v1/nodes/far")?.body["last_seen"].clone());
+    let last = seen().unwrap();
+    wait_until("it is heard once more", LIMIT, || {
+        let now = seen()?;
+        (now != last).then_some(()).ok_or_else(|| now.to_string())
+    });
     lab.cut("far-a", "cluster-a");
     let begun = Instant::now();
     let root = system.root();
@@ -92,10 +104,9 @@ fn a_link_that_is_cut_and_mended_leaves_one_copy() {
             .then_some(())
             .ok_or_else(|| format!("{copies:?} {job}"))
     });
-    eprintln!(
-        "replaced {:?} after the cut, with lost_after 2 s",
-        begun.elapsed()
-    );
+    let took = begun.elapsed();
+    eprintln!("replaced {took:?} after the last proof of life, with lost_after 2 s");
+    assert!(took < LOST + GRACE, "{took:?}");
 
     lab.mend("far-a", "cluster-a");
     let begun = Instant::now();

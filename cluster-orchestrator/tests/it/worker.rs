@@ -150,7 +150,7 @@ impl Engine {
             start: boot,
             join_token: None,
         };
-        let wait = Duration::from_secs(5);
+        let wait = Duration::from_secs(10);
         let answer = client
             .emit_with_ack(register::EVENT, &request.encode(), wait)
             .await
