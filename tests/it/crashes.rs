@@ -185,14 +185,17 @@ fn wait_container(
         let [container] = containers.as_slice() else {
             return Err(format!("really there: {containers:?}"));
         };
-        let label = engine.inspect(&container.id)["Config"]["Labels"]["edgeio.instance"].clone();
+        // A start that failed removes its container, and the next one makes another.
+        let Some(label) = engine.label(&container.id, "edgeio.instance") else {
+            return Err(format!("it just went: {container:?}"));
+        };
         for client in [system.root(), system.cluster(0)] {
             let jobs = client.list("/api/v1/jobs")?;
             let row = jobs.iter().find(|row| row["job_name"] == job);
             let id = row.and_then(|row| row["job_id"].as_str()).unwrap_or(job);
             let body = client.job(id)?;
             let instance = &body["instances"][0];
-            let fresh = instance["instance_id"] == label && instance["stale"] == false;
+            let fresh = instance["instance_id"] == *label && instance["stale"] == false;
             if body["state"] != "RUNNING" || container.state != "running" || !fresh {
                 return Err(format!("{container:?} {body}"));
             }

@@ -124,6 +124,18 @@ impl Engine {
         body
     }
 
+    /// A label of a container; `None` for one that just went.
+    pub fn label(&self, container: &str, label: &str) -> Option<String> {
+        let path = format!("/containers/{container}/json");
+        match self.ask("GET", &path, b"") {
+            Ok((200, body)) => {
+                let label = body.pointer(&format!("/Config/Labels/{label}"))?;
+                label.as_str().map(str::to_owned)
+            }
+            Ok(_) | Err(_) => None,
+        }
+    }
+
     /// Kills a container, as a crash would.
     pub fn kill(&self, container: &str) {
         self.must("POST", &format!("/containers/{container}/kill"), b"");

@@ -119,7 +119,9 @@ impl Shared {
         }
         let container = inspected.id.clone().unwrap_or_default();
         if read::is_running(&inspected) {
-            self.watched.remember_new(identity.instance, &container);
+            // Also one whose end was told already: somebody started it again, and its next end counts.
+            self.watched
+                .remember(identity.instance, &container, Phase::Running);
             return Ok(Adopted::Running(read::started(&inspected)));
         }
         self.keep_output(docker, &container, identity.instance)

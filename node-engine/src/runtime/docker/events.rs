@@ -18,6 +18,7 @@ use model::id::InstanceId;
 use model::instance::Exit;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
+use super::fault::status;
 use super::watched::Phase;
 use super::{Shared, read};
 use crate::runtime::{Exited, chain, wall};
@@ -182,21 +183,26 @@ fn tell(
     tokio::spawn(async move {
         let inspected = docker
             .inspect_container(&container, None::<InspectContainerOptions>)
-            .await
-            .ok();
+            .await;
         let exit = match &inspected {
             // Somebody restarted it behind our back: it is the instance all the same.
-            Some(inspected) if read::is_running(inspected) => {
+            Ok(inspected) if read::is_running(inspected) => {
                 return shared
                     .watched
                     .remember(instance, &container, Phase::Running);
             }
-            Some(inspected) => {
+            Ok(inspected) => {
                 let oom = was_starved(&shared, &container, inspected).await;
                 let ended = read::ended(&docker, &container, inspected).await;
                 ended.map(|exit| Exit { oom, ..exit })
             }
-            None => None,
+            // An engine that did not answer said nothing about an end; the next list asks again.
+            Err(error) if code.is_none() && status(error) != Some(404) => {
+                return shared
+                    .watched
+                    .remember(instance, &container, Phase::Running);
+            }
+            Err(_) => None,
         };
         let exit = exit.unwrap_or_else(|| {
             // Somebody removed it by force.
