@@ -94,9 +94,10 @@ fn what_is_no_backup_of_an_orchestrator_leaves_no_directory() {
     let error = restore(&file, &into).unwrap_err();
     assert!(matches!(error, RestoreError::Backup(_)), "{error}");
     // Whole, and of somebody else.
-    let other = Backup::of(&store(&place.path().join("store")), b"{}");
+    // The store stays open until all of it is read.
+    let theirs = store(&place.path().join("store"));
+    let mut other = Backup::of(&theirs, b"{}").unwrap();
     let mut bytes = Vec::new();
-    let mut other = other.unwrap();
     while let Some(piece) = other.next_piece(10).unwrap() {
         bytes.extend(piece);
     }

@@ -407,11 +407,18 @@ async fn a_message_that_a_decision_panics_on_costs_its_batch_and_a_pause() {
     for _ in 0..5 {
         handle.tell(Input::Curse).await.unwrap();
         // Those of its batch are decided, those of the pause after it are sent away.
-        while handle.ask(Input::Job).await.is_err() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        answers(&handle).await;
     }
+    // The last pause may have begun only after that answer.
+    answers(&handle).await;
     happens(&handle, 1, 1).await;
+}
+
+/// Returns when a request is taken.
+async fn answers(handle: &Handle<Toy>) {
+    while handle.ask(Input::Job).await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
