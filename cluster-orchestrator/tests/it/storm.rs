@@ -227,6 +227,7 @@ async fn row_24_workers_that_come_back_at_once_are_all_back_within_a_minute() {
         seen.slowest,
         load()
     );
+    assert!(took < BACK, "{took:?}");
     assert_eq!(seen.wrong, [""; 0]);
     assert_eq!(starts(), STEADY);
     assert!(site.peak() < MEMORY, "{} MiB", site.peak());
@@ -242,6 +243,7 @@ async fn row_24_workers_that_come_back_at_once_are_all_back_within_a_minute() {
         site.peak(),
         load()
     );
+    assert!(took < BACK, "{took:?}");
     assert_eq!(starts(), STEADY);
     assert!(site.peak() < MEMORY, "{} MiB", site.peak());
 }
