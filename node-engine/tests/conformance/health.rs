@@ -81,7 +81,7 @@ pub(crate) async fn a_command_probe_runs_beside_the_application_and_says_why_it_
     let instance = identity.instance;
     let probe = shell("test -f ready && test \"$MOOD\" = good");
     found(&rig.runtime, instance, &probe, Result::is_ok).await;
-    let probe = shell("echo first >&2; echo no database; exit 3");
+    let probe = shell("echo first; echo no database; exit 3");
     let told = rig.runtime.probe(instance, &asked(probe, PATIENCE)).await;
     let why = told.unwrap_err();
     assert!(

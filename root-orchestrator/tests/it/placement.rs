@@ -103,7 +103,7 @@ async fn a_drained_cluster_gives_its_work_away_and_is_forgotten_once_it_is_gone(
     .await;
     let forgotten = forget().await;
     assert_eq!(
-        (forgotten.status, &forgotten.json()["name"]),
+        (forgotten.status, &forgotten.json()["cluster_name"]),
         (200, &json!("c1")),
         "{forgotten:?}"
     );
