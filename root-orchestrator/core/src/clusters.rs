@@ -248,12 +248,15 @@ impl State {
             return decision;
         }
         let fresh = reading == Reading::Fresh;
-        for entry in &report.states {
-            let copies = &entry.value.copies;
-            decision = self.slot_events(now, (id, cluster), &entry.key, copies, decision);
-        }
-        for slot in &report.gone {
-            decision = self.slot_events(now, (id, cluster), slot, &[], decision);
+        // One of an earlier version does not tell its events: they are what became different.
+        if !report.tells {
+            for entry in &report.states {
+                let copies = &entry.value.copies;
+                decision = self.slot_events(now, (id, cluster), &entry.key, copies, decision);
+            }
+            for slot in &report.gone {
+                decision = self.slot_events(now, (id, cluster), slot, &[], decision);
+            }
         }
         decision = decision
             .soft(Soft::Reported(id, report.clone()))

@@ -25,4 +25,6 @@ mod support;
 #[cfg(test)]
 mod takeover;
 #[cfg(test)]
+mod telling;
+#[cfg(test)]
 mod uplink;
