@@ -26,6 +26,7 @@ mod takeover;
 mod turn;
 mod upstream;
 mod view;
+mod waking;
 
 pub use decision::Decision;
 pub use state::{Config, Copy, CopyState, NodeRecord, RefusedTakeover, SlotRecord, State, Waiting};

@@ -13,7 +13,7 @@ use model::instance::InstanceState;
 use model::job::Owner;
 use model::name::Name;
 use model::node::{Leaving, Liveness, NodeFacts, Scheduling, Usage};
-use model::operation::Rollout;
+use model::operation::Rollouts;
 use model::reason::{Reason, Rejections};
 use model::slot::Slot;
 use model::time::{Instant, Wall};
@@ -173,10 +173,21 @@ pub struct Waiting {
     pub capacity_revision: u64,
     /// Requirements; slots of one class fit or do not fit together.
     pub class: String,
-    /// It waits for time to pass rather than for room: the root is not offered it.
+    /// It waits for time to pass rather than for room.
     pub held_back: bool,
+    /// Workers that may have room are not heard, and not lost either.
+    pub unheard: bool,
+    /// It is ordered to take over from a copy that stands. Where that is told by more than its class, so it tries itself.
+    pub takes_over: bool,
     /// The scheduler failed on it, and is asked again then.
     pub again_at: Option<Instant>,
+}
+
+impl Waiting {
+    /// Whether it is too early to say that it cannot be placed: the root is not offered it, and no operation fails of it.
+    pub const fn is_held_back(&self) -> bool {
+        self.held_back || self.unheard
+    }
 }
 
 /// The state of a copy. Soft.
@@ -353,10 +364,8 @@ pub struct State {
     pub(crate) aggregated_at: Option<Instant>,
     pub(crate) deleted: BTreeSet<(Instant, JobId)>,
     pub(crate) history: History,
-    /// Of this cluster's own jobs: the operations that run, with their numbers.
-    pub(crate) rollouts: BTreeMap<JobId, (u64, Rollout)>,
-    /// Those of them whose slots have all settled.
-    pub(crate) rolled_out: BTreeSet<JobId>,
+    /// What the operations on this cluster's own jobs have before them.
+    pub(crate) rollouts: Rollouts,
     /// Against replacing most of the cluster at once.
     pub(crate) brake: Brake<NodeId>,
     /// Slots that wait for it.
@@ -407,8 +416,7 @@ impl State {
             aggregated_at: None,
             deleted: BTreeSet::new(),
             history: History::default(),
-            rollouts: BTreeMap::new(),
-            rolled_out: BTreeSet::new(),
+            rollouts: Rollouts::default(),
             brake: Brake::default(),
             braked: BTreeSet::new(),
             drains: BTreeMap::new(),

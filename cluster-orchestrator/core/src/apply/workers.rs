@@ -222,7 +222,10 @@ impl State {
                 self.brake.back(id);
                 self.room_freed();
             }
-            Liveness::Lost => node.lost = true,
+            Liveness::Lost => {
+                node.lost = true;
+                self.room_given_up();
+            }
             Liveness::Suspect if before == Liveness::Alive => self.brake.vanish(id, now.steady),
             Liveness::Suspect | Liveness::Reconnecting => {}
         }

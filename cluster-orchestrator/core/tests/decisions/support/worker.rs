@@ -33,6 +33,8 @@ pub(crate) struct Worker {
     pub(crate) never_starts: bool,
     /// What it starts ends again and again.
     pub(crate) crashes: bool,
+    /// How often it has started that again by then.
+    pub(crate) restarts: u32,
 }
 
 impl Worker {
@@ -60,6 +62,7 @@ impl Worker {
             never_stops: false,
             never_starts: false,
             crashes: false,
+            restarts: 2,
         }
     }
 
@@ -155,7 +158,11 @@ impl Worker {
                 generation: desired.generation,
                 report: Report {
                     observed,
-                    restarts: if self.crashes && !ran { 2 } else { 0 },
+                    restarts: if self.crashes && !ran {
+                        self.restarts
+                    } else {
+                        0
+                    },
                     last_exit: None,
                     at: Wall(0),
                 },
