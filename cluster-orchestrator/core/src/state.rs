@@ -238,6 +238,8 @@ pub(crate) struct Node {
     pub(crate) session: Option<u64>,
     /// What it said when its last connection ended.
     pub(crate) leaving_word: Option<Leaving>,
+    /// When it became suspect the last time.
+    pub(crate) suspected_at: Option<Instant>,
     /// Until then it is not lost, whatever is not heard.
     pub(crate) spared_until: Instant,
     /// It was lost, and has not been heard since.
@@ -272,6 +274,7 @@ impl Node {
             last_seen: None,
             session: None,
             leaving_word: None,
+            suspected_at: None,
             spared_until: Instant::default(),
             lost: false,
             returns: 0,

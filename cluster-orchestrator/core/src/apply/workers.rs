@@ -209,6 +209,9 @@ impl State {
             return;
         }
         let before = std::mem::replace(&mut node.liveness, liveness);
+        if liveness == Liveness::Suspect {
+            node.suspected_at = Some(now.steady);
+        }
         match liveness {
             Liveness::Alive => {
                 if node.lost {
