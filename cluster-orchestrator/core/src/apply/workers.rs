@@ -222,6 +222,8 @@ impl State {
                     node.returned_at = Some(now.steady);
                     node.lost = false;
                 }
+                // It was to be heard by then, and is.
+                node.spared_until = now.steady;
                 self.brake.back(id);
                 self.room_freed();
             }

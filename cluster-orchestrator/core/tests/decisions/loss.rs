@@ -33,6 +33,27 @@ fn a_closed_connection_is_suspect_at_once_and_lost_after_ten_seconds() {
 }
 
 #[test]
+fn one_that_was_heard_since_it_came_or_we_did_is_not_spared_any_more() {
+    let mut site = Site::of(&[]);
+    site.join(1, 100);
+    site.pass(1);
+    site.cut(1);
+    site.pass(10);
+    assert_eq!(site.liveness(1), Liveness::Lost, "it has just joined");
+    let mut site = two_workers(None);
+    site.restart();
+    site.pass(1);
+    site.cut(1);
+    site.pass(10);
+    assert_eq!(site.liveness(1), Liveness::Lost, "we have just started");
+    let mut site = two_workers(None);
+    site.cut(1);
+    site.restart();
+    site.pass(10);
+    assert_ne!(site.liveness(1), Liveness::Lost, "we have not heard it");
+}
+
+#[test]
 fn what_was_on_a_lost_worker_is_replaced_exactly_once() {
     let mut site = two_workers(None);
     site.cut(1);
