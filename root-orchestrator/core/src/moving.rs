@@ -7,6 +7,7 @@
 //! stop first the first leaves, and the slot is filled anew where the order says.
 
 use model::desired::{CopyReport, Desired, Handover, Offer};
+use model::event::Tier;
 use model::id::{ClusterId, InstanceId};
 use model::job::{Job, PlacementRules};
 use model::node::Scheduling;
@@ -224,11 +225,34 @@ impl State {
             return nothing;
         };
         if self.runs(&successor) {
-            if let Some(holding) = record.holdings.get_mut(old) {
-                holding.draining = true;
-            }
             record.moving = None;
-            return nothing;
+            let Some(holding) = record.holdings.get_mut(old) else {
+                return nothing;
+            };
+            holding.draining = true;
+            let told = Desired {
+                instance: self
+                    .report_of(holding)
+                    .and_then(|report| {
+                        let mut copies = report.copies.iter();
+                        copies.find(|copy| copy.role == Role::Holder)
+                    })
+                    .map_or(holding.desired.instance, |copy| copy.instance),
+                ..holding.desired.clone()
+            };
+            let name = self
+                .clusters
+                .get(&to)
+                .map_or("", |cluster| cluster.record.name.as_str());
+            let replaced = Self::event(
+                now,
+                &told,
+                Tier::Root,
+                ("RUNNING", "RUNNING"),
+                "replaced",
+                format!("its copy in cluster {name} has taken over"),
+            );
+            return (None, replaced);
         }
         let offer = self.offer(&successor).cloned();
         let lost = self.is_lost(to).then(|| {

@@ -31,6 +31,7 @@ fn begin(world: &mut World, request: JobRequest) {
 fn a_migration_to_another_cluster_takes_over_when_the_next_copy_runs() {
     let mut world = World::of(&[100, 100]);
     world.run(&Document::new("web", 10, 1));
+    let before = world.job("web").instances[0].instance;
     world.clusters.get_mut(&2).unwrap().never_starts = true;
     begin(&mut world, migrate(Some("c2"), None));
     world.deliver();
@@ -46,6 +47,14 @@ fn a_migration_to_another_cluster_takes_over_when_the_next_copy_runs() {
     assert_eq!(world.rows("web"), ["0 Holder RUNNING c2 2.1"]);
     assert_eq!((world.runs(1), world.runs(2)), (0, 1));
     assert_eq!(progress(&world), Progress::Done);
+    let replaced: Vec<_> = world
+        .state
+        .history()
+        .after(None)
+        .filter(|event| event.cause == "replaced")
+        .map(|event| event.instance)
+        .collect();
+    assert_eq!(replaced, [before], "who follows its endpoints is told");
 }
 
 #[test]
