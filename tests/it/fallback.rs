@@ -16,7 +16,7 @@ use crate::documents::sleeper;
 
 const LIMIT: Duration = Duration::from_secs(40);
 
-/// A fallback takes: two keep-alives until the broker is missed, `--fallback-after`, and an attempt or two.
+/// A fallback takes: one and a half keep-alives until the broker is missed, `--fallback-after`, and an attempt or two.
 const SETTINGS: Settings = Settings {
     lost_after: Some(Duration::from_secs(25)),
     ..Settings::QUICK

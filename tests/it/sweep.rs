@@ -125,7 +125,6 @@ fn row_02_the_root_dies_at_each_of_its_points() {
 }
 
 #[test]
-#[ignore = "an update fails where its cluster has not heard its workers again: docs/robustness.md"]
 fn row_03_the_cluster_dies_at_each_of_its_points() {
     let Some(points) = points_of("cluster-orchestrator") else {
         return;

@@ -28,6 +28,11 @@ fn broken(version: u32) -> String {
     document(version).replace("command: [/bin/sleep, \"1000000\"]", command)
 }
 
+/// The same, but what runs ends soon after it has begun.
+fn short_lived(version: u32) -> String {
+    document(version).replace("1000000", "0.3")
+}
+
 /// All six run, as the kernel and the root's rows say.
 fn all_run(system: &System) -> Result<Vec<Copy>, String> {
     let (job, copies) = (system.root().job("web")?, system.copies("web"));
@@ -137,11 +142,20 @@ fn a_changed_document_rolls_one_at_a_time_and_the_same_one_changes_nothing() {
 
 #[test]
 fn an_update_that_does_not_run_stops_at_the_first() {
+    stops_at_the_first(&broken(2));
+}
+
+#[test]
+fn an_update_that_runs_and_ends_at_once_stops_at_the_first() {
+    stops_at_the_first(&short_lived(2));
+}
+
+fn stops_at_the_first(document: &str) {
     let _turn = alone();
     let system = system();
     let before = all_run(&system).unwrap();
     let sampler = sampler(&system);
-    let job = put(&system, &broken(2), "update", "failed");
+    let job = put(&system, document, "update", "failed");
     let reason = job["operation"]["reason"].as_str().unwrap();
     eprintln!("{reason}");
     assert!(
@@ -152,4 +166,18 @@ fn an_update_that_does_not_run_stops_at_the_first() {
     assert_never_wrong(&sampler.finish());
     assert_eq!(after, before);
     assert_eq!(failed(&system).len(), 1, "one was tried");
+}
+
+#[test]
+fn an_update_that_is_to_be_rolled_back_is_and_says_why() {
+    let _turn = alone();
+    let system = system();
+    let before = all_run(&system).unwrap();
+    let update = "max_unavailable: 0, on_failure: rollback}";
+    let document = short_lived(2).replace("max_unavailable: 0}", update);
+    let job = put(&system, &document, "rollback", "done");
+    eprintln!("{}", job["operation"]["reason"]);
+    assert_eq!(job["operation"]["reason_code"], "crash_loop", "{job}");
+    let after = wait_until("six run", LIMIT, || all_run(&system));
+    assert_eq!(after, before, "the old copies were never touched");
 }

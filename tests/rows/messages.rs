@@ -5,13 +5,18 @@ use std::time::{Duration, Instant};
 
 use edgeio_tests::harness::{System, Turn, alone, wait_until};
 use edgeio_tests::history::Recorder;
-use edgeio_tests::proxy::{Options, Proxy, Speaks};
+use edgeio_tests::proxy::{Counts, Options, Proxy, Rules, Speaks};
 
 use crate::documents::sleeper;
 use crate::stage::{ROOMY, Wanted, delete, record, seed, settings, submit};
 
 /// Where workers are told that the cluster's MQTT endpoint is: on the same port, another address of this machine.
 const ADVERTISED: &str = "127.77.0.1";
+
+/// Rounds of jobs under bad links, at least: one for each of their degrees.
+const LEAST: usize = 3;
+/// And at most.
+const MOST: usize = 30;
 
 /// The workers.
 pub(crate) const WORKERS: [&str; 2] = ["worker-1", "worker-2"];
@@ -48,6 +53,31 @@ impl Post {
 
     pub(crate) fn record(&self) -> Recorder {
         record(&self.system)
+    }
+
+    /// Rounds of jobs that come and go, each under the rules for its number and done within the limit, until messages have
+    /// fared badly enough: what gathers while a change is unacknowledged is one message, so that their number is not that of
+    /// the jobs.
+    pub(crate) fn churn(
+        &self,
+        recorder: &Recorder,
+        limit: Duration,
+        mut rules: impl FnMut(usize) -> Rules,
+        enough: impl Fn(&Counts) -> bool,
+    ) -> Vec<Churn> {
+        let mut all = Vec::new();
+        while all.len() < LEAST || !enough(&self.proxy.counts()) {
+            let number = all.len();
+            assert!(number < MOST, "{:?}", self.proxy.counts());
+            self.proxy.set(rules(number));
+            let churn = Churn::make(recorder, &format!("round-{number}"), 4);
+            let took = churn.wait_done(&self.system, limit);
+            eprintln!("round {number}: done {took:?} after the last request");
+            all.push(churn);
+        }
+        self.proxy.set(Rules::default());
+        eprintln!("{:?}", self.proxy.counts());
+        all
     }
 }
 

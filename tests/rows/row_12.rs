@@ -3,17 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use edgeio_tests::harness::{Sampler, pause};
+use edgeio_tests::harness::{Sampler, Settings, pause};
 use edgeio_tests::history::Recorder;
 use edgeio_tests::simulation::Rng;
 
 use crate::documents::sleeper;
-use crate::stage::{LIMIT, Stage, judge, keep_alive, lost_after, of, seed, submit, wait_agreed};
+use crate::stage::{
+    LIMIT, Stage, judge, keep_alive, lost_after, of, seed, settings, submit, wait_agreed,
+};
 
 const JOBS: [(&str, &str, usize); 2] = [("root", "moved", 1), ("root", "steady", 1)];
 
-fn stage() -> Option<(Stage, Recorder)> {
-    let mut stage = Stage::open()?;
+fn stage(settings: Settings) -> Option<(Stage, Recorder)> {
+    let mut stage = Stage::open_with(settings)?;
     let recorder = stage.record();
     stage.worker("far-a", 0);
     submit(&recorder, "root", "moved", &sleeper("moved", ""));
@@ -37,30 +39,34 @@ fn flap(
         let copies = edgeio_tests::harness::copies(&directory, "moved");
         copies.into_iter().map(|copy| copy.instance).collect()
     });
-    recorder.cut("far-a", &["root", "cluster-a"]);
     let (begun, mut times) = (Instant::now(), 0);
     while begun.elapsed() < time {
+        recorder.cut("far-a", &["root", "cluster-a"]);
         stage.lab.pull("far-a");
         pause(next(times));
         stage.lab.plug("far-a");
+        // It is heard again until the next time, and what is said of it is true.
+        recorder.mended("far-a");
         pause(next(times));
         times += 1;
     }
-    recorder.mended("far-a");
     wait_agreed(&stage.system, &JOBS, LIMIT);
     (times, sampler.finish().ever)
 }
 
 /// Two seconds up and two down, for ten minutes.
+///
+/// At any scale the link flaps at its true pace, with the true settings, for a part of the time: what TCP does meanwhile is no
+/// setting, and its waits (0.2 s and doubling for data, 1 s and doubling for a SYN) are made for seconds. Down for 0.2 s in
+/// every 0.4 s, a connection would mostly break again before it carried anything.
 #[test]
-#[ignore = "does not hold each time yet, or not under load: docs/robustness.md"]
 fn row_12_flapping_link() {
-    let Some((stage, recorder)) = stage() else {
+    let Some((stage, recorder)) = stage(Settings::scaled(1.0)) else {
         return;
     };
     let mut rng = Rng::new(seed());
     let (times, ever) = flap(&stage, &recorder, of(600.0), |_| {
-        of(2.0).mul_f64(rng.between(80, 120) as f64 / 100.0)
+        Duration::from_millis(rng.between(1_600, 2_400))
     });
     eprintln!("flapped {times} times; instances that ran: {}", ever.len());
     assert!(ever.len() <= 2, "one replacement at most: {ever:?}");
@@ -70,9 +76,8 @@ fn row_12_flapping_link() {
 /// Down for longer than `lost_after` each time: who was lost and returned is waited for twice as long the next time, and then
 /// four times. What it takes to connect again counts as silence too, so that the second time may be too long as well.
 #[test]
-#[ignore = "does not hold each time yet, or not under load: docs/robustness.md"]
 fn row_12_a_worker_that_is_lost_again_and_again_is_waited_for_longer() {
-    let Some((stage, recorder)) = stage() else {
+    let Some((stage, recorder)) = stage(settings()) else {
         return;
     };
     let mut rng = Rng::new(seed());

@@ -11,35 +11,29 @@ use crate::messages::{Churn, Post, WORKERS};
 use crate::stage::{LIMIT, delete, judge, seed, submit, wait_agreed};
 
 #[test]
-#[ignore = "does not hold each time yet, or not under load: docs/robustness.md"]
 fn row_15_messages_are_lost() {
     let post = Post::open();
     let recorder = post.record();
-    let mut all = Vec::new();
-    for (number, percent) in [1, 10, 50].into_iter().enumerate() {
+    let rules = |number| {
+        let percent = *[1, 10].get(number).unwrap_or(&50);
         recorder.control("messages are lost");
-        if percent > 1 {
+        eprintln!("{percent} % of the messages are lost");
+        if number == 1 {
             // Several messages in a row are lost now and then, and nobody can tell that from a worker that is away.
             for worker in WORKERS {
-                recorder.cut(worker, &["root", "cluster-a"]);
+                recorder.lossy(worker);
             }
         }
-        post.proxy
-            .set(Rules::both(&Way::default().fate("#", percent, Fate::Lose)));
-        let churn = Churn::make(&recorder, &format!("round-{number}"), 4);
-        let took = churn.wait_done(&post.system, LIMIT * 3);
-        eprintln!("{percent} % lost: done {took:?} after the last request");
-        all.push(churn);
-    }
-    post.proxy.set(Rules::default());
+        Rules::both(&Way::default().fate("#", percent, Fate::Lose))
+    };
+    let all = post.churn(&recorder, LIMIT * 3, rules, |counts| {
+        counts.up.lost > 10 && counts.down.lost > 5
+    });
     for worker in WORKERS {
         recorder.mended(worker);
     }
     let wanted: Vec<_> = all.iter().flat_map(Churn::wanted).collect();
     judge("row_15_lost", &post.system, recorder, &wanted, |_| {});
-    let counts = post.proxy.counts();
-    eprintln!("lost: {} up, {} down", counts.up.lost, counts.down.lost);
-    assert!(counts.up.lost > 10 && counts.down.lost > 5, "{counts:?}");
 }
 
 /// A broker whose disk was restored hands a worker what its cluster said long ago.
@@ -88,9 +82,16 @@ fn row_15_a_stale_control_comes_from_a_restored_broker() {
     judge("row_15_stale", &post.system, recorder, &wanted, |_| {});
 }
 
+/// Resets what is there; a worker that is between two connections is waited for, if both are.
+fn reset(post: &Post) {
+    wait_until("there is a connection to reset", LIMIT, || {
+        let there = post.proxy.reset();
+        (there > 0).then_some(()).ok_or_else(|| there.to_string())
+    });
+}
+
 /// Named regression: commands lost at QoS 0 while a node reconnects.
 #[test]
-#[ignore = "does not hold each time yet, or not under load: docs/robustness.md"]
 fn row_15_no_command_is_lost_while_a_worker_reconnects() {
     let post = Post::open();
     let recorder = post.record();
@@ -101,12 +102,12 @@ fn row_15_no_command_is_lost_while_a_worker_reconnects() {
         // Before, while and after the command is on its way.
         let order = rng.below(3);
         if order == 0 {
-            post.proxy.reset();
+            reset(&post);
         }
         submit(&recorder, "root", name, &sleeper(name, ""));
         pause(Duration::from_millis(rng.between(0, 40)));
         if order > 0 {
-            post.proxy.reset();
+            reset(&post);
         }
         pause(Duration::from_millis(rng.between(0, 300)));
     }
@@ -122,7 +123,6 @@ fn row_15_no_command_is_lost_while_a_worker_reconnects() {
 
 /// Named regression: duplicates after an agent restart from an incomplete sync message (KubeEdge #6559).
 #[test]
-#[ignore = "does not hold each time yet, or not under load: docs/robustness.md"]
 fn row_15_an_engine_killed_within_a_set_of_many_parts_makes_no_duplicates() {
     let mut post = Post::open();
     let recorder = post.record();
@@ -136,9 +136,10 @@ fn row_15_an_engine_killed_within_a_set_of_many_parts_makes_no_duplicates() {
     let mut rng = Rng::new(seed());
     recorder.control("connections break within a set, and engines are killed then");
     for (round, names) in names.chunks(4).enumerate() {
-        // What was staged survives a connection, so that a later one needs less.
+        // What was staged survives a connection, so that a later one needs less. Of four jobs one of the two workers gets two
+        // at least, and more bytes than this.
         let down = Way {
-            cap: Some(rng.between(8_000, 24_000)),
+            cap: Some(rng.between(8_000, 17_000)),
             ..Way::default()
         };
         let before = post.proxy.counts().resets;

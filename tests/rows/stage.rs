@@ -74,12 +74,17 @@ pub(crate) struct Stage {
 impl Stage {
     /// A root and `cluster-a`, if this machine is asked to make namespaces.
     pub(crate) fn open() -> Option<Self> {
+        Self::open_with(settings())
+    }
+
+    /// The same with other times than those of the scale.
+    pub(crate) fn open_with(settings: Settings) -> Option<Self> {
         if !required("netns") {
             return None;
         }
         let turn = alone();
         let lab = Lab::make();
-        let mut system = System::start_at(settings(), ROOT, Some(&lab.namespace("root")));
+        let mut system = System::start_at(settings, ROOT, Some(&lab.namespace("root")));
         let place = lab.namespace("cluster-a");
         system.add_cluster_at("cluster-a", CLUSTER_A, Some(&place), &[]);
         Some(Self {
@@ -255,15 +260,14 @@ pub(crate) fn judge(
     pause(QUIET);
     assert_eq!(agreed(system, wanted).as_ref(), Ok(&copies), "it stays so");
     use_of(&recorder, system);
-    let mut bounds = bounds(took);
+    let mut bounds = bounds(&system.settings(), took);
     change(&mut bounds);
     hold(row, &recorder.finish(), &bounds);
     copies
 }
 
-/// The bounds of a run that agreed so soon.
-fn bounds(took: Duration) -> Bounds {
-    let settings = settings();
+/// The bounds of a run with these times that agreed so soon.
+fn bounds(settings: &Settings, took: Duration) -> Bounds {
     let report = settings.report_interval.unwrap();
     Bounds {
         // Views are written down a little after they were true.

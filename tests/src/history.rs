@@ -175,7 +175,12 @@ pub enum Fault {
         /// The names of the servers.
         from: Vec<String>,
     },
-    /// All can hear it again.
+    /// Messages of a worker and to it are lost now and then: it is heard, and may be taken for one that is away.
+    Lossy {
+        /// The worker's name.
+        worker: String,
+    },
+    /// All can hear it again, and surely.
     Mended {
         /// The worker's name.
         worker: String,

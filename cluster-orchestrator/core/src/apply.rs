@@ -33,8 +33,7 @@ impl State {
                 }
                 Write::Job(job) => self.take_job(now, job),
                 Write::ForgetJob(id) => {
-                    self.rollouts.remove(id);
-                    self.rolled_out.remove(id);
+                    self.rollouts.forget(*id);
                     self.book.forget(*id);
                     self.heads.remove(id);
                     self.deleted.retain(|(_, job)| job != id);
@@ -178,32 +177,15 @@ impl State {
 
     /// The rollout of an operation that begins, or runs when the store is loaded; none once it has ended.
     pub(super) fn take_operation(&mut self, job: &Job) {
-        self.rolled_out.remove(&job.id);
-        let number = job.running().map(|operation| operation.number);
-        if self.rollouts.get(&job.id).map(|(known, _)| *known) == number && self.started {
-            return;
-        }
-        self.rollouts.remove(&job.id);
-        if let Some((number, rollout)) = self.rollout_of(job) {
-            if rollout.is_over() {
-                self.rolled_out.insert(job.id);
-            }
-            self.rollouts.insert(job.id, (number, rollout));
+        if !(self.rollouts.is_of(job) && self.started) {
+            let rollout = self.rollout_of(job);
+            self.rollouts.put(job, rollout);
         }
     }
 
     fn take_settled(&mut self, slot: &Slot) {
-        let at_a_time = self
-            .book
-            .get(slot.job)
-            .and_then(|job| job.service(&slot.service))
-            .map_or(1, |service| service.takeover.at_a_time());
-        if let Some((_, rollout)) = self.rollouts.get_mut(&slot.job) {
-            self.dirty.extend(rollout.settle(slot, at_a_time));
-            if rollout.is_over() {
-                self.rolled_out.insert(slot.job);
-            }
-        }
+        let next = self.rollouts.settle(slot, self.book.get(slot.job));
+        self.dirty.extend(next);
     }
 
     fn take_upstream(&mut self, now: Now, update: &Update<AssignmentEntry>) {
@@ -378,6 +360,11 @@ impl State {
         self.awake.extend(self.classes.keys().cloned());
     }
 
+    /// Who waits for workers that may be heard yet is looked at again, since one is not expected any more.
+    pub(super) fn room_given_up(&mut self) {
+        self.awake.extend(self.classes.keys().cloned());
+    }
+
     /// What the root is told of a slot follows every change of it.
     pub(crate) fn refresh(&mut self, now: Now, slot: &Slot) {
         match self.slot_report(now, slot) {
@@ -490,11 +477,7 @@ impl State {
                 }
             }
             Soft::Replaced => self.brake.replaced(now.steady),
-            Soft::Begun(slot) => {
-                if let Some((_, rollout)) = self.rollouts.get_mut(&slot.job) {
-                    rollout.begin(slot);
-                }
-            }
+            Soft::Begun(slot) => self.rollouts.begin(slot),
             Soft::Settled(slot) => self.take_settled(slot),
             Soft::Drain { slot, until } => {
                 match until {
@@ -551,7 +534,7 @@ impl State {
     }
 
     fn take_waiting(&mut self, now: Now, slot: &Slot, waiting: Option<&Waiting>) {
-        if self.rollouts.contains_key(&slot.job) {
+        if self.rollouts.get(slot.job).is_some() {
             self.dirty.insert(slot.clone());
         }
         if let Some(old) = self.waiting.remove(slot)

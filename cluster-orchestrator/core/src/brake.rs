@@ -2,7 +2,7 @@
 
 use model::brake::Engaged;
 use model::desired::Desired;
-use model::reason::{Reason, ReasonCode, Rejections};
+use model::reason::Rejections;
 use model::time::{Instant, Now};
 
 use crate::state::{SlotRecord, State, Waiting};
@@ -46,19 +46,15 @@ impl State {
         if record.copies.is_empty() || next <= now.steady {
             return None;
         }
-        let message = format!(
-            "{} of {} workers vanished at once, so replacements wait for {} s and then go on one a second; if these workers are really gone: DELETE /api/v1/brake",
-            engaged.vanished,
-            engaged.of,
-            engaged.until.since(now.steady).as_secs()
-        );
         Some(Waiting {
-            reason: Reason::new(ReasonCode::Brake, message),
+            reason: engaged.reason(now.steady, "workers"),
             rejections: Rejections::default(),
             capacity_revision: self.capacity_revision,
             // A class of its own: room does not wake it.
-            class: format!("brake {}", crate::slots::class(&wanted.service)),
+            class: format!("brake {}", crate::waking::class(&wanted.service)),
             held_back: true,
+            unheard: false,
+            takes_over: false,
             again_at: None,
         })
     }
@@ -68,10 +64,7 @@ impl State {
         let decision =
             Decision::default().act(Action::Answer(request, Answer::Released(engaged.is_some())));
         match engaged {
-            Some(engaged) => decision.soft(Soft::Brake(Some(Engaged {
-                released: true,
-                ..engaged
-            }))),
+            Some(engaged) => decision.soft(Soft::Brake(Some(engaged.let_go()))),
             None => decision,
         }
     }

@@ -12,7 +12,7 @@ use model::time::{Instant, Now};
 use model::workload::RuntimeKind;
 
 use crate::state::{State, Waiting};
-use crate::{Decision, Soft, slots};
+use crate::{Decision, Soft, waking};
 
 impl State {
     /// The failure on what is the same as this, if it is not long ago.
@@ -21,7 +21,7 @@ impl State {
         if self.faulted.is_empty() {
             return None;
         }
-        let known = self.faulted.get(&slots::class(service))?;
+        let known = self.faulted.get(&waking::class(service))?;
         let lasts = known.again_at.is_some_and(|at| at > now.steady);
         lasts.then(|| Box::new(known.clone()))
     }

@@ -29,6 +29,7 @@ mod telling;
 mod turn;
 mod upstream;
 mod view;
+mod waking;
 
 pub use decision::Decision;
 pub use entry::{
@@ -592,8 +593,9 @@ impl State {
             .or_else(|| self.next_revision())
             .or_else(|| self.next_adoption(now))
             .or_else(|| self.next_control(now))
-            .or_else(|| self.tell_up(now))
+            .or_else(|| self.tell_backlog(now))
             .or_else(|| self.report_up())
+            .or_else(|| self.tell_up(now))
             .or_else(|| self.aggregate_up(now))
             .unwrap_or_default()
     }

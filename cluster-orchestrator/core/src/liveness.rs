@@ -140,8 +140,14 @@ impl State {
         let after = lost_after
             .unwrap_or_else(|| node.patience(self.config.lost_after))
             .max(self.config.silence());
+        // Its connection is there and brings no messages: two and a half report intervals may be more than all the time that it
+        // has, and then it still gets what a connection gets that is not heard.
+        let silent = node
+            .session
+            .and(node.suspected_at)
+            .map_or(node.proof, |at| at.plus(self.config.silence()));
         let at = match node.leaving_word {
-            None => node.proof.plus(after).max(node.spared_until),
+            None => node.proof.plus(after).max(node.spared_until).max(silent),
             Some(Leaving::Restart) => {
                 let after = after.max(self.config.restart_grace);
                 node.proof.plus(after).max(node.spared_until)

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use model::desired::{Desired, Handover};
 use model::id::InstanceId;
-use model::instance::InstanceState;
-use model::job::{Job, Strategy};
-use model::operation::{Operation, OperationKind, Progress, Rollout};
+use model::job::Job;
+use model::operation::{OperationKind, Rollout};
 use model::reason::Reason;
 use model::slot::{Generation, Slot};
 use model::time::Now;
@@ -33,7 +32,7 @@ impl State {
         };
         let copies = self.slots.get(slot).map(|record| &record.copies);
         let mut standing = copies.into_iter().flatten().filter(|copy| copy.counts());
-        if self.may_change(job, slot) {
+        if self.rollouts.may_replace(job, slot) {
             return Some(wanted);
         }
         wanted.handover.replace = None;
@@ -50,40 +49,20 @@ impl State {
         let Some(service) = job.service(&slot.service) else {
             return Handover::default();
         };
-        let takeover = &service.takeover;
-        let rollout = self.rollouts.get(&job.id);
-        let begun = rollout.map_or(0, |(_, rollout)| rollout.begun_of(slot));
-        let operation = job.operation.as_ref();
-        let usual = Handover {
-            number: operation.map_or(0, |operation| operation.number),
-            start_first: takeover.max_surge > 0,
-            keep_old: begun >= takeover.max_unavailable as usize,
-            ..Handover::default()
-        };
+        let number = job.operation.as_ref();
+        let number = number.map_or(0, |operation| operation.number);
+        let changing = self.rollouts.changing_beside(slot);
+        let usual = service.takeover.handover(number, changing);
         match job.running() {
             Some(operation) if operation.replaces.contains_key(slot) => {
-                replacing(operation, slot, takeover.migration, usual)
+                operation.handover(slot, &service.takeover, usual)
             }
             Some(_) | None => usual,
         }
     }
 
-    /// Whether the copy of a slot may be replaced now.
-    fn may_change(&self, job: &Job, slot: &Slot) -> bool {
-        match job.operation.as_ref().map(|operation| &operation.progress) {
-            Some(Progress::Running) => self.rollouts.get(&job.id).is_some_and(|(_, rollout)| {
-                let at_a_time = job
-                    .service(&slot.service)
-                    .map_or(1, |service| service.takeover.at_a_time());
-                rollout.may_begin(slot, at_a_time)
-            }),
-            Some(Progress::Failed(_)) => false,
-            Some(Progress::Done) | None => true,
-        }
-    }
-
     /// The slots of an operation that runs, as at its begin.
-    pub(crate) fn rollout_of(&self, job: &Job) -> Option<(u64, Rollout)> {
+    pub(crate) fn rollout_of(&self, job: &Job) -> Option<Rollout> {
         let operation = job.running()?;
         let slots = job
             .slots()
@@ -101,7 +80,7 @@ impl State {
                 rollout.begin(slot);
             }
         }
-        Some((operation.number, rollout))
+        Some(rollout)
     }
 
     /// After a look at a slot that changed nothing: has it begun, has it settled, or has it failed?
@@ -112,44 +91,55 @@ impl State {
         record: &SlotRecord,
         decision: Decision,
     ) -> Decision {
-        let Some((number, rollout)) = self.rollouts.get(&slot.job) else {
+        let Some(rollout) = self.rollouts.get(slot.job) else {
             return decision;
         };
-        let Some(job) = self
+        let Some((job, operation)) = self
             .book
             .get(slot.job)
             .filter(|_| rollout.is_unsettled(slot))
+            .and_then(|job| Some((job, job.running()?)))
         else {
             return decision;
         };
         let refused = record
             .refused
             .as_ref()
-            .filter(|refused| refused.number == *number)
+            .filter(|refused| refused.number == operation.number)
             .map(|refused| refused.offer.reason.clone());
         let begun = rollout.has_begun(slot);
         let failed = refused.or_else(|| self.failure(now, slot, record).filter(|_| begun));
         if let Some(reason) = failed {
-            return decision.write(Write::Job(Self::failed_operation(now, job, slot, &reason)));
+            let ended = model::book::failed(job, slot, &reason, now.wall);
+            return ended
+                .into_iter()
+                .fold(decision, |decision, job| decision.write(Write::Job(job)));
         }
-        if self.is_settled(now, job, slot, record) {
+        if self.is_settled(now, (job, begun), slot, record) {
             decision.soft(Soft::Settled(slot.clone()))
         } else {
             decision
         }
     }
 
-    /// Why the copy that was to take over does not run.
+    /// Why the copy that was to take over does not run; `None` while it may.
     fn failure(&self, now: Now, slot: &Slot, record: &SlotRecord) -> Option<Reason> {
         if let Some(waiting) = self.waiting.get(slot) {
-            return Some(waiting.reason.clone());
+            return (!waiting.is_held_back()).then(|| waiting.reason.clone());
         }
         let standing = |copy: &&Copy| copy.counts() && !self.is_lost(now.steady, copy);
         let mut standing = record.copies.iter().filter(standing);
         standing.find_map(|copy| self.why_not_ready(now.steady, copy))
     }
 
-    fn is_settled(&self, now: Now, job: &Job, slot: &Slot, record: &SlotRecord) -> bool {
+    /// Whether the operation has nothing more to wait for in a slot, which it has begun to change or not.
+    fn is_settled(
+        &self,
+        now: Now,
+        (job, begun): (&Job, bool),
+        slot: &Slot,
+        record: &SlotRecord,
+    ) -> bool {
         let ending = record
             .copies
             .iter()
@@ -164,78 +154,24 @@ impl State {
             .running()
             .and_then(|operation| operation.replaces.get(slot));
         let rests = |copy: &Copy| {
-            let state = self
-                .copies
-                .get(&copy.desired.instance)
-                .map(|copy| &copy.state);
+            let known = self.copies.get(&copy.desired.instance);
             let outdated = job
                 .service(&slot.service)
                 .is_some_and(|service| service.workload.hash != copy.desired.service.workload.hash);
             !outdated
                 && replaced != Some(&copy.desired.instance)
-                && state.is_some_and(|state| match state {
-                    InstanceState::Running(report) => report.has_settled(),
-                    InstanceState::Failed(_)
-                    | InstanceState::Terminated { .. }
-                    | InstanceState::Unknown { .. }
-                    | InstanceState::NotDeployed { .. } => true,
-                    InstanceState::Requested
-                    | InstanceState::ScheduledCluster
-                    | InstanceState::ScheduledNode => false,
-                })
+                && known.is_some_and(|known| known.state.has_settled(begun))
         };
         let mut holders = record.copies.iter().filter(stands);
         match holders.next() {
             Some(copy) => rests(copy),
-            None => !wanted || self.waiting.contains_key(slot),
-        }
-    }
-
-    fn failed_operation(now: Now, job: &Job, slot: &Slot, reason: &Reason) -> Job {
-        let Some(operation) = job.running() else {
-            return job.clone();
-        };
-        if let Some(previous) = operation.previous.as_ref() {
-            return model::book::rolled_back(job, previous, now.wall);
-        }
-        let message = format!("{}/{}: {}", slot.service, slot.index, reason.message);
-        Job {
-            operation: Some(operation.ended(Progress::Failed(Reason::new(reason.code, message)))),
-            ..job.clone()
+            None => !wanted || (!begun && self.waiting.contains_key(slot)),
         }
     }
 
     /// The next operation whose slots have all settled.
     pub(crate) fn finished_operation(&self) -> Option<Decision> {
-        let job = self.book.get(*self.rolled_out.first()?)?;
-        let operation = job.running()?.ended(Progress::Done);
-        Some(Decision::default().write(Write::Job(Job {
-            operation: Some(operation),
-            ..job.clone()
-        })))
-    }
-}
-
-fn replacing(operation: &Operation, slot: &Slot, usual: Strategy, by_policy: Handover) -> Handover {
-    let replace = operation.replaces.get(slot).copied();
-    match operation.kind {
-        OperationKind::Restart => Handover {
-            replace,
-            same_worker: true,
-            ..by_policy
-        },
-        OperationKind::Scale
-        | OperationKind::Update
-        | OperationKind::Rollback
-        | OperationKind::Migrate => {
-            let start_first = operation.strategy.unwrap_or(usual) == Strategy::StartFirst;
-            Handover {
-                replace,
-                start_first,
-                keep_old: start_first,
-                worker: operation.worker.clone(),
-                ..by_policy
-            }
-        }
+        let job = self.book.get(self.rollouts.next_over()?)?;
+        Some(Decision::default().write(Write::Job(model::book::finished(job)?)))
     }
 }

@@ -4,12 +4,12 @@ use model::desired::{Desired, Handover};
 use model::id::NodeId;
 use model::instance::InstanceEvent;
 use model::job::{Reconcile, ServiceSpec};
-use model::reason::{Reason, ReasonCode};
+use model::reason::{Reason, ReasonCode, Rejections};
 use model::slot::{Generation, Slot};
 use model::time::{Instant, Now};
-use schedulers::{Request, Scheduler, WorkerCandidate};
 
 use crate::state::{Copy, Node, SlotRecord, State, Waiting};
+use crate::waking::class;
 use crate::{Decision, Soft, Write};
 
 impl State {
@@ -335,91 +335,13 @@ impl State {
     fn held_back_because(&self, wanted: &Desired, message: String) -> Waiting {
         Waiting {
             reason: Reason::new(ReasonCode::NoWorker, message),
-            rejections: model::reason::Rejections::default(),
+            rejections: Rejections::default(),
             capacity_revision: self.capacity_revision,
             class: class(&wanted.service),
             held_back: true,
+            unheard: false,
+            takes_over: false,
             again_at: None,
-        }
-    }
-
-    pub(crate) fn candidates(&self, slot: &Slot) -> Vec<WorkerCandidate<'_>> {
-        let service = (slot.job, slot.service.clone());
-        self.nodes
-            .iter()
-            .map(|(id, node)| WorkerCandidate {
-                id: *id,
-                name: &node.record.facts.name,
-                reachable: node.is_heard(),
-                scheduling: node.record.scheduling,
-                architecture: &node.record.facts.architecture,
-                runtimes: &node.record.facts.runtimes,
-                silent: &node.silent,
-                labels: &node.labels,
-                room: node.room(),
-                ports: &node.ports,
-                replicas: node.services.get(&service).copied().unwrap_or(0),
-            })
-            .collect()
-    }
-
-    /// The next waiting slot that may fit since something became free: one at a time, each against the ledger as it is.
-    pub(crate) fn wake_one(&self, now: Now) -> Option<Decision> {
-        let class = self.awake.first()?;
-        let slot = self.classes.get(class).and_then(|slots| slots.first());
-        let Some((slot, wanted)) = slot.and_then(|slot| Some((slot, self.wanted(slot)?))) else {
-            return Some(Decision::default().soft(Soft::Asleep(class.clone())));
-        };
-        let request = Request {
-            workload: &wanted.service.workload,
-            rules: &wanted.service.placement,
-        };
-        let held = self.hold.is_some_and(|until| until > now.steady);
-        if held || self.braked.contains(slot) || self.faulted.contains_key(class) {
-            return Some(Decision::default().soft(Soft::Asleep(class.clone())));
-        }
-        match self.algorithm.place(&request, &self.candidates(slot)) {
-            Ok(_) => Some(Decision::default().soft(Soft::Wake(slot.clone()))),
-            Err(unplaceable) => {
-                Some(self.stay_asleep(class, &self.no_room_for(now, &wanted, unplaceable)))
-            }
-        }
-    }
-
-    /// A class that still does not fit says so with its present reason; the counts stay those of each slot's last try.
-    fn stay_asleep(&self, class: &str, waiting: &Waiting) -> Decision {
-        let outdated = |slot: &&Slot| {
-            self.waiting.get(*slot).is_some_and(|known| {
-                let news = known.reason.code != waiting.reason.code;
-                (news || waiting.again_at.is_some()) && !known.held_back
-            })
-        };
-        let slots = self.classes.get(class).into_iter().flatten();
-        let decision = slots
-            .filter(outdated)
-            .fold(Decision::default(), |decision, slot| {
-                decision.soft(Soft::Waiting {
-                    slot: slot.clone(),
-                    waiting: Some(waiting.clone()),
-                })
-            });
-        decision.soft(Soft::Asleep(class.to_owned()))
-    }
-
-    pub(crate) fn no_room_for(
-        &self,
-        now: Now,
-        wanted: &Desired,
-        unplaceable: schedulers::Unplaceable,
-    ) -> Waiting {
-        let fault = unplaceable.fault.as_ref();
-        Waiting {
-            again_at: fault.map(|_| now.steady.plus(self.config.scheduler_pause)),
-            reason: no_room(&unplaceable, &wanted.service),
-            rejections: unplaceable.rejections,
-            capacity_revision: self.capacity_revision,
-            class: class(&wanted.service),
-            held_back: false,
         }
     }
 }
@@ -447,58 +369,4 @@ fn still_fits(id: NodeId, node: &Node, service: &ServiceSpec) -> bool {
             .labels
             .iter()
             .all(|(key, value)| node.labels.get(key) == Some(value))
-}
-
-/// Slots of one class fit or do not fit together.
-pub(crate) fn class(service: &ServiceSpec) -> String {
-    let workload = &service.workload;
-    let ports: Vec<_> = schedulers::fixed_ports(workload).collect();
-    format!(
-        "{:?} {} {:?} {:?}",
-        workload.resources, workload.runtime, service.placement, ports
-    )
-}
-
-/// The sentence for what no worker can host.
-fn no_room(unplaceable: &schedulers::Unplaceable, service: &ServiceSpec) -> Reason {
-    if let Some(fault) = unplaceable.scheduler_fault() {
-        return fault;
-    }
-    let rejections = &unplaceable.rejections;
-    if rejections.is_empty() {
-        return Reason::new(
-            ReasonCode::NoWorker,
-            "this cluster has no worker yet; start a node-engine with --cluster and this cluster's address",
-        );
-    }
-    let pinned = service.placement.worker.as_ref();
-    if let Some(pin) = pinned
-        && rejections
-            .iter()
-            .all(|(code, ..)| code == ReasonCode::NotPinned)
-    {
-        return Reason::new(
-            ReasonCode::NoSuchWorker,
-            format!("there is no worker {pin:?} in this cluster"),
-        );
-    }
-    // Of what is pinned only the pinned one's fault counts.
-    let own = || {
-        let faults = rejections.iter().map(|(code, ..)| code);
-        faults.filter(|code| *code != ReasonCode::NotPinned).last()
-    };
-    let code = pinned
-        .and_then(|_| own())
-        .or_else(|| rejections.main())
-        .unwrap_or(ReasonCode::NoWorker);
-    let request = Request {
-        workload: &service.workload,
-        rules: &service.placement,
-    };
-    let counts = rejections.sentence("worker");
-    let message = match unplaceable.shortage(&request, "worker") {
-        Some(shortage) => format!("no worker can host it now: {counts}; {shortage}"),
-        None => format!("no worker can host it now: {counts}"),
-    };
-    Reason::new(code, message)
 }

@@ -13,7 +13,7 @@ use model::instance::InstanceState;
 use model::job::Owner;
 use model::name::Name;
 use model::node::{Leaving, Liveness, NodeFacts, Scheduling, Usage};
-use model::operation::Rollout;
+use model::operation::Rollouts;
 use model::reason::{Reason, Rejections};
 use model::slot::Slot;
 use model::telling::{Heard, Untold};
@@ -177,10 +177,21 @@ pub struct Waiting {
     pub capacity_revision: u64,
     /// Requirements; slots of one class fit or do not fit together.
     pub class: String,
-    /// It waits for time to pass rather than for room: the root is not offered it.
+    /// It waits for time to pass rather than for room.
     pub held_back: bool,
+    /// Workers that may have room are not heard, and not lost either.
+    pub unheard: bool,
+    /// It is ordered to take over from a copy that stands. Where that is told by more than its class, so it tries itself.
+    pub takes_over: bool,
     /// The scheduler failed on it, and is asked again then.
     pub again_at: Option<Instant>,
+}
+
+impl Waiting {
+    /// Whether it is too early to say that it cannot be placed: the root is not offered it, and no operation fails of it.
+    pub const fn is_held_back(&self) -> bool {
+        self.held_back || self.unheard
+    }
 }
 
 /// The state of a copy. Soft.
@@ -233,6 +244,8 @@ pub(crate) struct Node {
     pub(crate) session: Option<u64>,
     /// What it said when its last connection ended.
     pub(crate) leaving_word: Option<Leaving>,
+    /// When it became suspect the last time.
+    pub(crate) suspected_at: Option<Instant>,
     /// Until then it is not lost, whatever is not heard.
     pub(crate) spared_until: Instant,
     /// It was lost, and has not been heard since.
@@ -268,6 +281,7 @@ impl Node {
             last_seen: None,
             session: None,
             leaving_word: None,
+            suspected_at: None,
             spared_until: Instant::default(),
             lost: false,
             returns: 0,
@@ -362,10 +376,8 @@ pub struct State {
     pub(crate) history: History,
     /// What the root has not confirmed.
     pub(crate) untold: Untold,
-    /// Of this cluster's own jobs: the operations that run, with their numbers.
-    pub(crate) rollouts: BTreeMap<JobId, (u64, Rollout)>,
-    /// Those of them whose slots have all settled.
-    pub(crate) rolled_out: BTreeSet<JobId>,
+    /// What the operations on this cluster's own jobs have before them.
+    pub(crate) rollouts: Rollouts,
     /// Against replacing most of the cluster at once.
     pub(crate) brake: Brake<NodeId>,
     /// Slots that wait for it.
@@ -417,8 +429,7 @@ impl State {
             aggregated_at: None,
             deleted: BTreeSet::new(),
             history: History::default(),
-            rollouts: BTreeMap::new(),
-            rolled_out: BTreeSet::new(),
+            rollouts: Rollouts::default(),
             brake: Brake::default(),
             braked: BTreeSet::new(),
             drains: BTreeMap::new(),

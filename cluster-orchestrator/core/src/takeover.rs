@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use model::desired::{Desired, Handover, Offer};
 use model::id::NodeId;
-use model::instance::{InstanceState, Observed};
+use model::instance::InstanceState;
 use model::job::{PlacementRules, Strategy};
 use model::node::Scheduling;
 use model::reason::{Reason, ReasonCode, Rejections};
@@ -24,9 +24,6 @@ use schedulers::{PortKey, Request, Scheduler, Unplaceable, WorkerCandidate, fixe
 
 use crate::state::{Copy, Node, RefusedTakeover, SlotRecord, State, Waiting};
 use crate::{Decision, Soft};
-
-/// How many copies that were started and did not come to run make a takeover fail.
-const ATTEMPTS: u32 = 3;
 
 impl State {
     /// Whether a copy may go on filling its slot.
@@ -129,6 +126,14 @@ impl State {
             }
         }
         let waiting = self.no_room_for(now, wanted, why.unwrap_or_default());
+        if waiting.unheard {
+            let waits = Decision::default().soft(Soft::Begun(wanted.slot.clone()));
+            let waiting = Waiting {
+                takes_over: order.number != 0,
+                ..waiting
+            };
+            return (Some(waiting), waits);
+        }
         let waiting = if waiting.rejections.is_empty() && waiting.again_at.is_none() {
             let message = "this cluster has no other worker than the one that it is to leave";
             Waiting {
@@ -233,21 +238,8 @@ impl State {
     /// It runs, and is healthy where it has a check; or it was one that ends, and has ended well.
     pub(crate) fn is_ready(&self, copy: &Copy) -> bool {
         let heard = self.nodes.get(&copy.node).is_some_and(Node::is_heard);
-        let state = self
-            .copies
-            .get(&copy.desired.instance)
-            .map(|known| &known.state);
-        heard
-            && state.is_some_and(|state| match state {
-                InstanceState::Running(report) => report.is_ready(),
-                InstanceState::Terminated { .. } => true,
-                InstanceState::Requested
-                | InstanceState::ScheduledCluster
-                | InstanceState::ScheduledNode
-                | InstanceState::Failed(_)
-                | InstanceState::NotDeployed { .. }
-                | InstanceState::Unknown { .. } => false,
-            })
+        let known = self.copies.get(&copy.desired.instance);
+        heard && known.is_some_and(|known| known.state.is_ready())
     }
 
     /// Why a copy will not become ready; `None` while it may.
@@ -263,16 +255,8 @@ impl State {
         }
         match &known.state {
             InstanceState::Failed(report) => {
-                let attempts = report.restarts + 1;
-                let again = matches!(
-                    report.observed,
-                    Observed::Failed {
-                        next_attempt: Some(_),
-                        ..
-                    }
-                );
                 let why = crate::view::failure_of(report);
-                (!again || attempts >= ATTEMPTS).then(|| {
+                report.has_given_up().then(|| {
                     let message = format!(
                         "the new copy on worker {name} does not run: {}",
                         why.message

@@ -253,7 +253,7 @@ impl State {
         let waiting = self
             .waiting
             .get(slot)
-            .filter(|waiting| !waiting.held_back)
+            .filter(|waiting| !waiting.is_held_back())
             .map(|waiting| Offer {
                 reason: waiting.reason.clone(),
                 rejections: waiting.rejections.clone(),

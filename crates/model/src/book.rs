@@ -15,6 +15,7 @@ use crate::id::{InstanceId, JobId};
 use crate::job::{Job, JobSpec, OnFailure};
 use crate::name::Name;
 use crate::operation::{Operation, OperationKind, Progress};
+use crate::reason::Reason;
 use crate::slot::Slot;
 use crate::time::Wall;
 
@@ -484,15 +485,39 @@ fn unpinned(
     Ok(())
 }
 
-/// The job with a failed update taken back: its document before, as a new operation.
-pub fn rolled_back(job: &Job, previous: &Arc<JobSpec>, at: Wall) -> Job {
+/// The job after its operation failed at a slot: it has ended with that reason, or, where an update's document says so, the
+/// document before comes back as an operation of its own. `None`: none runs.
+pub fn failed(job: &Job, slot: &Slot, reason: &Reason, at: Wall) -> Option<Job> {
+    let operation = job.running()?;
+    let message = format!("{}/{}: {}", slot.service, slot.index, reason.message);
+    let reason = Reason::new(reason.code, message);
+    let Some(previous) = &operation.previous else {
+        return Some(Job {
+            operation: Some(operation.ended(Progress::Failed(reason))),
+            ..job.clone()
+        });
+    };
     let draft = Draft {
         id: job.id,
         spec: Arc::clone(previous),
     };
-    let mut back = changed_job(job, &draft, at);
-    back.operation = Some(Operation::new(OperationKind::Rollback, back.generation, at));
-    back
+    let back = changed_job(job, &draft, at);
+    let number = back.generation;
+    Some(Job {
+        operation: Some(Operation {
+            cause: Some(reason),
+            ..Operation::new(OperationKind::Rollback, number, at)
+        }),
+        ..back
+    })
+}
+
+/// The job after all slots of its operation have settled; `None`: none runs.
+pub fn finished(job: &Job) -> Option<Job> {
+    Some(Job {
+        operation: Some(job.running()?.ended(Progress::Done)),
+        ..job.clone()
+    })
 }
 
 fn changed_job(job: &Job, draft: &Draft, at: Wall) -> Job {

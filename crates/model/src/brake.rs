@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::reason::{Reason, ReasonCode};
 use crate::time::{Instant, Now, Wall};
 
 /// More than this share of the children, in percent.
@@ -27,6 +28,28 @@ pub struct Engaged {
     pub of: u32,
     /// An operator let it go; it engages again when this storm is over and another one comes.
     pub released: bool,
+}
+
+impl Engaged {
+    /// Why a replacement waits; `children` is what vanished, in the plural.
+    pub fn reason(&self, now: Instant, children: &str) -> Reason {
+        let message = format!(
+            "{} of {} {children} vanished at once, so replacements wait for {} s and then go on one a second; if these {children} are really gone: DELETE /api/v1/brake",
+            self.vanished,
+            self.of,
+            self.until.since(now).as_secs()
+        );
+        Reason::new(ReasonCode::Brake, message)
+    }
+
+    /// The same, let go by an operator.
+    #[must_use]
+    pub const fn let_go(self) -> Self {
+        Self {
+            released: true,
+            ..self
+        }
+    }
 }
 
 /// The brake over children that these keys name.
@@ -85,16 +108,21 @@ impl<K: Ord + Copy> Brake<K> {
         grace: Duration,
         idle: bool,
     ) -> Option<Option<Engaged>> {
-        match (self.storm(now.steady, children, grace), &self.engaged) {
-            (Some(vanished), None) => Some(Some(Engaged {
-                until: now.steady.plus(grace),
-                until_wall: now.wall.plus(grace),
-                vanished,
-                of: children.0 as u32,
-                released: false,
-            })),
-            (None, Some(engaged)) if idle && engaged.until <= now.steady => Some(None),
-            (Some(_), Some(_)) | (None, _) => None,
+        let storm = || self.storm(now.steady, children, grace);
+        match &self.engaged {
+            None => storm().map(|vanished| {
+                Some(Engaged {
+                    until: now.steady.plus(grace),
+                    until_wall: now.wall.plus(grace),
+                    vanished,
+                    of: children.0 as u32,
+                    released: false,
+                })
+            }),
+            Some(engaged) => {
+                let over = idle && engaged.until <= now.steady && storm().is_none();
+                over.then_some(None)
+            }
         }
     }
 
@@ -196,10 +224,7 @@ mod tests {
     fn a_released_brake_stays_released_for_as_long_as_the_storm_lasts() {
         let mut brake = after(8, 100);
         let engaged = brake.due(at(101), (10, 10), GRACE, true).flatten().unwrap();
-        brake.set(Some(Engaged {
-            released: true,
-            ..engaged
-        }));
+        brake.set(Some(engaged.let_go()));
         assert_eq!(brake.next(), None);
         assert_eq!(brake.due(at(110), (10, 10), GRACE, true), None);
     }

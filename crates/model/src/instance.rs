@@ -120,6 +120,24 @@ impl Report {
         }
     }
 
+    /// Whether it does not run and its worker will not, or need not, be waited for any longer: there is no next attempt, or
+    /// there were several.
+    pub const fn has_given_up(&self) -> bool {
+        /// So many starts are enough to tell.
+        const ATTEMPTS: u32 = 3;
+        match &self.observed {
+            Observed::Failed {
+                next_attempt: Some(_),
+                ..
+            } => self.restarts + 1 >= ATTEMPTS,
+            Observed::Failed {
+                next_attempt: None, ..
+            }
+            | Observed::Ended => true,
+            Observed::Starting | Observed::Running { .. } => false,
+        }
+    }
+
     /// Whether it runs and its check says that it does not do well.
     pub const fn is_unhealthy(&self) -> bool {
         match &self.observed {
@@ -252,6 +270,31 @@ impl InstanceState {
     /// Whether nothing more can happen to it.
     pub const fn is_final(&self) -> bool {
         matches!(self, Self::Terminated { .. })
+    }
+
+    /// Whether nothing more is to be waited for in an operation on its job. Of a copy that the operation put there
+    /// (`replaced`) it is that it works, or has done its work; of any other also that it does not, or cannot be heard.
+    pub const fn has_settled(&self, replaced: bool) -> bool {
+        match self {
+            Self::Running(report) => report.has_settled(),
+            Self::Terminated { .. } => true,
+            Self::Failed(_) | Self::Unknown { .. } | Self::NotDeployed { .. } => !replaced,
+            Self::Requested | Self::ScheduledCluster | Self::ScheduledNode => false,
+        }
+    }
+
+    /// Whether it does its work, or was one that ends, and has done it.
+    pub const fn is_ready(&self) -> bool {
+        match self {
+            Self::Running(report) => report.is_ready(),
+            Self::Terminated { .. } => true,
+            Self::Requested
+            | Self::ScheduledCluster
+            | Self::ScheduledNode
+            | Self::Failed(_)
+            | Self::NotDeployed { .. }
+            | Self::Unknown { .. } => false,
+        }
     }
 
     /// The state after `event`: the whole table of an instance's life.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::desired::Handover;
 use crate::id::{ClusterId, JobId};
 use crate::name::Name;
 use crate::operation::{Operation, OperationKind};
@@ -74,6 +75,9 @@ pub struct Takeover {
     pub migration: Strategy,
     /// How long the old copy runs on beside a new one that is ready, so that its clients can turn to the new one.
     pub drain_delay: Duration,
+    /// How long a new copy without a health check has to run before it counts as ready: a program that ends at once does
+    /// not replace one that works. A health check says better.
+    pub min_ready: Duration,
 }
 
 impl Default for Takeover {
@@ -84,11 +88,25 @@ impl Default for Takeover {
             on_failure: OnFailure::Stop,
             migration: Strategy::StartFirst,
             drain_delay: Duration::ZERO,
+            min_ready: Duration::from_secs(2),
         }
     }
 }
 
 impl Takeover {
+    /// How a changed document's copy takes over from the one that its slot has, under an order of this number, while so
+    /// many others of its service change.
+    pub const fn handover(&self, number: u64, changing: usize) -> Handover {
+        Handover {
+            number,
+            start_first: self.max_surge > 0,
+            keep_old: changing >= self.max_unavailable as usize,
+            replace: None,
+            same_worker: false,
+            worker: None,
+        }
+    }
+
     /// How many slots of a service change at a time.
     pub fn at_a_time(&self) -> usize {
         let number = if self.max_surge > 0 {

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::id::InstanceId;
-use crate::job::{JobSpec, JobState, Strategy};
+use crate::desired::Handover;
+use crate::id::{InstanceId, JobId};
+use crate::job::{Job, JobSpec, JobState, Strategy, Takeover};
 use crate::reason::Reason;
 use crate::slot::Slot;
 use crate::time::Wall;
@@ -94,6 +95,8 @@ pub struct Operation {
     pub worker: Option<String>,
     /// Which copy begins, where the request says.
     pub strategy: Option<Strategy>,
+    /// Of a rollback: what the update failed of.
+    pub cause: Option<Reason>,
 }
 
 impl Operation {
@@ -109,6 +112,33 @@ impl Operation {
             cluster: None,
             worker: None,
             strategy: None,
+            cause: None,
+        }
+    }
+
+    /// Whether a copy that it replaces runs on until the next one is ready.
+    pub fn starts_first(&self, takeover: &Takeover) -> bool {
+        self.strategy.unwrap_or(takeover.migration) == Strategy::StartFirst
+    }
+
+    /// How the copy of a slot that it replaces is taken over from; `usual` is how a changed document's would be.
+    #[must_use]
+    pub fn handover(&self, slot: &Slot, takeover: &Takeover, usual: Handover) -> Handover {
+        let replace = self.replaces.get(slot).copied();
+        if self.kind == OperationKind::Restart {
+            return Handover {
+                replace,
+                same_worker: true,
+                ..usual
+            };
+        }
+        let start_first = self.starts_first(takeover);
+        Handover {
+            replace,
+            start_first,
+            keep_old: start_first,
+            worker: self.worker.clone(),
+            ..usual
         }
     }
 
@@ -194,5 +224,94 @@ impl Rollout {
     /// Whether all have settled.
     pub fn is_over(&self) -> bool {
         self.unsettled.is_empty()
+    }
+}
+
+/// The rollouts of all operations that run, by job.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rollouts {
+    running: BTreeMap<JobId, (u64, Rollout)>,
+    /// Those whose slots have all settled.
+    over: BTreeSet<JobId>,
+}
+
+impl Rollouts {
+    /// That of a job's operation.
+    pub fn get(&self, job: JobId) -> Option<&Rollout> {
+        self.running.get(&job).map(|(_, rollout)| rollout)
+    }
+
+    /// Whether it is that of the operation which a job has now: both may be none.
+    pub fn is_of(&self, job: &Job) -> bool {
+        let known = self.running.get(&job.id).map(|(number, _)| *number);
+        known == job.running().map(|operation| operation.number)
+    }
+
+    /// Whether the copy of a slot may be replaced now. After an operation that failed nothing is, until the next.
+    pub fn may_replace(&self, job: &Job, slot: &Slot) -> bool {
+        match job.operation.as_ref().map(|operation| &operation.progress) {
+            Some(Progress::Running) => self.get(job.id).is_some_and(|rollout| {
+                let service = job.service(&slot.service);
+                let at_a_time = service.map_or(1, |service| service.takeover.at_a_time());
+                rollout.may_begin(slot, at_a_time)
+            }),
+            Some(Progress::Failed(_)) => false,
+            Some(Progress::Done) | None => true,
+        }
+    }
+
+    /// How many slots of this one's service are being changed, but for itself.
+    pub fn changing_beside(&self, slot: &Slot) -> usize {
+        self.get(slot.job)
+            .map_or(0, |rollout| rollout.begun_of(slot))
+    }
+
+    /// What a job's operation has before it; `None`: none runs.
+    pub fn put(&mut self, job: &Job, rollout: Option<Rollout>) {
+        self.forget(job.id);
+        if let (Some(operation), Some(rollout)) = (job.running(), rollout) {
+            if rollout.is_over() {
+                self.over.insert(job.id);
+            }
+            self.running.insert(job.id, (operation.number, rollout));
+        }
+    }
+
+    /// A job's operation has ended.
+    pub fn forget(&mut self, job: JobId) {
+        self.running.remove(&job);
+        self.over.remove(&job);
+    }
+
+    /// See [`Rollout::begin`].
+    pub fn begin(&mut self, slot: &Slot) {
+        if let Some((_, rollout)) = self.running.get_mut(&slot.job) {
+            rollout.begin(slot);
+        }
+    }
+
+    /// See [`Rollout::settle`]; `job` is the slot's, if it is still there.
+    pub fn settle(&mut self, slot: &Slot, job: Option<&Job>) -> Vec<Slot> {
+        let service = job.and_then(|job| job.service(&slot.service));
+        let at_a_time = service.map_or(1, |service| service.takeover.at_a_time());
+        let Some((_, rollout)) = self.running.get_mut(&slot.job) else {
+            return Vec::new();
+        };
+        let next = rollout.settle(slot, at_a_time);
+        if rollout.is_over() {
+            self.over.insert(slot.job);
+        }
+        next
+    }
+
+    /// The next job whose operation has nothing more before it.
+    pub fn next_over(&self) -> Option<JobId> {
+        self.over.first().copied()
+    }
+
+    /// All slots whose copies are being replaced.
+    pub fn begun(&self) -> impl Iterator<Item = &Slot> {
+        let all = self.running.values();
+        all.flat_map(|(_, rollout)| &rollout.begun)
     }
 }

@@ -198,6 +198,11 @@ impl Rejections {
             .map(|(code, (count, examples))| (*code, *count, examples.as_slice()))
     }
 
+    /// Whether any candidate was counted under it.
+    pub fn counts(&self, code: ReasonCode) -> bool {
+        self.counts.contains_key(&code)
+    }
+
     /// Number of candidates counted.
     pub fn total(&self) -> u32 {
         self.counts.values().map(|(count, _)| count).sum()

@@ -579,7 +579,11 @@ mod tests {
         put(&mut book, "web", &changed).unwrap();
         let mut job = book.get(id(1)).unwrap().clone();
         let operation = job.running().unwrap().clone();
-        let back = model::book::rolled_back(&job, operation.previous.as_ref().unwrap(), Wall(9));
+        let slot = job.slots().next().unwrap();
+        let reason = Reason::new(ReasonCode::CrashLoop, "it ended");
+        let back = model::book::failed(&job, &slot, &reason, Wall(9)).unwrap();
+        let cause = back.running().and_then(|back| back.cause.clone());
+        assert_eq!(cause.unwrap().message, "a/0: it ended");
         assert_eq!(
             back.spec.services,
             draft(1, "web", vec![service("a", 1, 3)]).spec.services
@@ -589,7 +593,6 @@ mod tests {
             Some(OperationKind::Rollback)
         );
         assert_eq!(back.service_generation(&name("a")), 3);
-        let reason = Reason::new(ReasonCode::CrashLoop, "it ended");
         job.operation = Some(operation.ended(Progress::Failed(reason)));
         book.apply(job);
         assert_eq!(put(&mut book, "web", &changed), Ok("changed"));

@@ -10,9 +10,11 @@
 //! - Sessions are clean, and no message of one connection is sent on another.
 //! - Both queues are bounded. While nobody takes events, nothing is read and no ping is sent, so a caller that stops
 //!   listening for longer than a keep-alive loses its connection.
-//! - A broker that owes an answer (to a ping, a subscription or a QoS 1 message) for two keep-alives is given up.
+//! - A broker that owes an answer (to a ping, a subscription or a QoS 1 message) is given up one and a half keep-alives after
+//!   its last byte, as it gives up us.
 
-mod unanswered;
+mod silence;
+mod stream;
 
 use std::time::Duration;
 
@@ -22,9 +24,11 @@ use rumqttc::{
     NetworkOptions, Packet, PublishOptions, SubscribeFilter,
 };
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use unanswered::Unanswered;
+use silence::Silence;
+use stream::{Heard, Noted};
 
 /// Messages that may wait for their PUBACK.
 const INFLIGHT: u16 = 32;
@@ -191,17 +195,18 @@ pub fn connect(options: Options, shutdown: CancellationToken) -> (Client, Events
     let max_packet = options.max_packet;
     let network = network(&options);
     let requests = options.queue.max(1);
+    let (mut options, heard) = (translate(options), Heard::new());
+    let noted = heard.clone();
+    options.set_socket_connector(move |place, network| Noted::dial(place, network, noted.clone()));
     // The options were filled in by setters that cannot fail, so this builder has nothing to refuse.
-    let (inner, mut eventloop) = AsyncClient::builder(translate(options))
-        .capacity(requests)
-        .build();
+    let (inner, mut eventloop) = AsyncClient::builder(options).capacity(requests).build();
     eventloop.set_network_options(network);
     let client = Client {
         inner,
         max_packet,
         ended: CancellationToken::new(),
     };
-    tokio::spawn(run(eventloop, client.clone(), events, shutdown));
+    tokio::spawn(run(eventloop, heard, client.clone(), events, shutdown));
     (client, Events { queue })
 }
 
@@ -332,6 +337,7 @@ fn translate_error(error: &rumqttc::ClientError) -> ClientError {
 /// Turns the library's loop, which would reconnect for ever, into one connection.
 async fn run(
     mut eventloop: EventLoop,
+    heard: Heard,
     client: Client,
     events: mpsc::Sender<Event>,
     shutdown: CancellationToken,
@@ -339,7 +345,7 @@ async fn run(
     let ended = client.ended.drop_guard();
     let mut connected = false;
     let reason = tokio::select! {
-        reason = deliver(&mut eventloop, &events, &mut connected) => Some(reason),
+        reason = deliver(&mut eventloop, &heard, &events, &mut connected) => Some(reason),
         () = shutdown.cancelled() => None,
         () = events.closed() => return,
     };
@@ -362,20 +368,28 @@ async fn run(
 
 async fn deliver(
     eventloop: &mut EventLoop,
+    heard: &Heard,
     events: &mpsc::Sender<Event>,
     connected: &mut bool,
 ) -> Closed {
-    let patience = eventloop.mqtt_options.keep_alive() * 2;
-    let mut unanswered = Unanswered::default();
+    let keep_alive = eventloop.mqtt_options.keep_alive();
+    let seconds = u16::try_from(keep_alive.as_secs()).unwrap_or(u16::MAX);
+    let mut silence = Silence::new(keep_alive);
     loop {
         let incident = tokio::select! {
+            // What waits to be read counts before a timer that fired late.
+            biased;
             incident = eventloop.poll() => incident,
             // Cutting the library's turn short does no harm, since the connection is given up.
-            () = unanswered.longer_than(patience) => {
-                return Closed::Failed("the broker does not answer".to_owned());
+            () = silence.too_long(heard) => {
+                return Closed::Failed("the broker is not heard any more".to_owned());
             }
         };
-        unanswered.note(incident.as_ref().ok());
+        if let Ok(incident) = &incident {
+            silence.note(incident, Instant::now());
+            let patience = if silence.awaits_pong() { 0 } else { seconds };
+            eventloop.mqtt_options.set_keep_alive(patience);
+        }
         let event = match incident {
             Ok(Incident::Incoming(Packet::ConnAck(_))) => {
                 *connected = true;

@@ -102,6 +102,11 @@ impl<T: Item> Observer<T> {
         self.whole_due = true;
     }
 
+    /// Whether the next report has to be a whole one.
+    pub const fn is_whole_due(&self) -> bool {
+        self.whole_due
+    }
+
     /// Whether there is something to report.
     pub fn is_due(&self) -> bool {
         self.whole_due || !self.unreported.is_empty()

@@ -6,13 +6,15 @@
 //! so that a quick application is healthy soon; of the failures meanwhile one an interval counts, and none before the
 //! start period is over. `retries` counted failures in a row make it unhealthy: that is reported, and then, unless its
 //! restart policy is `never`, it is stopped and started again after the same wait as after a crash.
+//!
+//! What has no check is on trial for its service's `min_ready`: its health is "starting" meanwhile, and none afterwards.
 
 use std::time::Duration;
 
 use model::id::InstanceId;
 use model::instance::Health;
 use model::reason::{Reason, ReasonCode};
-use model::time::{Instant, Now};
+use model::time::{Instant, Now, Wall};
 use model::workload::{HealthCheck, Probe, Restart};
 
 use crate::{
@@ -28,6 +30,19 @@ impl Checkup {
             counts_from: now.plus(check.start_period.max(check.interval)),
             next: NextProbe::Due(now),
         }
+    }
+
+    /// Of an instance without a check that began to run at `since`: until it has run for `min_ready` it may still be one
+    /// that ends at once.
+    pub(crate) fn trial(now: Now, since: Wall, min_ready: Duration) -> Option<Self> {
+        let run = Duration::from_millis(u64::try_from(now.wall.0 - since.0).unwrap_or_default());
+        let left = min_ready.checked_sub(run).filter(|left| !left.is_zero())?;
+        Some(Self {
+            said: Health::Starting,
+            failed: 0,
+            counts_from: now.steady,
+            next: NextProbe::Due(now.steady.plus(left)),
+        })
     }
 
     /// After an answer.
@@ -90,7 +105,7 @@ impl State {
         };
         let (Some(journal), Some(check)) = (self.journal.get(instance), self.check(*instance))
         else {
-            // It is leaving: nobody asks any more how it is.
+            // It has run for long enough, or is leaving: nobody asks any more how it is.
             return Some(Decision::default().write(Write::Checkup {
                 instance: *instance,
                 checkup: None,

@@ -18,8 +18,9 @@ impl State {
         self.ask_a_runtime(now)
             .or_else(|| self.look_at_one(now))
             .or_else(|| self.probe_one(now))
-            .or_else(|| self.tell(now))
+            .or_else(|| self.tell_backlog(now))
             .or_else(|| self.report())
+            .or_else(|| self.tell(now))
             .unwrap_or_default()
     }
 

@@ -153,9 +153,7 @@ impl State {
             seen: now.steady,
             endpoints: endpoints.to_vec(),
             failures: self.failures(instance),
-            checkup: self
-                .check(instance)
-                .map(|check| Checkup::begin(now.steady, check)),
+            checkup: self.checkup(now, instance, since),
         };
         let decision = Decision::default().write(Write::Run {
             instance,
@@ -171,6 +169,15 @@ impl State {
                 }),
             }),
             Some(_) | None => decision,
+        }
+    }
+
+    /// How the health of an instance is found out that runs since then.
+    fn checkup(&self, now: Now, instance: InstanceId, since: Wall) -> Option<Checkup> {
+        let service = &self.desired(instance)?.service;
+        match &service.workload.health {
+            Some(check) => Some(Checkup::begin(now.steady, check)),
+            None => Checkup::trial(now, since, service.takeover.min_ready),
         }
     }
 

@@ -26,8 +26,7 @@ impl State {
                 Write::Superseded => self.fenced = true,
                 Write::Job(job) => self.take_job(now, job),
                 Write::ForgetJob(id) => {
-                    self.rollouts.remove(id);
-                    self.rolled_out.remove(id);
+                    self.rollouts.forget(*id);
                     self.book.forget(*id);
                     self.heads.remove(id);
                     self.deleted.retain(|(_, job)| job != id);
@@ -115,17 +114,9 @@ impl State {
 
     /// The rollout of an operation that begins, or runs when the store is loaded; none once it has ended.
     fn take_operation(&mut self, job: &Job) {
-        self.rolled_out.remove(&job.id);
-        let number = job.running().map(|operation| operation.number);
-        if self.rollouts.get(&job.id).map(|(known, _)| *known) == number && self.started {
-            return;
-        }
-        self.rollouts.remove(&job.id);
-        if let Some((number, rollout)) = self.rollout_of(job) {
-            if rollout.is_over() {
-                self.rolled_out.insert(job.id);
-            }
-            self.rollouts.insert(job.id, (number, rollout));
+        if !(self.rollouts.is_of(job) && self.started) {
+            let rollout = self.rollout_of(job);
+            self.rollouts.put(job, rollout);
         }
     }
 
@@ -139,17 +130,8 @@ impl State {
     }
 
     fn take_settled(&mut self, slot: &Slot) {
-        let at_a_time = self
-            .book
-            .get(slot.job)
-            .and_then(|job| job.service(&slot.service))
-            .map_or(1, |service| service.takeover.at_a_time());
-        if let Some((_, rollout)) = self.rollouts.get_mut(&slot.job) {
-            self.dirty.extend(rollout.settle(slot, at_a_time));
-            if rollout.is_over() {
-                self.rolled_out.insert(slot.job);
-            }
-        }
+        let next = self.rollouts.settle(slot, self.book.get(slot.job));
+        self.dirty.extend(next);
     }
 
     fn take_slot(&mut self, slot: &Slot, record: Option<&SlotRecord>) {
@@ -388,11 +370,7 @@ impl State {
                 }
             }
             Soft::Replaced => self.brake.replaced(now.steady),
-            Soft::Begun(slot) => {
-                if let Some((_, rollout)) = self.rollouts.get_mut(&slot.job) {
-                    rollout.begin(slot);
-                }
-            }
+            Soft::Begun(slot) => self.rollouts.begin(slot),
             Soft::Settled(slot) => self.take_settled(slot),
             Soft::Drain { slot, until } => {
                 match until {
@@ -470,6 +448,8 @@ impl State {
             Liveness::Suspect if before == Liveness::Alive => self.brake.vanish(id, now.steady),
             Liveness::Suspect | Liveness::Reconnecting | Liveness::Lost => {}
         }
+        // What changes may wait for this one.
+        self.dirty.extend(self.rollouts.begun().cloned());
         self.touch_slots_of(id);
         self.schedule_check(id, now.steady);
     }
@@ -524,7 +504,7 @@ impl State {
     }
 
     fn take_waiting(&mut self, slot: &Slot, waiting: Option<&Waiting>) {
-        if self.rollouts.contains_key(&slot.job) {
+        if self.rollouts.get(slot.job).is_some() {
             self.dirty.insert(slot.clone());
         }
         if let Some(old) = self.waiting.remove(slot)

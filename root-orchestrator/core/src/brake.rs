@@ -2,7 +2,7 @@
 
 use model::brake::Engaged;
 use model::desired::Desired;
-use model::reason::{Reason, ReasonCode, Rejections};
+use model::reason::Rejections;
 use model::time::{Instant, Now};
 
 use crate::state::{Holding, SlotRecord, State, Waiting};
@@ -47,17 +47,11 @@ impl State {
         if next <= now.steady || !record.holdings.iter().any(lost) {
             return None;
         }
-        let message = format!(
-            "{} of {} clusters vanished at once, so replacements wait for {} s and then go on one a second; if these clusters are really gone: DELETE /api/v1/brake",
-            engaged.vanished,
-            engaged.of,
-            engaged.until.since(now.steady).as_secs()
-        );
         Some(Waiting {
-            reason: Reason::new(ReasonCode::Brake, message),
+            reason: engaged.reason(now.steady, "clusters"),
             rejections: Rejections::default(),
             // A class of its own: room does not wake it.
-            class: format!("brake {}", crate::slots::class(&wanted.service)),
+            class: format!("brake {}", crate::choosing::class(&wanted.service)),
         })
     }
 
@@ -66,10 +60,7 @@ impl State {
         let decision =
             Decision::default().act(Action::Answer(request, Answer::Released(engaged.is_some())));
         match engaged {
-            Some(engaged) => decision.soft(Soft::Brake(Some(Engaged {
-                released: true,
-                ..engaged
-            }))),
+            Some(engaged) => decision.soft(Soft::Brake(Some(engaged.let_go()))),
             None => decision,
         }
     }

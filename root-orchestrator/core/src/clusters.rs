@@ -5,7 +5,7 @@ use model::event::Tier;
 use model::id::ClusterId;
 use model::instance::InstanceState;
 use model::node::{Liveness, Scheduling};
-use model::slot::Slot;
+use model::slot::{Role, Slot};
 use model::time::{Instant, Now};
 use sync::{Held, Reading, Term, UpReport};
 
@@ -248,15 +248,16 @@ impl State {
             return decision;
         }
         let fresh = reading == Reading::Fresh;
-        // One of an earlier version does not tell its events: they are what became different.
-        if !report.tells {
-            for entry in &report.states {
-                let copies = &entry.value.copies;
+        for entry in &report.states {
+            let copies = &entry.value.copies;
+            // One of an earlier version does not tell its events: they are what became different.
+            if !report.tells {
                 decision = self.slot_events(now, (id, cluster), &entry.key, copies, decision);
             }
-            for slot in &report.gone {
-                decision = self.slot_events(now, (id, cluster), slot, &[], decision);
-            }
+            decision = self.leaving_events(now, (id, cluster), &entry.key, copies, decision);
+        }
+        for slot in report.gone.iter().filter(|_| !report.tells) {
+            decision = self.slot_events(now, (id, cluster), slot, &[], decision);
         }
         decision = decision
             .soft(Soft::Reported(id, report.clone()))
@@ -276,6 +277,50 @@ impl State {
         } else {
             decision.and(self.ask(now, id, cluster))
         }
+    }
+
+    /// Copies that are to leave since the cluster's last report: who follows a job's endpoints turns away from them before they
+    /// stop.
+    fn leaving_events(
+        &self,
+        now: Now,
+        (id, cluster): (ClusterId, &Cluster),
+        slot: &Slot,
+        copies: &[CopyReport],
+        decision: Decision,
+    ) -> Decision {
+        let holding = self
+            .slots
+            .get(slot)
+            .and_then(|record| record.holdings.iter().find(|holding| holding.cluster == id));
+        let (Some(holding), Some(before)) = (holding, cluster.observed.states().get(slot)) else {
+            return decision;
+        };
+        let stood = |copy: &&CopyReport| {
+            let mut known = before.value.copies.iter();
+            known.any(|known| known.instance == copy.instance && known.role != Role::Leaving)
+        };
+        let leave = copies.iter().filter(|copy| copy.role == Role::Leaving);
+        leave.filter(stood).fold(decision, |decision, copy| {
+            let desired = Desired {
+                instance: copy.instance,
+                generation: copy.generation,
+                ..holding.desired.clone()
+            };
+            let state = copy.state.as_str();
+            let message = format!(
+                "it leaves worker {} of cluster {}",
+                copy.node_name, cluster.record.name
+            );
+            decision.and(Self::event(
+                now,
+                &desired,
+                Tier::Root,
+                (state, state),
+                "leaving",
+                message,
+            ))
+        })
     }
 
     /// What became different for each copy of a slot since the cluster's last report; a copy that is in it no more ended.

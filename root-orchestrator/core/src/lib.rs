@@ -11,6 +11,7 @@
 mod adopt;
 mod apply;
 mod brake;
+mod choosing;
 mod clusters;
 mod fence;
 mod forget;

@@ -7,6 +7,7 @@
 //! stop first the first leaves, and the slot is filled anew where the order says.
 
 use model::desired::{CopyReport, Desired, Handover, Offer};
+use model::event::Tier;
 use model::id::{ClusterId, InstanceId};
 use model::job::{Job, PlacementRules};
 use model::node::Scheduling;
@@ -16,7 +17,7 @@ use model::slot::{Generation, Role, Slot};
 use model::time::{Instant, Now};
 use schedulers::Unplaceable;
 
-use crate::operations::{follows, starts_first, why_not_ready};
+use crate::operations::{follows, why_not_ready};
 use crate::state::{Holding, Moving, SlotRecord, Stage, State, Waiting};
 use crate::{Decision, Soft};
 
@@ -50,7 +51,7 @@ impl State {
         };
         if let Some(operation) = running
             && let Some(instance) = operation.replaces.get(&wanted.slot)
-            && self.may_change(job, &wanted.slot)
+            && self.rollouts.may_replace(job, &wanted.slot)
         {
             return (
                 None,
@@ -96,13 +97,14 @@ impl State {
         let takeover = &wanted.service.takeover;
         record.assignment += 1;
         let number = record.assignment;
+        let usual = takeover.handover(number, self.rollouts.changing_beside(&wanted.slot));
         let next = Desired {
             instance: self.fresh_instance(now, &wanted.slot, number),
             generation: Generation {
                 assignment: number,
                 placement: 0,
             },
-            handover: self.by_operation(&wanted.slot, number, (operation, takeover)),
+            handover: operation.handover(&wanted.slot, takeover, usual),
             ..wanted.clone()
         };
         if let Some(holding) = record.holdings.get_mut(index) {
@@ -125,21 +127,11 @@ impl State {
     ) -> Decision {
         let begun = Decision::default().soft(Soft::Begun(wanted.slot.clone()));
         let number = operation.number;
-        if starts_first(operation, &wanted.service.takeover) {
-            return match self.begin_across(now, job, wanted, (record, index, number)) {
-                Ok(step) => begun.and(step),
-                Err(unplaceable) => Self::fail(
-                    now,
-                    job,
-                    &wanted.slot,
-                    &self.why(&unplaceable, wanted),
-                    begun,
-                ),
-            };
-        }
         let from = record.holdings.get(index).map(|holding| holding.cluster);
-        match self.target((job, operation), wanted, from) {
-            Ok(to) => {
+        let step = if operation.starts_first(&wanted.service.takeover) {
+            self.begin_across(now, job, wanted, (record, index, number))
+        } else {
+            self.target((job, operation), wanted, from).map(|to| {
                 if let Some(holding) = record.holdings.get_mut(index) {
                     holding.leaving = true;
                 }
@@ -147,15 +139,16 @@ impl State {
                     number,
                     stage: Stage::Away { to },
                 });
-                begun
+                Decision::default()
+            })
+        };
+        match step {
+            Ok(step) => begun.and(step),
+            Err(unplaceable) if self.may_be_heard(&unplaceable.rejections) => begun,
+            Err(unplaceable) => {
+                let why = self.why(&unplaceable, wanted);
+                Self::fail(now, job, &wanted.slot, &why, begun)
             }
-            Err(unplaceable) => Self::fail(
-                now,
-                job,
-                &wanted.slot,
-                &self.why(&unplaceable, wanted),
-                begun,
-            ),
         }
     }
 
@@ -232,11 +225,34 @@ impl State {
             return nothing;
         };
         if self.runs(&successor) {
-            if let Some(holding) = record.holdings.get_mut(old) {
-                holding.draining = true;
-            }
             record.moving = None;
-            return nothing;
+            let Some(holding) = record.holdings.get_mut(old) else {
+                return nothing;
+            };
+            holding.draining = true;
+            let told = Desired {
+                instance: self
+                    .report_of(holding)
+                    .and_then(|report| {
+                        let mut copies = report.copies.iter();
+                        copies.find(|copy| copy.role == Role::Holder)
+                    })
+                    .map_or(holding.desired.instance, |copy| copy.instance),
+                ..holding.desired.clone()
+            };
+            let name = self
+                .clusters
+                .get(&to)
+                .map_or("", |cluster| cluster.record.name.as_str());
+            let replaced = Self::event(
+                now,
+                &told,
+                Tier::Root,
+                ("RUNNING", "RUNNING"),
+                "replaced",
+                format!("its copy in cluster {name} has taken over"),
+            );
+            return (None, replaced);
         }
         let offer = self.offer(&successor).cloned();
         let lost = self.is_lost(to).then(|| {
@@ -307,8 +323,8 @@ impl State {
             });
         let changing = self
             .rollouts
-            .get(&job.id)
-            .is_some_and(|(_, rollout)| rollout.has_begun(&wanted.slot));
+            .get(job.id)
+            .is_some_and(|rollout| rollout.has_begun(&wanted.slot));
         let number = job
             .running()
             .filter(|_| changing && !drained)
@@ -464,7 +480,7 @@ impl State {
         Waiting {
             reason,
             rejections: model::reason::Rejections::default(),
-            class: crate::slots::class(&wanted.service),
+            class: crate::choosing::class(&wanted.service),
         }
     }
 

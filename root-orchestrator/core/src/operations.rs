@@ -1,76 +1,22 @@
 //! Operations on jobs: which slots may change now, which have settled, and how it ends.
 
-use model::desired::{CopyReport, Handover, SlotReport};
+use model::desired::{CopyReport, SlotReport};
 use model::id::InstanceId;
-use model::instance::{InstanceState, Observed, Report};
-use model::job::{Job, Strategy, Takeover};
-use model::operation::{Operation, OperationKind, Progress, Rollout};
-use model::reason::{Reason, ReasonCode};
+use model::instance::{InstanceState, Report};
+use model::job::Job;
+use model::node::Liveness;
+use model::operation::Rollout;
+use model::reason::{Reason, ReasonCode, Rejections};
 use model::slot::{Role, Slot};
 use model::time::Now;
 
-use crate::state::{Holding, SlotRecord, State};
+use crate::state::{Cluster, Holding, SlotRecord, State};
 use crate::{Decision, Soft, Write};
 
-/// How many copies that were started and did not come to run make a takeover fail.
-const ATTEMPTS: u32 = 3;
-
 impl State {
-    /// Whether the copy of a slot may be replaced now.
-    pub(crate) fn may_change(&self, job: &Job, slot: &Slot) -> bool {
-        match job.operation.as_ref().map(|operation| &operation.progress) {
-            Some(Progress::Running) => self.rollouts.get(&job.id).is_some_and(|(_, rollout)| {
-                let at_a_time = job
-                    .service(&slot.service)
-                    .map_or(1, |service| service.takeover.at_a_time());
-                rollout.may_begin(slot, at_a_time)
-            }),
-            Some(Progress::Failed(_)) => false,
-            Some(Progress::Done) | None => true,
-        }
-    }
-
-    /// How a changed document's copy takes over from the one that a slot has.
-    pub(crate) fn by_policy(&self, slot: &Slot, number: u64, takeover: &Takeover) -> Handover {
-        let rollout = self.rollouts.get(&slot.job);
-        let begun = rollout.map_or(0, |(_, rollout)| rollout.begun_of(slot));
-        Handover {
-            number,
-            start_first: takeover.max_surge > 0,
-            keep_old: begun >= takeover.max_unavailable as usize,
-            ..Handover::default()
-        }
-    }
-
-    /// How a copy that an operation replaces is taken over from.
-    pub(crate) fn by_operation(
-        &self,
-        slot: &Slot,
-        number: u64,
-        (operation, takeover): (&Operation, &Takeover),
-    ) -> Handover {
-        let replace = operation.replaces.get(slot).copied();
-        let policy = self.by_policy(slot, number, takeover);
-        if operation.kind == OperationKind::Restart {
-            return Handover {
-                replace,
-                same_worker: true,
-                ..policy
-            };
-        }
-        let start_first = starts_first(operation, takeover);
-        Handover {
-            replace,
-            start_first,
-            keep_old: start_first,
-            worker: operation.worker.clone(),
-            ..policy
-        }
-    }
-
     /// The slots of an operation that runs, as at its begin.
-    pub(crate) fn rollout_of(&self, job: &Job) -> Option<(u64, Rollout)> {
-        let operation = job.running()?;
+    pub(crate) fn rollout_of(&self, job: &Job) -> Option<Rollout> {
+        job.running()?;
         let slots = job
             .slots()
             .chain(self.slots_of(job.id).map(|(slot, _)| slot.clone()));
@@ -83,7 +29,7 @@ impl State {
                 rollout.begin(slot);
             }
         }
-        Some((operation.number, rollout))
+        Some(rollout)
     }
 
     /// After a look at a slot that changed nothing: has it settled, or has it failed?
@@ -94,7 +40,7 @@ impl State {
         record: &SlotRecord,
         decision: Decision,
     ) -> Decision {
-        let Some((_, rollout)) = self.rollouts.get(&slot.job) else {
+        let Some(rollout) = self.rollouts.get(slot.job) else {
             return decision;
         };
         let Some(job) = self
@@ -104,14 +50,12 @@ impl State {
         else {
             return decision;
         };
-        let failed = rollout
-            .has_begun(slot)
-            .then(|| self.failure(slot, record))
-            .flatten();
+        let begun = rollout.has_begun(slot);
+        let failed = begun.then(|| self.failure(now, slot, record)).flatten();
         if let Some(reason) = failed {
             return Self::fail(now, job, slot, &reason, decision);
         }
-        if self.is_settled(job, slot, record) {
+        if self.is_settled((job, begun), slot, record) {
             decision.soft(Soft::Settled(slot.clone()))
         } else {
             decision
@@ -126,26 +70,19 @@ impl State {
         reason: &Reason,
         decision: Decision,
     ) -> Decision {
-        let Some(operation) = job.running() else {
-            return decision;
-        };
-        let message = format!("{}/{}: {}", slot.service, slot.index, reason.message);
-        let after = operation.previous.as_ref().map_or_else(
-            || Job {
-                operation: Some(
-                    operation.ended(Progress::Failed(Reason::new(reason.code, message))),
-                ),
-                ..job.clone()
-            },
-            |previous| model::book::rolled_back(job, previous, now.wall),
-        );
-        decision.write(Write::Job(after))
+        let ended = model::book::failed(job, slot, reason, now.wall);
+        ended
+            .into_iter()
+            .fold(decision, |decision, job| decision.write(Write::Job(job)))
     }
 
     /// Why what was to take over does not run; `None` while it may.
-    fn failure(&self, slot: &Slot, record: &SlotRecord) -> Option<Reason> {
+    fn failure(&self, now: Now, slot: &Slot, record: &SlotRecord) -> Option<Reason> {
         if let Some(waiting) = self.waiting.get(slot) {
-            return Some(waiting.reason.clone());
+            let held_back = self.hold.is_some_and(|until| until > now.steady)
+                || self.braked.contains(slot)
+                || self.may_be_heard(&waiting.rejections);
+            return (!held_back).then(|| waiting.reason.clone());
         }
         if record.moving.is_some() {
             return None;
@@ -153,7 +90,9 @@ impl State {
         let mut holdings = record.holdings.iter().filter(|holding| holding.counts());
         holdings.find_map(|holding| {
             let report = self.report_of(holding)?;
-            if let Some(refused) = &report.refused {
+            // What was refused of an earlier order says nothing of this one.
+            let answers = report.assignment == holding.desired.generation.assignment;
+            if let Some(refused) = report.refused.as_ref().filter(|_| answers) {
                 return Some(refused.reason.clone());
             }
             let new = |copy: &&CopyReport| copy.role == Role::Holder && follows(copy, holding);
@@ -162,7 +101,15 @@ impl State {
         })
     }
 
-    fn is_settled(&self, job: &Job, slot: &Slot, record: &SlotRecord) -> bool {
+    /// Whether among the clusters that were passed over some are not heard that are not lost either.
+    pub(crate) fn may_be_heard(&self, rejections: &Rejections) -> bool {
+        let expected =
+            |cluster: &Cluster| !cluster.is_heard() && cluster.liveness != Liveness::Lost;
+        rejections.counts(ReasonCode::Unreachable) && self.clusters.values().any(expected)
+    }
+
+    /// Whether the operation has nothing more to wait for in a slot, which it has begun to change or not.
+    fn is_settled(&self, (job, begun): (&Job, bool), slot: &Slot, record: &SlotRecord) -> bool {
         // What can only be waiting for a worker that cannot be heard is not waited for.
         let ending = |holding: &Holding| {
             !holding.counts() && !self.is_lost(holding.cluster) && !self.only_dangles(holding)
@@ -170,37 +117,29 @@ impl State {
         if record.holdings.iter().any(ending) || record.moving.is_some() {
             return false;
         }
+        let waits = self.waiting.contains_key(slot);
         let mut standing = record.holdings.iter().filter(|holding| holding.counts());
         let Some(holding) = standing.next() else {
-            return !job.wants(slot) || self.waiting.contains_key(slot);
+            return !job.wants(slot) || (!begun && waits);
         };
         if !job.wants(slot) || record.service_generation != job.service_generation(&slot.service) {
             return false;
         }
-        if self.waiting.contains_key(slot) || self.is_lost(holding.cluster) {
+        if (!begun && waits) || self.is_lost(holding.cluster) {
             return true;
         }
         let replaced = job
             .running()
             .and_then(|operation| operation.replaces.get(slot));
         self.report_of(holding)
-            .is_some_and(|report| rests(report, holding, replaced))
+            .is_some_and(|report| rests(report, holding, (begun, replaced)))
     }
 
     /// The next operation whose slots have all settled.
     pub(crate) fn finished_operation(&self) -> Option<Decision> {
-        let job = self.book.get(*self.rolled_out.first()?)?;
-        let operation = job.running()?.ended(Progress::Done);
-        Some(Decision::default().write(Write::Job(Job {
-            operation: Some(operation),
-            ..job.clone()
-        })))
+        let job = self.book.get(self.rollouts.next_over()?)?;
+        Some(Decision::default().write(Write::Job(model::book::finished(job)?)))
     }
-}
-
-/// Whether a migration starts the new copy first.
-pub(crate) fn starts_first(operation: &Operation, takeover: &Takeover) -> bool {
-    operation.strategy.unwrap_or(takeover.migration) == Strategy::StartFirst
 }
 
 /// Whether a copy is of the assignment that its cluster has now.
@@ -209,7 +148,11 @@ pub(crate) fn follows(copy: &CopyReport, holding: &Holding) -> bool {
 }
 
 /// Whether nothing more comes of a slot at its cluster by itself.
-fn rests(report: &SlotReport, holding: &Holding, replaced: Option<&InstanceId>) -> bool {
+fn rests(
+    report: &SlotReport,
+    holding: &Holding,
+    (begun, replaced): (bool, Option<&InstanceId>),
+) -> bool {
     let ending = |copy: &CopyReport| matches!(copy.role, Role::Leaving | Role::Successor);
     if report.copies.iter().any(ending) {
         return false;
@@ -220,32 +163,14 @@ fn rests(report: &SlotReport, holding: &Holding, replaced: Option<&InstanceId>) 
         .find(|copy| copy.role == Role::Holder)
         .or_else(|| report.copies.first());
     holder.is_some_and(|copy| {
-        follows(copy, holding)
-            && replaced != Some(&copy.instance)
-            && match &copy.state {
-                InstanceState::Running(report) => report.has_settled(),
-                InstanceState::Failed(_)
-                | InstanceState::NotDeployed { .. }
-                | InstanceState::Unknown { .. }
-                | InstanceState::Terminated { .. } => true,
-                InstanceState::Requested
-                | InstanceState::ScheduledCluster
-                | InstanceState::ScheduledNode => false,
-            }
+        follows(copy, holding) && replaced != Some(&copy.instance) && copy.state.has_settled(begun)
     })
 }
 
 /// Why a copy will not become ready; `None` while it may.
 pub(crate) fn why_not_ready(copy: &CopyReport) -> Option<Reason> {
     let failed = |report: &Report| {
-        let again = matches!(
-            report.observed,
-            Observed::Failed {
-                next_attempt: Some(_),
-                ..
-            }
-        );
-        (!again || report.restarts + 1 >= ATTEMPTS).then(|| {
+        report.has_given_up().then(|| {
             crate::view::reason_of(report)
                 .unwrap_or_else(|| Reason::new(ReasonCode::Exited, "the application ended"))
         })

@@ -3,19 +3,18 @@
 
 use std::cmp::Reverse;
 
-use model::desired::{CopyReport, Desired, Handover, SlotReport};
+use model::desired::{Desired, Handover, SlotReport};
 use model::event::{Event, Tier};
 use model::id::{ClusterId, EventId, InstanceId};
-use model::instance::InstanceState;
 use model::job::{Job, OnPartition, Reconcile, ServiceSpec};
 use model::node::Liveness;
 use model::operation::Progress;
 use model::reason::{Reason, ReasonCode, Rejections};
 use model::slot::{Generation, Role, Slot};
 use model::time::Now;
-use schedulers::{Candidate, ClusterCandidate, Request, Scheduler, Unplaceable};
 
-use crate::state::{Cluster, Holding, SlotRecord, Stage, State, Waiting};
+use crate::choosing::class;
+use crate::state::{Cluster, Holding, SlotRecord, State, Waiting};
 use crate::{Decision, Soft, Write};
 
 impl State {
@@ -137,12 +136,13 @@ impl State {
                 self.renew(now, wanted, (record, index), None);
                 continue;
             }
-            if !self.may_change(job, &wanted.slot) {
+            if !self.rollouts.may_replace(job, &wanted.slot) {
                 return decision;
             }
             decision = decision.soft(Soft::Begun(wanted.slot.clone()));
+            let changing = self.rollouts.changing_beside(&wanted.slot);
             let takeover = &wanted.service.takeover;
-            let order = self.by_policy(&wanted.slot, record.assignment + 1, takeover);
+            let order = takeover.handover(record.assignment + 1, changing);
             if stays {
                 self.renew(now, wanted, (record, index), Some(order));
                 continue;
@@ -361,34 +361,6 @@ impl State {
         }
     }
 
-    /// Where a vacant slot goes: where an order says, if that can have it.
-    fn destination(
-        &self,
-        slot: &Slot,
-        wanted: &Desired,
-        record: &SlotRecord,
-    ) -> Result<ClusterId, Unplaceable> {
-        let named = record
-            .moving
-            .as_ref()
-            .and_then(|moving| match moving.stage {
-                Stage::Away { to } => Some(to),
-                Stage::Inside { .. } | Stage::Across { .. } => None,
-            });
-        let request = Request {
-            workload: &wanted.service.workload,
-            rules: &wanted.service.placement,
-        };
-        let fits = |to: &ClusterId| {
-            self.candidates(slot)
-                .any(|candidate| candidate.id == *to && candidate.reject(&request).is_none())
-        };
-        match named.filter(fits) {
-            Some(to) => Ok(to),
-            None => self.choose(slot, wanted, &[]),
-        }
-    }
-
     pub(crate) fn assign(
         &self,
         now: Now,
@@ -441,51 +413,6 @@ impl State {
         )
     }
 
-    /// The cluster for a slot.
-    pub(crate) fn choose(
-        &self,
-        slot: &Slot,
-        wanted: &Desired,
-        except: &[ClusterId],
-    ) -> Result<ClusterId, Unplaceable> {
-        let candidates: Vec<ClusterCandidate<'_>> = self
-            .candidates(slot)
-            .filter(|candidate| !except.contains(&candidate.id))
-            .collect();
-        let request = Request {
-            workload: &wanted.service.workload,
-            rules: &wanted.service.placement,
-        };
-        let chosen = self.algorithm.place(&request, &candidates)?;
-        candidates
-            .get(chosen)
-            .map(|candidate| candidate.id)
-            .ok_or_else(Unplaceable::default)
-    }
-
-    pub(crate) fn candidates<'a>(
-        &'a self,
-        slot: &'a Slot,
-    ) -> impl Iterator<Item = ClusterCandidate<'a>> {
-        let service = (slot.job, slot.service.clone());
-        let refusals = self.refusals.get(slot);
-        self.clusters
-            .iter()
-            .map(move |(id, cluster)| ClusterCandidate {
-                id: *id,
-                name: &cluster.record.name,
-                location: &cluster.record.location,
-                reachable: cluster.is_heard(),
-                scheduling: cluster.record.scheduling,
-                aggregate: &cluster.aggregate,
-                pending: cluster.pending.total(),
-                refused: refusals
-                    .and_then(|known| known.get(id))
-                    .is_some_and(|at| *at >= cluster.capacity),
-                replicas: cluster.services.get(&service).copied().unwrap_or(0),
-            })
-    }
-
     /// What the cluster of an assignment says of its slot.
     pub(crate) fn report_of(&self, holding: &Holding) -> Option<&SlotReport> {
         self.report(holding.cluster, &holding.desired.slot)
@@ -511,19 +438,9 @@ impl State {
 
     /// A copy of it runs, and is healthy if it has a check; or it was one that ends, and has ended well.
     pub(crate) fn runs(&self, holding: &Holding) -> bool {
-        let ready = |copy: &CopyReport| match &copy.state {
-            InstanceState::Running(report) => report.is_ready(),
-            InstanceState::Terminated { .. } => true,
-            InstanceState::Requested
-            | InstanceState::ScheduledCluster
-            | InstanceState::ScheduledNode
-            | InstanceState::Failed(_)
-            | InstanceState::NotDeployed { .. }
-            | InstanceState::Unknown { .. } => false,
-        };
         self.report_of(holding).is_some_and(|report| {
             let mut copies = report.copies.iter();
-            copies.any(|copy| copy.role == Role::Holder && ready(copy))
+            copies.any(|copy| copy.role == Role::Holder && copy.state.is_ready())
         })
     }
 
@@ -615,41 +532,6 @@ impl State {
             message,
         }))
     }
-
-    /// The sentence for what no cluster can host.
-    pub(crate) fn no_cluster(&self, unplaceable: &Unplaceable, service: &ServiceSpec) -> Reason {
-        if let Some(fault) = unplaceable.scheduler_fault() {
-            return fault;
-        }
-        let rejections = &unplaceable.rejections;
-        if self.clusters.is_empty() {
-            let message = "no cluster has joined yet; start a cluster-orchestrator with --root and this root's address";
-            return Reason::new(ReasonCode::NoCluster, message);
-        }
-        let rules = &service.placement;
-        if let Some(wish) = rules.cluster.as_ref().or(rules.location.as_ref())
-            && rejections.iter().all(|(code, ..)| {
-                matches!(code, ReasonCode::NotPinned | ReasonCode::LocationMismatch)
-            })
-        {
-            return Reason::new(
-                ReasonCode::NoSuchCluster,
-                format!("there is no cluster named {wish:?}, or at that place"),
-            );
-        }
-        let code = rejections.main().unwrap_or(ReasonCode::NoCluster);
-        let request = Request {
-            workload: &service.workload,
-            rules: &service.placement,
-        };
-        let counts = rejections.sentence("cluster");
-        // What a cluster has free is told by its emptiest workers.
-        let message = match unplaceable.shortage(&request, "worker") {
-            Some(shortage) => format!("no cluster can host it now: {counts}; {shortage}"),
-            None => format!("no cluster can host it now: {counts}"),
-        };
-        Reason::new(code, message)
-    }
 }
 
 /// Whether an assignment may stay at its cluster under changed rules: what never depends on room.
@@ -664,13 +546,4 @@ fn may_stay(id: ClusterId, cluster: &Cluster, service: &ServiceSpec) -> bool {
             name.as_str().to_lowercase() == wish.to_lowercase()
                 || cluster.record.location.matches(wish)
         })
-}
-
-/// Slots of one class fit or do not fit together.
-pub(crate) fn class(service: &ServiceSpec) -> String {
-    let workload = &service.workload;
-    format!(
-        "{:?} {} {:?}",
-        workload.resources, workload.runtime, service.placement
-    )
 }

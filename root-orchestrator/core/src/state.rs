@@ -13,7 +13,7 @@ use model::id::{ClusterId, InstanceId, JobId};
 use model::location::Location;
 use model::name::Name;
 use model::node::{Liveness, Scheduling};
-use model::operation::Rollout;
+use model::operation::Rollouts;
 use model::reason::{Reason, Rejections};
 use model::slot::{Generation, Slot};
 use model::telling::Heard;
@@ -310,10 +310,8 @@ pub struct State {
     pub(crate) last_turn: Option<Instant>,
     pub(crate) deleted: BTreeSet<(Instant, JobId)>,
     pub(crate) history: History,
-    /// The operations that run, with their numbers.
-    pub(crate) rollouts: BTreeMap<JobId, (u64, Rollout)>,
-    /// Those of them whose slots have all settled.
-    pub(crate) rolled_out: BTreeSet<JobId>,
+    /// What the operations that run have before them.
+    pub(crate) rollouts: Rollouts,
     /// Against moving most of what there is at once.
     pub(crate) brake: Brake<ClusterId>,
     /// Slots that wait for it.
@@ -353,8 +351,7 @@ impl State {
             last_turn: None,
             deleted: BTreeSet::new(),
             history: History::default(),
-            rollouts: BTreeMap::new(),
-            rolled_out: BTreeSet::new(),
+            rollouts: Rollouts::default(),
             brake: Brake::default(),
             braked: BTreeSet::new(),
             drains: BTreeMap::new(),

@@ -403,7 +403,7 @@ fn id(answer: &Value) -> String {
 
 fn document(name: &str, job: &Job) -> String {
     format!(
-        "api_version: v0.1\njob_name: {name}\nimage_runtime: native\ncommand: [/bin/sleep, \"{}\"]\nreplicas: {}\n",
+        "api_version: v0.1\njob_name: {name}\nimage_runtime: native\ncommand: [/bin/sleep, \"{}\"]\nreplicas: {}\nupdate: {{min_ready: 100ms}}\n",
         job.seconds, job.replicas
     )
 }

@@ -114,7 +114,8 @@ fn an_answer_before_the_commit_is_seen() {
 
 #[test]
 fn a_cluster_that_does_not_hear_a_worker_is_seen() {
-    let budget = Budget { ticks: 3, ..QUIET };
+    // Two and a half reports until it is suspect, and one and a half keep-alives more.
+    let budget = Budget { ticks: 5, ..QUIET };
     is_seen(Sabotage::Deaf, Rule::Patience, Start::Busy, budget);
 }
 

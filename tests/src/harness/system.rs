@@ -262,6 +262,11 @@ impl System {
         self.workers.len() - 1
     }
 
+    /// The times that its programs were started with.
+    pub const fn settings(&self) -> Settings {
+        self.settings
+    }
+
     /// A client of the root.
     pub fn root(&self) -> Client {
         Client::new(self.root.said("http"), self.root.namespace())

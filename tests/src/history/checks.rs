@@ -30,7 +30,7 @@ fn violation(invariant: &'static str, at: u64, what: String) -> Violation {
     }
 }
 
-/// When a worker could not be heard, and by whom.
+/// When a worker could not be heard surely, and who could not hear it at all.
 #[derive(Debug, Clone)]
 struct Outage {
     from: u64,
@@ -49,6 +49,13 @@ fn outages(history: &History) -> BTreeMap<String, Vec<Outage>> {
                     from: line.begun,
                     until: None,
                     by: from.clone(),
+                });
+            }
+            What::Fault(Fault::Lossy { worker }) => {
+                found.entry(worker.clone()).or_default().push(Outage {
+                    from: line.begun,
+                    until: None,
+                    by: Vec::new(),
                 });
             }
             What::Fault(Fault::Mended { worker }) => {

@@ -186,6 +186,13 @@ impl Recorder {
         });
     }
 
+    /// Messages between a worker and its cluster are lost now and then.
+    pub fn lossy(&self, worker: &str) {
+        self.fault(Fault::Lossy {
+            worker: worker.to_owned(),
+        });
+    }
+
     /// All can hear it again.
     pub fn mended(&self, worker: &str) {
         self.fault(Fault::Mended {

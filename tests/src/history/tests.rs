@@ -220,6 +220,21 @@ fn i2_two_copies_that_nothing_declares() {
 }
 
 #[test]
+fn a_worker_that_may_be_taken_for_away_is_one_copy_more_and_may_be_said_to_run() {
+    let lossy = What::Fault(Fault::Lossy {
+        worker: "one".to_owned(),
+    });
+    let mut lines = honest();
+    lines[5].1 = lossy.clone();
+    let claims = row("a", "one", "holder", "RUNNING");
+    lines.insert(8, (6_000, shown("root", job("RUNNING", vec![claims]))));
+    assert_eq!(found("I2", lines.clone()), []);
+    assert_eq!(found("I7", lines.clone()), []);
+    lines[5].1 = mended("one");
+    assert_ne!(found("I2", lines), []);
+}
+
+#[test]
 fn i2_a_successor_is_declared() {
     let mut lines = honest();
     let moving = job(

@@ -209,6 +209,9 @@ impl State {
             return;
         }
         let before = std::mem::replace(&mut node.liveness, liveness);
+        if liveness == Liveness::Suspect {
+            node.suspected_at = Some(now.steady);
+        }
         match liveness {
             Liveness::Alive => {
                 if node.lost {
@@ -219,10 +222,15 @@ impl State {
                     node.returned_at = Some(now.steady);
                     node.lost = false;
                 }
+                // It was to be heard by then, and is.
+                node.spared_until = now.steady;
                 self.brake.back(id);
                 self.room_freed();
             }
-            Liveness::Lost => node.lost = true,
+            Liveness::Lost => {
+                node.lost = true;
+                self.room_given_up();
+            }
             Liveness::Suspect if before == Liveness::Alive => self.brake.vanish(id, now.steady),
             Liveness::Suspect | Liveness::Reconnecting => {}
         }

@@ -33,6 +33,27 @@ fn a_closed_connection_is_suspect_at_once_and_lost_after_ten_seconds() {
 }
 
 #[test]
+fn one_that_was_heard_since_it_came_or_we_did_is_not_spared_any_more() {
+    let mut site = Site::of(&[]);
+    site.join(1, 100);
+    site.pass(1);
+    site.cut(1);
+    site.pass(10);
+    assert_eq!(site.liveness(1), Liveness::Lost, "it has just joined");
+    let mut site = two_workers(None);
+    site.restart();
+    site.pass(1);
+    site.cut(1);
+    site.pass(10);
+    assert_eq!(site.liveness(1), Liveness::Lost, "we have just started");
+    let mut site = two_workers(None);
+    site.cut(1);
+    site.restart();
+    site.pass(10);
+    assert_ne!(site.liveness(1), Liveness::Lost, "we have not heard it");
+}
+
+#[test]
 fn what_was_on_a_lost_worker_is_replaced_exactly_once() {
     let mut site = two_workers(None);
     site.cut(1);
@@ -137,9 +158,30 @@ fn silence_alone_makes_a_worker_suspect_after_two_and_a_half_reports() {
     site.workers.get_mut(&1).unwrap().up = false;
     site.pass(37);
     assert_eq!(site.liveness(1), Liveness::Alive);
-    site.pass(2);
-    assert_ne!(site.liveness(1), Liveness::Alive);
+    site.pass(1);
+    assert_eq!(site.liveness(1), Liveness::Suspect);
+    // Long after `lost_after`, it is lost after one and a half keep-alives more.
+    site.pass(7);
+    assert_eq!(site.liveness(1), Liveness::Suspect);
+    assert_eq!(site.rows("web").len(), 1);
+    site.pass(1);
+    assert_eq!(site.liveness(1), Liveness::Lost);
     assert_eq!(site.rows("web").len(), 2, "and so its work is replaced");
+}
+
+/// Three messages in a row are lost now and then, and the fourth says that all is well.
+#[test]
+fn a_worker_that_is_heard_while_it_is_suspect_keeps_everything() {
+    let mut site = two_workers(None);
+    let before = site.slots();
+    site.workers.get_mut(&1).unwrap().up = false;
+    site.pass(42);
+    assert_eq!(site.liveness(1), Liveness::Suspect);
+    site.workers.get_mut(&1).unwrap().up = true;
+    site.pass(16);
+    assert_eq!(site.liveness(1), Liveness::Alive);
+    site.pass(60);
+    assert_eq!(site.slots(), before);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Whatever happens in whatever order. After every turn the harness itself checks that the store has what the cluster
 //! knows and that nothing is left to do.
 
+use cluster_core::Input;
 use model::instance::InstanceState;
 use model::job::JobState;
 use model::node::Scheduling;
@@ -16,6 +17,7 @@ enum Step {
     Delete(usize),
     Cut(u32),
     Back(u32),
+    Forget(u32),
     Cordon(u32, bool),
     StopsSlowly(u32, bool),
     Deliver,
@@ -35,6 +37,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => job.prop_map(Step::Delete),
         2 => worker.clone().prop_map(Step::Cut),
         3 => worker.clone().prop_map(Step::Back),
+        1 => worker.clone().prop_map(Step::Forget),
         1 => (worker.clone(), prop::bool::ANY).prop_map(|(w, on)| Step::Cordon(w, on)),
         1 => (worker, prop::bool::ANY).prop_map(|(w, on)| Step::StopsSlowly(w, on)),
         4 => Just(Step::Deliver),
@@ -59,7 +62,11 @@ fn perform(site: &mut Site, step: &Step) {
             site.delete(NAMES[*job]);
         }
         Step::Cut(worker) => site.cut(*worker),
-        Step::Back(worker) => site.back(*worker),
+        Step::Back(worker) => back(site, *worker),
+        Step::Forget(worker) => {
+            let key = format!("w{worker}");
+            site.ask(|request| Input::Forget { request, key });
+        }
         Step::Cordon(worker, true) => site.schedule_on(*worker, Scheduling::Cordoned),
         Step::Cordon(worker, false) => site.schedule_on(*worker, Scheduling::Open),
         Step::StopsSlowly(worker, slowly) => {
@@ -73,6 +80,15 @@ fn perform(site: &mut Site, step: &Step) {
         }
         Step::Restart => site.restart(),
     }
+}
+
+/// One that was forgotten meanwhile has to register again.
+fn back(site: &mut Site, worker: u32) {
+    if site.state.node(&format!("w{worker}")).is_none() {
+        let saved = Some(site.workers[&worker].id);
+        site.register(worker, saved);
+    }
+    site.back(worker);
 }
 
 fn jobs(site: &Site) -> Vec<JobView> {
@@ -148,7 +164,7 @@ proptest! {
         }
         for worker in 1..4 {
             perform(&mut site, &Step::StopsSlowly(worker, false));
-            site.back(worker);
+            back(&mut site, worker);
         }
         site.pass(60);
         invariant_nothing_is_reserved_twice(&site);

@@ -190,3 +190,26 @@ fn the_root_may_say_that_this_store_is_an_older_copy() {
     assert!(site.state.is_fenced());
     assert_eq!(site.delete("web"), JobAnswer::Fenced);
 }
+
+#[test]
+fn what_awaits_the_roots_answer_is_not_woken_by_room() {
+    let mut site = Site::of(&[100]);
+    site.meet_root();
+    site.sync_root();
+    let document = Document::new("web", 10, 1);
+    site.root.assign(&document, 0, 1);
+    site.sync_root();
+    let copy = site.copy_of_store();
+    site.restore(&copy);
+    site.cut(1);
+    site.pass(120);
+    let record = site.slots().into_values().next().unwrap();
+    assert_eq!(record.copies.len(), 1, "its worker is lost");
+    site.join(2, 100);
+    site.pass(3);
+    assert_eq!(site.runs(2), 0);
+    site.meet_root();
+    site.sync_root();
+    site.pass(3);
+    assert_eq!(site.runs(2), 1);
+}

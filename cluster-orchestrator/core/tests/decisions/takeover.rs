@@ -273,8 +273,11 @@ fn a_failed_update_is_rolled_back_where_the_document_says_so() {
     );
     let after: Vec<Option<InstanceId>> = view.instances.iter().map(|row| row.instance).collect();
     assert_eq!(after, before, "the old copies were never touched");
-    assert_eq!(progress(&site, "web"), Progress::Done);
-    assert_eq!(view.job.operation.unwrap().kind.as_str(), "rollback");
+    let operation = view.job.operation.unwrap();
+    assert_eq!(operation.progress, Progress::Done);
+    assert_eq!(operation.kind.as_str(), "rollback");
+    let cause = operation.cause.expect("why it was rolled back");
+    assert_eq!(cause.code, ReasonCode::CrashLoop);
 }
 
 #[test]
@@ -372,6 +375,128 @@ fn an_operation_goes_on_after_a_restart_of_the_orchestrator() {
         "{rows:?}"
     );
     assert_eq!(progress(&site, "web"), Progress::Done);
+}
+
+/// Two workers with a job, whose orchestrator was just started again and has heard neither.
+fn unheard(memories: &[u64], document: &Document) -> Site {
+    let mut site = Site::of(memories);
+    site.run(document);
+    for worker in site.workers.values_mut() {
+        worker.up = false;
+    }
+    site.restart();
+    site
+}
+
+#[test]
+fn a_change_that_comes_before_the_workers_are_heard_again_waits_for_them() {
+    for takeover in [
+        Takeover::default(),
+        Takeover {
+            max_surge: 0,
+            ..Takeover::default()
+        },
+    ] {
+        let document = |version| Document {
+            version,
+            takeover: takeover.clone(),
+            ..Document::new("web", 60, 2)
+        };
+        // There is no room for one more: the old copy stops first, once its own worker is heard.
+        let mut site = unheard(&[60, 60], &document(1));
+        site.put(&document(2));
+        site.pass(2);
+        assert_eq!(progress(&site, "web"), Progress::Running);
+        site.back(1);
+        site.back(2);
+        site.pass(5);
+        assert_eq!(progress(&site, "web"), Progress::Done, "{takeover:?}");
+        let rows = site.rows("web");
+        assert!(rows.iter().all(|row| row.contains(" 2.")), "{rows:?}");
+    }
+}
+
+#[test]
+fn a_change_fails_when_those_that_it_waits_for_are_lost() {
+    let mut site = unheard(&[100, 100], &Document::new("web", 60, 1));
+    // The one that has it is heard, and has no room for one more; it may not be missing.
+    let strict = Takeover {
+        max_unavailable: 0,
+        ..Takeover::default()
+    };
+    site.back(1);
+    site.put(&Document {
+        version: 2,
+        takeover: strict,
+        ..Document::new("web", 60, 1)
+    });
+    site.pass(2);
+    assert_eq!(progress(&site, "web"), Progress::Running);
+    site.pass(60);
+    let ended = progress(&site, "web");
+    assert!(matches!(ended, Progress::Failed(_)), "{ended:?}");
+    assert_eq!(site.rows("web"), ["0 Holder RUNNING w1 1.1"]);
+}
+
+#[test]
+fn the_root_is_told_of_a_refusal_only_when_nobody_is_expected_any_more() {
+    let mut site = Site::of(&[100, 100]);
+    site.meet_root();
+    site.sync_root();
+    let document = Document::new("web", 60, 1);
+    site.root.assign(&document, 0, 1);
+    site.sync_root();
+    for worker in site.workers.values_mut() {
+        worker.up = false;
+    }
+    site.restart();
+    site.meet_root();
+    site.back(1);
+    let first = site.root.heard(&document, 0).unwrap().copies[0].instance;
+    let order = Handover {
+        number: 2,
+        start_first: true,
+        keep_old: true,
+        replace: Some(first),
+        same_worker: false,
+        worker: None,
+    };
+    site.root.order(&document, 0, 2, order);
+    site.sync_root();
+    site.pass(2);
+    let report = site.root.heard(&document, 0).unwrap();
+    assert!(report.refused.is_none(), "{report:?}");
+    site.pass(60);
+    let report = site.root.heard(&document, 0).unwrap();
+    let refused = report.refused.as_ref().expect("nobody came");
+    assert_eq!(refused.reason.code, ReasonCode::Unreachable);
+    assert_eq!((report.assignment, report.copies[0].instance), (2, first));
+}
+
+#[test]
+fn what_fails_after_it_took_over_is_waited_for_and_then_ends_the_update() {
+    let mut site = Site::of(&[100]);
+    let document = |version| Document {
+        version,
+        takeover: Takeover {
+            max_surge: 0,
+            ..Takeover::default()
+        },
+        ..Document::new("web", 10, 4)
+    };
+    site.run(&document(1));
+    let worker = site.workers.get_mut(&1).unwrap();
+    worker.crashes = true;
+    worker.restarts = 0;
+    site.put(&document(2));
+    site.pass(10);
+    assert_eq!(progress(&site, "web"), Progress::Running);
+    assert_eq!(site.count("web", "FAILED"), 1, "and no other is touched");
+    site.workers.get_mut(&1).unwrap().restarts = 2;
+    site.pass(3);
+    let ended = progress(&site, "web");
+    assert!(matches!(ended, Progress::Failed(_)), "{ended:?}");
+    assert_eq!(site.count("web", "RUNNING"), 3);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::*;
@@ -209,34 +209,80 @@ async fn pings_keep_a_quiet_connection_and_the_end_of_the_endpoint_is_told() {
     assert!(matches!(closed(&mut events).await, Closed::Failed(_)));
 }
 
-#[tokio::test]
-async fn a_broker_that_stands_still_is_given_up() {
+/// What a broker that lets everybody in says first.
+const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
+const PINGRESP: [u8; 2] = [0xd0, 0];
+
+/// A client that a broker of our own let in, and the broker's end.
+async fn let_in(keep_alive: u16) -> (Client, Events, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let frozen = tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut bytes = [0; 256];
-        let _ = stream.read(&mut bytes).await.unwrap();
-        tokio::io::AsyncWriteExt::write_all(&mut stream, &[0x20, 2, 0, 0])
-            .await
-            .unwrap();
-        // Reads on, as the kernel would for a stopped process, and answers nothing.
-        while !matches!(stream.read(&mut bytes).await, Ok(0) | Err(_)) {}
-    });
     let mut options = Options::new("127.0.0.1", port, "x");
-    options.keep_alive = 1;
+    options.keep_alive = keep_alive;
     let (client, mut events) = connect(options, CancellationToken::new());
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let _connect = stream.read(&mut [0; 256]).await.unwrap();
+    stream.write_all(&CONNACK).await.unwrap();
+    assert_eq!(next(&mut events).await, Some(Event::Connected));
+    (client, events, stream)
+}
+
+/// How long a broker is waited for that answers nothing any more.
+async fn waited_for(talkative: bool) -> Duration {
+    let (client, mut events, mut stream) = let_in(2).await;
+    let begun = Instant::now();
+    let frozen = tokio::spawn(async move {
+        // Reads on, as the kernel would for a stopped process, and answers nothing.
+        while !matches!(stream.read(&mut [0; 256]).await, Ok(0) | Err(_)) {}
+    });
     let talk = tokio::spawn(async move {
         let mut ticks = tokio::time::interval(Duration::from_millis(20));
-        while client
-            .publish("x", Bytes::new(), Qos::AtLeastOnce)
-            .await
-            .is_ok()
+        while talkative
+            && client
+                .publish("x", Bytes::new(), Qos::AtLeastOnce)
+                .await
+                .is_ok()
         {
             ticks.tick().await;
         }
     });
     assert!(matches!(closed(&mut events).await, Closed::Failed(_)));
+    let waited = begun.elapsed();
     talk.await.unwrap();
     frozen.await.unwrap();
+    waited
+}
+
+#[tokio::test]
+async fn a_broker_that_stands_still_is_given_up_after_one_and_a_half_keep_alives() {
+    let (talkative, quiet) = tokio::join!(waited_for(true), waited_for(false));
+    for waited in [talkative, quiet] {
+        // The library alone takes two keep-alives for either.
+        let due = Duration::from_millis(2_900)..Duration::from_millis(3_900);
+        assert!(due.contains(&waited), "{talkative:?}, {quiet:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_broker_is_alive_while_a_large_message_of_it_comes_slowly() {
+    let (_client, mut events, stream) = let_in(1).await;
+    let (mut incoming, mut outgoing) = stream.into_split();
+    let payload = [7; 20];
+    let mut message = vec![0x30, 3 + 20, 0, 1, b'x'];
+    message.extend(payload);
+    let pinged = tokio::spawn(async move { incoming.read(&mut [0; 2]).await });
+    for byte in &message {
+        outgoing.write_all(&[*byte]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    assert_eq!(pinged.await.unwrap().unwrap(), 2, "it was asked long ago");
+    // The answer stood behind the message.
+    outgoing.write_all(&PINGRESP).await.unwrap();
+    let received = Event::Message {
+        topic: "x".to_owned(),
+        payload: Bytes::copy_from_slice(&payload),
+    };
+    assert_eq!(next(&mut events).await, Some(received));
+    let quiet = timeout(Duration::from_millis(500), events.next()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
 }

@@ -12,9 +12,11 @@ use super::fields::{Fields, Known};
 const AT_A_TIME: RangeInclusive<u64> = 0..=100_000;
 /// How long an old copy may run on beside a new one.
 const DRAIN_DELAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
+/// How long a new copy may have to run before it counts as ready.
+const MIN_READY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
 
 pub(super) const KNOWN_UPDATE: Known<'static> = Known {
-    fields: &[&["max_surge", "max_unavailable", "on_failure"]],
+    fields: &[&["max_surge", "max_unavailable", "on_failure", "min_ready"]],
     hints: &[
         (
             "parallelism",
@@ -29,6 +31,14 @@ pub(super) const KNOWN_UPDATE: Known<'static> = Known {
             "unknown field; max_surge: 0 stops the old copy first",
         ),
         ("drain_delay", "it stands beside `update`, at the service"),
+        (
+            "monitor",
+            "unknown field; how long a new copy has to run before it counts is min_ready",
+        ),
+        (
+            "min_ready_seconds",
+            "unknown field; write min_ready with its unit: min_ready: 5s",
+        ),
     ],
 };
 
@@ -54,6 +64,10 @@ pub(super) fn read(fields: &Fields<'_>, faults: &mut Faults) -> Takeover {
                 spot.choice(&words, faults)
             })
             .unwrap_or_default();
+        takeover.min_ready = update
+            .get("min_ready")
+            .and_then(|spot| spot.duration(&MIN_READY, faults))
+            .unwrap_or(takeover.min_ready);
         if takeover.max_surge == 0 && takeover.max_unavailable == 0 {
             let message = "max_surge and max_unavailable cannot both be 0: nothing could ever change; raise one of them";
             faults.add(&update.path, update.at, message);

@@ -75,7 +75,7 @@ pub struct OperationBody {
     #[serde(with = "rfc3339")]
     #[cfg_attr(feature = "openapi", schemars(with = "crate::rest::schema::Time"))]
     pub started_at: Wall,
-    /// One sentence for why it failed.
+    /// One sentence for why it failed; of a rollback that goes on or is done, why the update before it did.
     #[serde(default)]
     pub reason: Option<String>,
     /// Stable word for it.
@@ -86,8 +86,8 @@ pub struct OperationBody {
 impl From<&Operation> for OperationBody {
     fn from(operation: &Operation) -> Self {
         let (state, reason) = match &operation.progress {
-            Progress::Running => ("running", None),
-            Progress::Done => ("done", None),
+            Progress::Running => ("running", operation.cause.as_ref()),
+            Progress::Done => ("done", operation.cause.as_ref()),
             Progress::Failed(reason) => ("failed", Some(reason)),
         };
         Self {

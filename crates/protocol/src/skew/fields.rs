@@ -279,6 +279,7 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
     ("takeover", "drain_delay_ms"),
     ("takeover", "max_surge"),
     ("takeover", "max_unavailable"),
+    ("takeover", "min_ready_ms"),
     ("takeover", "rollback"),
     ("takeover", "stop_first"),
     ("tcp", "port"),

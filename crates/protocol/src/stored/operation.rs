@@ -31,6 +31,8 @@ pub struct StoredOperation {
     worker: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     start_first: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cause: Option<StoredReason>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +50,28 @@ enum StoredKind {
 enum StoredProgress {
     Running,
     Done,
-    Failed { code: ReasonCode, message: String },
+    Failed(StoredReason),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct StoredReason {
+    code: ReasonCode,
+    message: String,
+}
+
+impl From<&Reason> for StoredReason {
+    fn from(reason: &Reason) -> Self {
+        Self {
+            code: reason.code,
+            message: reason.message.clone(),
+        }
+    }
+}
+
+impl From<StoredReason> for Reason {
+    fn from(stored: StoredReason) -> Self {
+        Self::new(stored.code, stored.message)
+    }
 }
 
 impl From<&Operation> for StoredOperation {
@@ -67,10 +90,7 @@ impl From<&Operation> for StoredOperation {
             progress: match &operation.progress {
                 Progress::Running => StoredProgress::Running,
                 Progress::Done => StoredProgress::Done,
-                Progress::Failed(reason) => StoredProgress::Failed {
-                    code: reason.code,
-                    message: reason.message.clone(),
-                },
+                Progress::Failed(reason) => StoredProgress::Failed(reason.into()),
             },
             previous: operation.previous.as_deref().map(WireJobSpec::from),
             replaces: operation.replaces.iter().map(replaced).collect(),
@@ -79,6 +99,7 @@ impl From<&Operation> for StoredOperation {
             start_first: operation
                 .strategy
                 .map(|strategy| strategy == Strategy::StartFirst),
+            cause: operation.cause.as_ref().map(StoredReason::from),
         }
     }
 }
@@ -109,9 +130,7 @@ impl StoredOperation {
             progress: match self.progress {
                 StoredProgress::Running => Progress::Running,
                 StoredProgress::Done => Progress::Done,
-                StoredProgress::Failed { code, message } => {
-                    Progress::Failed(Reason::new(code, message))
-                }
+                StoredProgress::Failed(reason) => Progress::Failed(reason.into()),
             },
             previous: previous.map(Arc::new),
             replaces,
@@ -124,6 +143,7 @@ impl StoredOperation {
                     Strategy::StopFirst
                 }
             }),
+            cause: self.cause.map(Reason::from),
         })
     }
 }

@@ -87,6 +87,9 @@ pub struct WireTakeover {
     /// Replicas that may be missing at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_unavailable: Option<u32>,
+    /// Milliseconds that a new copy without a health check has to run before it counts as ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_ready_ms: Option<u64>,
     /// An update that fails is changed back.
     #[serde(default, skip_serializing_if = "is_default")]
     pub rollback: bool,
@@ -103,6 +106,8 @@ impl From<&Takeover> for WireTakeover {
             drain_delay_ms: millis(takeover.drain_delay),
             max_surge: unless(takeover.max_surge, usual.max_surge),
             max_unavailable: unless(takeover.max_unavailable, usual.max_unavailable),
+            min_ready_ms: (takeover.min_ready != usual.min_ready)
+                .then(|| millis(takeover.min_ready)),
             rollback: takeover.on_failure == OnFailure::Rollback,
             stop_first: takeover.migration == Strategy::StopFirst,
         }
@@ -126,6 +131,9 @@ impl From<WireTakeover> for Takeover {
                 Strategy::StartFirst
             },
             drain_delay: Duration::from_millis(wire.drain_delay_ms),
+            min_ready: wire
+                .min_ready_ms
+                .map_or(usual.min_ready, Duration::from_millis),
         }
     }
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use expect_test::expect;
 use model::instance::{Health, Observed};
 use model::reason::ReasonCode;
-use model::workload::Restart;
+use model::workload::{Restart, RuntimeKind};
 use node_core::{FoundStatus, Input, ProbeId};
 
 use crate::support::{
-    Worker, checked, desired, exit, exited, listed, probe_of, probed, running, started, stopped,
+    Worker, checked, desired, exit, exited, id, listed, on_trial, probe_of, probed, running,
+    started, stopped, workload,
 };
 
 fn seconds(worker: &Worker) -> u64 {
@@ -284,4 +285,60 @@ fn many_instances_are_probed_each_in_its_time() {
     let actions = worker.turn((1..=20).map(started));
     assert_eq!(actions.matches("probe ").count(), 20, "{actions}");
     assert_eq!(worker.deadline(), None, "all are under way");
+}
+
+/// A worker with one instance that has no check, and is ready after two seconds.
+fn on_trial_for_two_seconds() -> Worker {
+    let mut worker = Worker::ready();
+    let workload = workload(RuntimeKind::Noop, Restart::Always);
+    worker.want(on_trial(1, 1, workload, Duration::from_secs(2)));
+    worker.sync();
+    worker.turn([started(1)]);
+    worker
+}
+
+#[test]
+fn without_a_check_it_is_ready_when_it_has_run_for_a_while() {
+    let mut worker = on_trial_for_two_seconds();
+    assert_eq!(worker.observed(), "1 running starting");
+    assert_eq!(worker.pass(Duration::from_millis(1_999)), "");
+    assert_eq!(
+        worker.pass(Duration::from_millis(1)),
+        "report news at 1: 1 running\n"
+    );
+    assert_eq!(worker.deadline(), None, "nothing more is asked");
+}
+
+#[test]
+fn what_ends_at_once_was_never_ready_and_begins_a_trial_again() {
+    let mut worker = on_trial_for_two_seconds();
+    worker.pass(Duration::from_secs(1));
+    worker.turn([exited(1, 1)]);
+    let again = worker.pass(Duration::from_secs(1));
+    assert!(again.starts_with("start 1 1.1\n"), "{again}");
+    let since = worker.now.wall;
+    worker.turn([Input::Started {
+        instance: id(1),
+        since,
+        endpoints: Vec::new(),
+    }]);
+    assert_eq!(worker.observed(), "1 running starting");
+    worker.pass(Duration::from_millis(1_999));
+    assert_eq!(worker.observed(), "1 running starting");
+    worker.pass(Duration::from_millis(1));
+    assert_eq!(worker.observed(), "1 running");
+}
+
+#[test]
+fn a_restart_of_the_engine_does_not_begin_the_trial_anew() {
+    let mut worker = on_trial_for_two_seconds();
+    worker.pass(Duration::from_millis(1_500));
+    worker.restart();
+    worker.turn([listed(&[(1, running())])]);
+    assert_eq!(worker.observed(), "1 running starting");
+    worker.pass(Duration::from_millis(501));
+    assert_eq!(worker.observed(), "1 running");
+    worker.restart();
+    worker.turn([listed(&[(1, running())])]);
+    assert_eq!(worker.observed(), "1 running");
 }

@@ -116,7 +116,18 @@ pub(crate) fn probed(number: u128, id: ProbeId, good: bool) -> Input {
     }
 }
 
+/// One that is ready as soon as it runs.
 pub(crate) fn desired(number: u128, placement: u64, workload: Workload) -> NodeItem {
+    on_trial(number, placement, workload, Duration::ZERO)
+}
+
+/// One that is ready when it has run for that long.
+pub(crate) fn on_trial(
+    number: u128,
+    placement: u64,
+    workload: Workload,
+    min_ready: Duration,
+) -> NodeItem {
     let name = |text: &str| Name::new(text).unwrap();
     NodeItem::Instance(Desired {
         handover: model::desired::Handover::default(),
@@ -141,7 +152,10 @@ pub(crate) fn desired(number: u128, placement: u64, workload: Workload) -> NodeI
             created_at: Wall(0),
         }),
         service: Arc::new(ServiceSpec {
-            takeover: model::job::Takeover::default(),
+            takeover: model::job::Takeover {
+                min_ready,
+                ..model::job::Takeover::default()
+            },
             name: name("web"),
             workload: Arc::new(workload),
             placement: PlacementRules::default(),

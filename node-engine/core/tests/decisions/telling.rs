@@ -30,7 +30,7 @@ fn tellings(worker: &mut Worker, inputs: impl IntoIterator<Item = Input>) -> Vec
 }
 
 #[test]
-fn each_change_is_told_when_it_happens_and_before_the_report() {
+fn each_change_is_told_when_it_happens_after_the_report_and_what_gathered_before_it() {
     let mut worker = Worker::running(Restart::Always);
     crash(&mut worker);
     assert_eq!(
@@ -41,17 +41,22 @@ fn each_change_is_told_when_it_happens_and_before_the_report() {
             "FAILED -> RUNNING at 1000: restarted",
         ]
     );
-    let decision = worker.decide([exited(1, 3)]);
-    let order: Vec<&str> = decision
-        .actions
-        .iter()
-        .filter_map(|action| match action {
+    let order = |decision: node_core::Decision| -> Vec<&str> {
+        let actions = decision.actions.iter();
+        let words = actions.filter_map(|action| match action {
             Action::Tell(_) => Some("tell"),
             Action::Report { report, .. } if report.tells => Some("report"),
             _ => None,
-        })
-        .collect();
-    assert_eq!(order, ["tell", "report"]);
+        });
+        words.collect()
+    };
+    // Who hears of a change sees it.
+    assert_eq!(order(worker.decide([exited(1, 3)])), ["report", "tell"]);
+    worker.turn([Input::Disconnected]);
+    worker.pass(Duration::from_secs(2));
+    worker.turn([started(1)]);
+    assert_eq!(order(worker.decide([Input::Connected])), ["tell", "report"]);
+    worker.told.pop();
     let said = &worker.told.last().unwrap().event.message;
     assert_eq!(
         said,

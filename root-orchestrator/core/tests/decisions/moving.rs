@@ -1,9 +1,10 @@
 //! Instances that go from one cluster to another, drained clusters, and the brake over clusters.
 
 use model::book::{JobAnswer, JobRequest, Refusal};
-use model::job::{JobState, OnPartition, Strategy};
+use model::job::{JobSpec, JobState, OnFailure, OnPartition, Strategy, Takeover};
 use model::node::Scheduling;
 use model::operation::Progress;
+use model::reason::ReasonCode;
 
 use crate::support::{Document, World};
 
@@ -30,6 +31,7 @@ fn begin(world: &mut World, request: JobRequest) {
 fn a_migration_to_another_cluster_takes_over_when_the_next_copy_runs() {
     let mut world = World::of(&[100, 100]);
     world.run(&Document::new("web", 10, 1));
+    let before = world.job("web").instances[0].instance;
     world.clusters.get_mut(&2).unwrap().never_starts = true;
     begin(&mut world, migrate(Some("c2"), None));
     world.deliver();
@@ -45,6 +47,14 @@ fn a_migration_to_another_cluster_takes_over_when_the_next_copy_runs() {
     assert_eq!(world.rows("web"), ["0 Holder RUNNING c2 2.1"]);
     assert_eq!((world.runs(1), world.runs(2)), (0, 1));
     assert_eq!(progress(&world), Progress::Done);
+    let replaced: Vec<_> = world
+        .state
+        .history()
+        .after(None)
+        .filter(|event| event.cause == "replaced")
+        .map(|event| event.instance)
+        .collect();
+    assert_eq!(replaced, [before], "who follows its endpoints is told");
 }
 
 #[test]
@@ -97,6 +107,65 @@ fn a_move_across_clusters_survives_a_restart_of_the_root() {
     assert_eq!(world.job("web").instances.len(), 3, "{rows:?}");
     assert_eq!(world.runs(1), 0, "{rows:?}");
     assert_eq!(progress(&world), Progress::Done);
+}
+
+#[test]
+fn a_migration_that_comes_before_its_target_is_heard_again_waits_for_it() {
+    let mut world = World::of(&[100, 100]);
+    world.run(&Document::new("web", 10, 2));
+    world.clusters.get_mut(&2).unwrap().up = false;
+    world.restart();
+    world.deliver();
+    begin(&mut world, migrate(Some("c2"), None));
+    world.pass(2);
+    assert_eq!(progress(&world), Progress::Running);
+    world.back(2);
+    world.pass(5);
+    assert_eq!((world.runs(1), world.runs(2)), (0, 2));
+    assert_eq!(progress(&world), Progress::Done);
+}
+
+#[test]
+fn the_document_that_corrects_a_failed_update_is_not_held_to_the_old_refusal() {
+    for on_failure in [OnFailure::Stop, OnFailure::Rollback] {
+        let mut world = World::of(&[100]);
+        let takeover = Takeover {
+            on_failure,
+            ..Takeover::default()
+        };
+        let document = |version| Document {
+            version,
+            takeover: takeover.clone(),
+            ..Document::new("web", 10, 2)
+        };
+        world.run(&document(1));
+        world.clusters.get_mut(&1).unwrap().refuses = true;
+        world.put(&document(2));
+        world.pass(3);
+        world.clusters.get_mut(&1).unwrap().refuses = false;
+        if on_failure == OnFailure::Stop {
+            assert!(matches!(progress(&world), Progress::Failed(_)));
+            world.put(&document(3));
+            assert_eq!(progress(&world), Progress::Running);
+        }
+        world.pass(10);
+        let job = world.job("web").job;
+        let operation = job.operation.unwrap();
+        assert_eq!(operation.progress, Progress::Done, "{on_failure:?}");
+        let cause = operation.cause.map(|reason| reason.code);
+        let rolls_back = on_failure == OnFailure::Rollback;
+        assert_eq!(cause, rolls_back.then_some(ReasonCode::CrashLoop));
+        let version = if rolls_back { 1 } else { 3 };
+        let expected = document(version).draft(9).spec;
+        let hash = |spec: &JobSpec| spec.services[0].workload.hash;
+        assert_eq!(hash(&job.spec), hash(&expected));
+        let runs = &world.clusters[&1].running;
+        assert!(
+            runs.values()
+                .all(|copy| copy.service.workload.hash == hash(&expected)),
+            "{on_failure:?}: {runs:#?}"
+        );
+    }
 }
 
 #[test]

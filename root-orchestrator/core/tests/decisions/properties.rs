@@ -6,6 +6,7 @@ use model::job::{JobState, OnPartition};
 use model::node::Scheduling;
 use model::view::JobView;
 use proptest::prelude::*;
+use root_core::Input;
 
 use crate::support::{Document, World};
 
@@ -16,6 +17,7 @@ enum Step {
     Delete(usize),
     Cut(u32),
     Back(u32),
+    Forget(u32),
     Cordon(u32, bool),
     Grow(u32, u64),
     StopsSlowly(u32, bool),
@@ -37,6 +39,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => job.prop_map(Step::Delete),
         2 => cluster.clone().prop_map(Step::Cut),
         3 => cluster.clone().prop_map(Step::Back),
+        1 => cluster.clone().prop_map(Step::Forget),
         1 => (cluster.clone(), prop::bool::ANY).prop_map(|(c, on)| Step::Cordon(c, on)),
         1 => (cluster.clone(), 1..30u64).prop_map(|(c, mb)| Step::Grow(c, mb)),
         1 => (cluster, prop::bool::ANY).prop_map(|(c, on)| Step::StopsSlowly(c, on)),
@@ -71,6 +74,10 @@ fn perform(world: &mut World, step: &Step) {
         }
         Step::Cut(cluster) => world.cut(*cluster),
         Step::Back(cluster) => world.back(*cluster),
+        Step::Forget(cluster) => {
+            let key = format!("c{cluster}");
+            world.ask(|request| Input::Forget { request, key });
+        }
         Step::Cordon(cluster, on) => {
             let scheduling = if *on {
                 Scheduling::Cordoned

@@ -38,6 +38,8 @@ pub(crate) struct Worker {
     pub(crate) tells: bool,
     /// What of them was confirmed.
     pub(crate) confirmed: Vec<Stamp>,
+    /// How often it has started that again by then.
+    pub(crate) restarts: u32,
 }
 
 impl Worker {
@@ -67,6 +69,7 @@ impl Worker {
             crashes: false,
             tells: false,
             confirmed: Vec::new(),
+            restarts: 2,
         }
     }
 
@@ -163,7 +166,11 @@ impl Worker {
                 generation: desired.generation,
                 report: Report {
                     observed,
-                    restarts: if self.crashes && !ran { 2 } else { 0 },
+                    restarts: if self.crashes && !ran {
+                        self.restarts
+                    } else {
+                        0
+                    },
                     last_exit: None,
                     at: Wall(0),
                 },

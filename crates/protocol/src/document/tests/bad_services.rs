@@ -55,6 +55,18 @@ fn fields_that_nobody_knows_or_not_yet() {
         "max_surge",
     );
     check(
+        &container("update: {monitor: 5s}"),
+        "update.monitor",
+        4,
+        "min_ready",
+    );
+    check(
+        &container("update: {min_ready: 2h}"),
+        "update.min_ready",
+        4,
+        "0s to 1h",
+    );
+    check(
         &container("update: {on_failure: panic}"),
         "update.on_failure",
         4,

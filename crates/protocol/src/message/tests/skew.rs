@@ -134,6 +134,7 @@ pub(super) fn everything() -> NodeItem {
         on_failure: model::job::OnFailure::Rollback,
         migration: model::job::Strategy::StopFirst,
         drain_delay: Duration::from_secs(3),
+        min_ready: Duration::from_secs(7),
     };
     service.placement = PlacementRules {
         cluster: Some("c".to_owned()),

@@ -48,6 +48,10 @@ pub(crate) struct Cluster {
     pub(crate) tells: bool,
     /// What of them was confirmed.
     pub(crate) confirmed: Vec<Stamp>,
+    /// It keeps what it has instead of what an order says.
+    pub(crate) refuses: bool,
+    /// The assignments that it refused so.
+    refused: BTreeMap<Slot, u64>,
 }
 
 impl Cluster {
@@ -71,6 +75,8 @@ impl Cluster {
             never_stops: false,
             tells: false,
             confirmed: Vec::new(),
+            refuses: false,
+            refused: BTreeMap::new(),
         }
     }
 
@@ -158,6 +164,18 @@ impl Cluster {
         for (slot, entry) in &set {
             let room = self.room();
             let known = self.running.get(slot);
+            let assignment = entry.value.generation.assignment;
+            let workload = |desired: &Desired| desired.service.workload.hash;
+            let ordered = entry.value.handover.number != 0
+                && known.is_some_and(|known| workload(known) != workload(&entry.value));
+            if self.refused.get(slot) == Some(&assignment) {
+                continue;
+            }
+            if ordered && self.refuses {
+                self.refused.insert(slot.clone(), assignment);
+                continue;
+            }
+            self.refused.remove(slot);
             if known.is_some() || entry.value.service.workload.resources.fits(room) {
                 self.running.insert(slot.clone(), entry.value.clone());
             }
@@ -208,10 +226,15 @@ impl Cluster {
         };
         let mut generation = desired.generation;
         generation.placement = 1;
+        let refused = self.refused.get(&desired.slot).copied();
         SlotReport {
-            refused: None,
+            refused: refused.map(|_| Offer {
+                reason: Reason::new(ReasonCode::CrashLoop, "the new copy does not run"),
+                rejections: Rejections::default(),
+                capacity_revision: self.capacity_revision,
+            }),
             slot: desired.slot.clone(),
-            assignment: desired.generation.assignment,
+            assignment: refused.unwrap_or(desired.generation.assignment),
             offer: None,
             copies: vec![CopyReport {
                 instance: desired.instance,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::book::Draft;
 use model::id::JobId;
-use model::job::{JobSpec, OnPartition, PlacementRules, ServiceSpec};
+use model::job::{JobSpec, OnPartition, PlacementRules, ServiceSpec, Takeover};
 use model::name::Name;
 use model::workload::{Pull, Restart, RuntimeKind, SpecHash, Workload};
 
@@ -26,6 +26,7 @@ pub(crate) struct Document {
     pub(crate) on_partition: OnPartition,
     pub(crate) cluster: Option<String>,
     pub(crate) location: Option<String>,
+    pub(crate) takeover: Takeover,
 }
 
 impl Document {
@@ -38,6 +39,7 @@ impl Document {
             on_partition: OnPartition::Stay,
             cluster: None,
             location: None,
+            takeover: Takeover::default(),
         }
     }
 
@@ -46,7 +48,7 @@ impl Document {
         hash[0] = (self.memory % 251) as u8;
         hash[1] = (self.memory / 251) as u8;
         Arc::new(ServiceSpec {
-            takeover: model::job::Takeover::default(),
+            takeover: self.takeover.clone(),
             name: name(&self.name),
             workload: Arc::new(Workload {
                 hash: SpecHash(hash),
