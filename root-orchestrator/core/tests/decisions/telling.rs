@@ -148,15 +148,21 @@ fn a_restored_root_hears_what_it_lost_only_if_it_was_not_confirmed() {
     let copy = world.copy_of_store();
     tell(&mut world, 1, &[told(2, job, instance, AGAIN)]);
     world.restore(&copy);
-    tell(
-        &mut world,
-        1,
-        &[
-            told(1, job, instance, CRASH),
-            told(2, job, instance, AGAIN),
-            told(3, job, instance, CRASH),
-        ],
+    let all = [
+        told(1, job, instance, CRASH),
+        told(2, job, instance, AGAIN),
+        told(3, job, instance, CRASH),
+    ];
+    let before = world.clusters[&1].confirmed.len();
+    tell(&mut world, 1, &all);
+    assert_eq!(
+        world.clusters[&1].confirmed.len(),
+        before,
+        "not before it knows what its cluster has"
     );
+    world.deliver();
+    world.pass(3);
+    tell(&mut world, 1, &all);
     assert_eq!(history(&world, job).len(), 3);
 }
 
