@@ -126,10 +126,10 @@ impl State {
             }
         }
         let waiting = self.no_room_for(now, wanted, why.unwrap_or_default());
-        if waiting.unheard {
+        if waiting.unheard && order.number != 0 {
             let waits = Decision::default().soft(Soft::Begun(wanted.slot.clone()));
             let waiting = Waiting {
-                takes_over: order.number != 0,
+                takes_over: true,
                 ..waiting
             };
             return (Some(waiting), waits);

@@ -34,11 +34,19 @@ pub(super) enum Op {
     Deploy,
     Scale,
     Update,
+    /// Of all its instances, to wherever there is room: where there is more than one worker.
+    Migrate,
     Delete,
 }
 
 impl Op {
-    pub(super) const LIFE: [Self; 4] = [Self::Deploy, Self::Scale, Self::Update, Self::Delete];
+    pub(super) const LIFE: [Self; 5] = [
+        Self::Deploy,
+        Self::Scale,
+        Self::Update,
+        Self::Migrate,
+        Self::Delete,
+    ];
 }
 
 /// What must be there.
@@ -60,6 +68,7 @@ enum Request {
     Submit { key: String, document: String },
     Scale { job: String, replicas: usize },
     Put { job: String, document: String },
+    Migrate { job: String },
     Delete { id: String },
 }
 
@@ -273,6 +282,12 @@ impl Stage {
                     document: document(name, &job),
                 }
             }
+            Op::Migrate => {
+                job.keeps.clear();
+                Request::Migrate {
+                    job: name.to_owned(),
+                }
+            }
             Op::Delete => return Request::Delete { id: job.id },
         };
         self.jobs.insert(name.to_owned(), job);
@@ -287,11 +302,17 @@ impl Stage {
                 &format!("/api/v1/jobs/{job}/scale"),
                 &format!("replicas: {replicas}"),
             ),
+            Request::Migrate { job } => client.post(&format!("/api/v1/jobs/{job}/migrate"), "{}"),
             Request::Put { job, document } => client.put(&format!("/api/v1/jobs/{job}"), document),
             Request::Delete { id } => client.delete(&format!("/api/v1/jobs/{id}")),
         }?;
         if status == 202 {
             Ok(body)
+        } else if let Request::Migrate { job } = request
+            && body["code"] == "operation_running"
+        {
+            // It was accepted before, and goes on.
+            client.job(job)
         } else {
             Err(format!("{status} {body}"))
         }
@@ -360,6 +381,7 @@ impl Stage {
                 .any(|word| word == wanted.as_bytes())
         };
         let agrees = body["state"] == "RUNNING"
+            && body["operation"]["state"] != "failed"
             && copies.len() == job.replicas
             && instances.len() == job.replicas
             && indexes.len() == job.replicas
