@@ -155,6 +155,7 @@ fn row_01_a_root_that_is_away_hears_what_happened_once() {
     let options = ["--runtimes", "native", "--crash-backoff", "200ms"];
     system.add_worker("worker-1", 0, &options);
     begun(&system, &sleeper("crashing", "restart: always\n"));
+    system.add_worker("worker-2", 0, &options);
 
     let gone = Instant::now();
     system.root.kill();
@@ -162,7 +163,6 @@ fn row_01_a_root_that_is_away_hears_what_happened_once() {
     crash(&system);
     all_told(&system.cluster(0), since, 1);
     // The cluster itself heals the loss of a worker.
-    system.add_worker("worker-2", 0, &options);
     system.workers[0].program.kill();
     end_all_in(&system.workers[0].directory);
     let replaced = wait_until("a copy runs on the other worker", LIMIT, || {
