@@ -40,6 +40,9 @@ pub struct Config {
     /// How often clusters report what is free.
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
     pub report_interval: Duration,
+    /// How often clusters are asked whether their uplink still lives; one that does not answer for half of that is closed.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub uplink_ping: Duration,
     /// The longest wait of a cluster between two attempts to connect.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub reconnect_max: Duration,
@@ -91,6 +94,10 @@ impl Config {
         if !interval.contains(&self.report_interval) {
             faults.push("--report-interval must be 100ms to 24h".to_owned());
         }
+        let ping = Duration::from_millis(100)..=Duration::from_hours(1);
+        if !ping.contains(&self.uplink_ping) {
+            faults.push("--uplink-ping must be 100ms to 1h".to_owned());
+        }
         if self.reconnect_max < Duration::from_millis(1) {
             faults.push("--reconnect-max must be at least 1ms".to_owned());
         }
@@ -106,6 +113,7 @@ impl Config {
         Ok(root_core::Config {
             lost_after: self.lost_after,
             report_interval: self.report_interval,
+            silence: self.uplink_ping.mul_f64(1.5),
             reconnect_max: self.reconnect_max,
             retention: self.retention,
             ..root_core::Config::default()
@@ -138,6 +146,11 @@ mod tests {
     fn values_that_mean_nothing_are_refused_with_what_to_write() {
         let config = Config {
             report_interval: Duration::ZERO,
+            ..Config::default()
+        };
+        assert!(config.core().unwrap_err().to_string().contains("100ms"));
+        let config = Config {
+            uplink_ping: Duration::ZERO,
             ..Config::default()
         };
         assert!(config.core().unwrap_err().to_string().contains("100ms"));

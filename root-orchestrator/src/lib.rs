@@ -200,6 +200,7 @@ async fn begin(
         relay: relayed,
         metrics: metrics.common,
         report_interval: config.report_interval,
+        ping: config.uplink_ping,
         shutdown: token.clone(),
     };
     let (router, io) = uplink::serve(router, desk);

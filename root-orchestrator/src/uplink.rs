@@ -48,8 +48,6 @@ const MESSAGE: usize = 1024 * 1024;
 const CONNECT: Duration = Duration::from_secs(5);
 /// Messages of one cluster that wait for the controller; a whole report has at most 256.
 const INBOUND: usize = 512;
-const PING_INTERVAL: Duration = Duration::from_secs(5);
-const PING_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// What sessions need.
 #[derive(Debug, Clone)]
@@ -61,6 +59,8 @@ pub(crate) struct Desk {
     pub(crate) metrics: Metrics,
     /// What clusters are told.
     pub(crate) report_interval: Duration,
+    /// How often their uplinks are pinged; the answer may take half of that.
+    pub(crate) ping: Duration,
     /// Where their workers are relayed, if they are.
     pub(crate) relay: Option<RelayAt>,
     /// Ends all sessions.
@@ -79,8 +79,8 @@ pub(crate) fn serve(router: Router, desk: Desk) -> (Router, SocketIo) {
         .ws_max_message_size(MESSAGE)
         .ws_read_buffer_size(16 * 1024)
         .connect_timeout(CONNECT)
-        .ping_interval(PING_INTERVAL)
-        .ping_timeout(PING_TIMEOUT)
+        .ping_interval(desk.ping)
+        .ping_timeout(desk.ping / 2)
         .build_svc();
     let attach = move |socket: SocketRef| {
         // A web page may open a WebSocket to any address that its browser reaches; browsers name the page.

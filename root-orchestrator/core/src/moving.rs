@@ -226,33 +226,7 @@ impl State {
         };
         if self.runs(&successor) {
             record.moving = None;
-            let Some(holding) = record.holdings.get_mut(old) else {
-                return nothing;
-            };
-            holding.draining = true;
-            let told = Desired {
-                instance: self
-                    .report_of(holding)
-                    .and_then(|report| {
-                        let mut copies = report.copies.iter();
-                        copies.find(|copy| copy.role == Role::Holder)
-                    })
-                    .map_or(holding.desired.instance, |copy| copy.instance),
-                ..holding.desired.clone()
-            };
-            let name = self
-                .clusters
-                .get(&to)
-                .map_or("", |cluster| cluster.record.name.as_str());
-            let replaced = Self::event(
-                now,
-                &told,
-                Tier::Root,
-                ("RUNNING", "RUNNING"),
-                "replaced",
-                format!("its copy in cluster {name} has taken over"),
-            );
-            return (None, replaced);
+            return (None, self.taken_over(now, record, (old, to)));
         }
         let offer = self.offer(&successor).cloned();
         let lost = self.is_lost(to).then(|| {
@@ -295,6 +269,34 @@ impl State {
             return (Some(Self::waits(wanted, reason)), refusal);
         }
         (None, Self::fail(now, job, &wanted.slot, &reason, refusal))
+    }
+
+    /// The copy in another cluster is ready: the one at `old` drains, which who follows the job's endpoints is told.
+    fn taken_over(
+        &self,
+        now: Now,
+        record: &mut SlotRecord,
+        (old, to): (usize, ClusterId),
+    ) -> Decision {
+        let Some(holding) = record.holdings.get_mut(old) else {
+            return Decision::default();
+        };
+        holding.draining = true;
+        let mut told = holding.desired.clone();
+        let holder = self.report_of(holding).and_then(|report| {
+            let mut copies = report.copies.iter();
+            copies.find(|copy| copy.role == Role::Holder)
+        });
+        if let Some(copy) = holder {
+            told.instance = copy.instance;
+        }
+        let name = self
+            .clusters
+            .get(&to)
+            .map_or("", |cluster| cluster.record.name.as_str());
+        let message = format!("its copy in cluster {name} has taken over");
+        let state = ("RUNNING", "RUNNING");
+        Self::event(now, &told, Tier::Root, state, "replaced", message)
     }
 
     /// Its cluster is drained, or drains the worker and has no other: it goes elsewhere when there is room.
