@@ -8,7 +8,7 @@ use edgeio_tests::simulation::Rng;
 
 use crate::documents::sleeper;
 use crate::stage::{
-    AGREE, LIMIT, Stage, judge, lost_after, of, seed, submit, wait_agreed, wait_replaced,
+    AGREE, LIMIT, Stage, instances, judge, lost_after, of, seed, submit, wait_agreed, wait_replaced,
 };
 
 /// Who cannot hear a worker that its cluster cannot hear.
@@ -59,9 +59,10 @@ fn stage() -> Option<(Stage, Recorder)> {
 }
 
 /// Cuts the link for a time, and waits for accord after the mending. Where the time is long enough and the worker is not
-/// heard at all, its job must run elsewhere in time.
-fn outage(stage: &Stage, recorder: &Recorder, cut: Cut, time: Duration) {
-    let replaced = lost_after() + Duration::from_secs(3);
+/// heard at all, its job must run elsewhere in time: twice `lost_after` for each time that it was lost before (row 12). Gives
+/// whether it was lost.
+fn outage(stage: &Stage, recorder: &Recorder, cut: Cut, time: Duration, losses: u32) -> bool {
+    let replaced = lost_after() * 2_u32.pow(losses) + Duration::from_secs(3);
     recorder.cut("far-a", &DEAF);
     let begun = Instant::now();
     cut.cut(stage);
@@ -74,6 +75,8 @@ fn outage(stage: &Stage, recorder: &Recorder, cut: Cut, time: Duration) {
         );
     }
     pause(time.saturating_sub(begun.elapsed()));
+    let rows = instances(&stage.system.root(), "moved").unwrap();
+    let lost = rows.iter().any(|row| row["worker_node"] == "near-a");
     cut.mend(stage);
     recorder.mended("far-a");
     let (copies, took) = wait_agreed(&stage.system, &JOBS, AGREE);
@@ -82,6 +85,7 @@ fn outage(stage: &Stage, recorder: &Recorder, cut: Cut, time: Duration) {
         "{cut:?} cut for {time:?}: all agree {took:?} after the mending, the copy is in {}",
         copy.directory.display()
     );
+    lost
 }
 
 #[test]
@@ -92,8 +96,9 @@ fn row_10_worker_cut_from_its_cluster() {
     let mut rng = Rng::new(seed());
     // A minute; more than `lost_after`, as chance has it; and long.
     let chance = Duration::from_millis(rng.between(200, 2_500));
+    let mut losses = 0;
     for time in [of(60.0), lost_after() + chance, of(150.0)] {
-        outage(&stage, &recorder, Cut::Both, time);
+        losses += u32::from(outage(&stage, &recorder, Cut::Both, time, losses));
     }
     judge("row_10_both", &stage.system, recorder, &JOBS, |_| {});
 }
@@ -104,9 +109,10 @@ fn row_10_worker_cut_one_way() {
         return;
     };
     let mut rng = Rng::new(seed());
+    let mut losses = 0;
     for cut in [Cut::Up, Cut::Down] {
         let chance = Duration::from_millis(rng.between(0, 1_000));
-        outage(&stage, &recorder, cut, of(60.0) + chance);
+        losses += u32::from(outage(&stage, &recorder, cut, of(60.0) + chance, losses));
     }
     judge("row_10_one_way", &stage.system, recorder, &JOBS, |_| {});
 }

@@ -12,7 +12,6 @@ const KBIT: f64 = 20.0;
 const KEEP_ALIVE: f64 = 5.0;
 
 #[test]
-#[ignore = "does not hold each time yet, or not under load: docs/robustness.md"]
 fn row_22_slow_worker() {
     let Some(mut stage) = Stage::open() else {
         return;

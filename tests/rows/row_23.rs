@@ -59,7 +59,6 @@ fn row(name: &str, overload: impl FnOnce(&System, &Recorder, &mut Rng)) {
 }
 
 #[test]
-#[ignore = "does not hold each time yet, or not under load: docs/robustness.md"]
 fn row_23_overloaded_cluster_loses_nobody() {
     row("row_23_cluster", |system, recorder, rng| {
         recorder.control("cluster-a gets a twentieth of a processor");

@@ -309,9 +309,10 @@ impl Node {
         longer.min(MOST_PATIENCE.max(lost_after))
     }
 
-    /// The runtime of a copy does not answer, so nothing new is known of it.
+    /// It is not heard, or the runtime of a copy does not answer: nothing new is known of the copy.
     pub(crate) fn is_silent_about(&self, copy: &Copy) -> bool {
-        self.silent.contains(&copy.desired.service.workload.runtime)
+        self.liveness != Liveness::Alive
+            || self.silent.contains(&copy.desired.service.workload.runtime)
     }
 
     /// It is heard, and all that it runs is known.

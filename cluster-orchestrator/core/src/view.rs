@@ -3,7 +3,6 @@
 use model::id::{JobId, NodeId};
 use model::instance::InstanceState;
 use model::job::{Job, JobState, Owner, Tally};
-use model::node::Liveness;
 use model::slot::{Generation, Role, Slot};
 use model::time::Now;
 use model::view::{Explanation, InstanceView, JobView, NodeView};
@@ -308,7 +307,7 @@ impl State {
             reason,
             since: state.since,
             observed_at: report.map(|report| report.at),
-            stale: node.liveness != Liveness::Alive || node.is_silent_about(copy),
+            stale: node.is_silent_about(copy),
         })
     }
 

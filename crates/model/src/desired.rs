@@ -237,7 +237,7 @@ pub struct CopyReport {
     pub state: InstanceState,
     /// Since when it is in it, by the cluster's wall clock.
     pub since: Wall,
-    /// Its worker is heard, but the runtime that has it does not answer: the state is the last that was known.
+    /// Its worker is not heard, or the runtime that has it does not answer: the state is the last that was known.
     pub stale: bool,
 }
 

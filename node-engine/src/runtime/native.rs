@@ -14,7 +14,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -257,8 +257,8 @@ impl Native {
 
     /// Starts the shim and waits until it has said what became of the application.
     async fn launch(&self, folder: &Folder, spec: &Spec) -> Result<Running, StartError> {
-        let spawned = self.spawn_shim(folder);
-        let mut told = spawned.map_err(|source| fault("start the shim", source))?;
+        let spawned = self.spawn_shim(folder, spec.instance);
+        let (shim, mut told) = spawned.map_err(|source| fault("start the shim", source))?;
         crashpoint!("native.start.spawned");
         // Nothing is ever written: the end of the pipe says that the state is there, or that there is no shim any more.
         let end = timeout(SHIM, told.read_u8()).await;
@@ -267,26 +267,38 @@ impl Native {
             Some(State::Failed { fault, message }) => {
                 Err(spec::spawn_failed(&spec.program, fault, message))
             }
-            None if end.is_err() => Err(fault("start the shim", "it did not answer within 10 s")),
-            None => Err(fault("start the shim", "it ended without a word")),
+            None => {
+                // Without its folder nobody would find what it has started, or would still start.
+                remains::end_shim(spec.instance, shim).await;
+                let why = match end {
+                    Err(_) => "it did not answer within 10 s",
+                    Ok(_) => "it ended without a word",
+                };
+                Err(fault("start the shim", why))
+            }
         }
     }
 
-    fn spawn_shim(&self, folder: &Folder) -> io::Result<pipe::Receiver> {
+    fn spawn_shim(
+        &self,
+        folder: &Folder,
+        instance: InstanceId,
+    ) -> io::Result<(Child, pipe::Receiver)> {
         let (reader, writer) = io::pipe()?;
         let mut command = Command::new(&self.shim.program);
         command
             .args(&self.shim.args)
             .arg(folder.path())
+            .env(remains::SHIM_OF, instance.to_string())
             .current_dir("/");
         command
             .stdin(Stdio::null())
             .stdout(writer)
             .stderr(Stdio::null());
-        // The child is not kept: whoever watches its end reaps it, and a later engine is not its parent anyway.
-        command.spawn()?;
+        // One that works is not kept: whoever watches its end reaps it, and a later engine is not its parent anyway.
+        let shim = command.spawn()?;
         drop(command);
-        pipe::Receiver::from_owned_fd(reader.into())
+        Ok((shim, pipe::Receiver::from_owned_fd(reader.into())?))
     }
 
     fn watch(&self, instance: InstanceId, folder: &Folder, running: &Running) {

@@ -66,9 +66,7 @@ impl Bed {
     pub(crate) fn rig(&self) -> Rig {
         let (sender, exits) = mpsc::channel(64);
         let runtime = match self.kind {
-            RuntimeKind::Native => {
-                Runtime::Native(Native::new(self.node, self.folder.path(), shim(), sender).unwrap())
-            }
+            RuntimeKind::Native => self.native_with(shim(), sender),
             RuntimeKind::Docker => Runtime::Docker(Docker::new(
                 self.node,
                 DEFAULT_HOST,
@@ -79,6 +77,17 @@ impl Bed {
             RuntimeKind::Noop => Runtime::Noop(node_engine::runtime::noop::Noop::new(sender)),
         };
         Rig { runtime, exits }
+    }
+
+    /// An engine whose native instances get another shim.
+    pub(crate) fn rig_with(&self, shim: ShimCommand) -> Rig {
+        let (sender, exits) = mpsc::channel(64);
+        let runtime = self.native_with(shim, sender);
+        Rig { runtime, exits }
+    }
+
+    fn native_with(&self, shim: ShimCommand, exits: mpsc::Sender<Exited>) -> Runtime {
+        Runtime::Native(Native::new(self.node, self.folder.path(), shim, exits).unwrap())
     }
 
     pub(crate) fn identity(&self) -> Identity {

@@ -1,5 +1,6 @@
 //! What only native instances have: shims, folders, control groups.
 
+use std::ffi::OsString;
 use std::fs;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use model::reason::ReasonCode;
 use model::units::{Bytes, Millicores};
 use model::workload::{Volume, VolumeSource};
 use node_engine::runtime::Status;
+use node_engine::runtime::native::ShimCommand;
 use node_engine::shim::process;
 use node_engine::shim::record::{Running, State};
 use rustix::process::Signal;
@@ -65,6 +67,29 @@ async fn a_shim_that_was_killed_while_no_engine_looked_is_settled_by_the_next() 
     };
     assert_eq!(exit.signal, Some(9));
     assert!(!process::is(running.pid, running.pid_start));
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_shim_that_does_not_say_what_became_of_its_application() {
+    // The folder, which is named like the instance, is the shell's $0.
+    let application = "EDGEIO_INSTANCE=${0##*/} sleep 100";
+    for (script, why) in [
+        ("& exit 1", "it ended without a word"),
+        ("& exec sleep 100", "it did not answer within 10 s"),
+    ] {
+        let bed = Bed::native();
+        let script = format!("{application} >/dev/null {script}");
+        let args = ["-c", &script].map(OsString::from).to_vec();
+        let rig = bed.rig_with(ShimCommand {
+            program: "/bin/sh".into(),
+            args,
+        });
+        let identity = bed.identity();
+        let error = rig.runtime.start(&identity, &bed.script(FOREVER)).await;
+        let reason = error.unwrap_err().reason();
+        assert!(reason.message.contains(why), "{}", reason.message);
+        assert_eq!(bed.remains(identity.instance), 0, "{why}");
+    }
 }
 
 #[tokio::test]

@@ -42,6 +42,21 @@ fn an_assignment_is_acknowledged_placed_and_reported() {
 }
 
 #[test]
+fn what_is_known_of_a_worker_that_is_not_heard_is_stale_at_the_root_before_it_is_lost() {
+    let web = Document::new("web", 10, 1);
+    let mut site = assigned(&[100], &web);
+    let stale = |site: &Site| site.root.heard(&web, 0).unwrap().copies[0].stale;
+    assert!(!stale(&site));
+    site.cut(1);
+    site.pass(5);
+    assert_eq!(site.liveness(1), Liveness::Suspect);
+    assert!(stale(&site));
+    site.back(1);
+    site.deliver();
+    assert!(!stale(&site));
+}
+
+#[test]
 fn what_does_not_fit_is_offered_and_the_offer_withdrawn_when_it_does() {
     let web = Document::new("web", 50, 1);
     let mut site = assigned(&[10], &web);

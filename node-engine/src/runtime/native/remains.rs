@@ -1,5 +1,6 @@
-//! What is left of an instance whose shim was killed, or whose machine was started again.
+//! What is left of an instance whose shim was killed or said nothing, or whose machine was started again.
 
+use std::process::Child;
 use std::time::Duration;
 
 use model::id::InstanceId;
@@ -11,6 +12,8 @@ use crate::shim::cgroup::Cgroup;
 use crate::shim::process;
 use crate::shim::record::{ExitRecord, Folder, Running};
 
+/// The variable that names a shim's instance, to it and to a child of it that is not its application yet.
+pub(super) const SHIM_OF: &str = "EDGEIO_SHIM_OF";
 /// How long killed processes may take to go.
 const GONE: Duration = Duration::from_secs(5);
 /// Between two looks.
@@ -55,6 +58,34 @@ async fn kill(instance: InstanceId, running: &Running) {
         }
         if Instant::now() >= deadline {
             tracing::error!(instance.id = %instance, "processes of an instance whose shim was killed do not end");
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Kills a shim that did not say what became of its application, and all that it has started.
+pub(super) async fn end_shim(instance: InstanceId, mut shim: Child) {
+    let variables = ["EDGEIO_INSTANCE", SHIM_OF].map(|name| format!("{name}={instance}"));
+    let deadline = Instant::now() + GONE;
+    loop {
+        // Nobody else reaps it, so its number means no other process.
+        let alive = matches!(shim.try_wait(), Ok(None));
+        if alive {
+            let _ = shim.kill();
+        }
+        let others: Vec<i32> = variables
+            .iter()
+            .flat_map(|variable| process::with_variable(variable))
+            .collect();
+        for pid in &others {
+            let _ = process::signal(*pid, Signal::KILL);
+        }
+        if !alive && others.is_empty() {
+            return;
+        }
+        if Instant::now() >= deadline {
+            tracing::error!(instance.id = %instance, "the processes of a shim that said nothing do not end");
             return;
         }
         tokio::time::sleep(LOOK).await;

@@ -97,7 +97,7 @@ pub struct WireCopy {
     /// Since when it is in that state.
     #[serde(with = "rfc3339")]
     pub since: Wall,
-    /// The runtime that has it does not answer: the state is the last that was known.
+    /// Its worker is not heard, or the runtime that has it does not answer: the state is the last that was known.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
 }
