@@ -4,7 +4,7 @@
 //! What is of its own jobs nobody else has to know.
 
 use model::event::{Event, Tier};
-use model::id::{InstanceId, JobId, NodeId};
+use model::id::{EventId, InstanceId, JobId, NodeId};
 use model::telling::{Stamp, Telling, Told};
 use model::time::Now;
 
@@ -105,7 +105,11 @@ impl State {
                 Write::Tell(Told {
                     stamp: self.untold.stamp(ahead),
                     count: 1,
-                    event: event.clone(),
+                    // The root gives it an id of its own.
+                    event: Event {
+                        id: EventId::from_bits(0),
+                        ..event.clone()
+                    },
                 })
             })
             .collect();
