@@ -272,11 +272,12 @@ impl InstanceState {
         matches!(self, Self::Terminated { .. })
     }
 
-    /// Whether nothing more is to be waited for in an operation on its job. Of a copy that the operation put there
-    /// (`replaced`) it is that it works, or has done its work; of any other also that it does not, or cannot be heard.
+    /// Whether nothing more is to be waited for in an operation on its job. Of a copy that took over from another
+    /// (`replaced`) it is that it works, or has done its work; of any other that it runs, or that it does not, or cannot be
+    /// heard.
     pub const fn has_settled(&self, replaced: bool) -> bool {
         match self {
-            Self::Running(report) => report.has_settled(),
+            Self::Running(report) => !replaced || report.has_settled(),
             Self::Terminated { .. } => true,
             Self::Failed(_) | Self::Unknown { .. } | Self::NotDeployed { .. } => !replaced,
             Self::Requested | Self::ScheduledCluster | Self::ScheduledNode => false,

@@ -248,6 +248,16 @@ pub struct ExitBody {
 
 impl From<&JobView> for JobBody {
     fn from(view: &JobView) -> Self {
+        // What has no check says "starting" while it is on trial, for those who wait for it; that is no health to show.
+        let row = |row: &InstanceView| {
+            let service = view.job.service(&row.service);
+            let has_check = service.is_some_and(|service| service.workload.health.is_some());
+            let body = InstanceBody::from(row);
+            InstanceBody {
+                health: body.health.filter(|_| has_check),
+                ..body
+            }
+        };
         Self {
             job_id: view.job.id,
             job_name: view.job.spec.name.to_string(),
@@ -272,7 +282,7 @@ impl From<&JobView> for JobBody {
                 .iter()
                 .map(|service| ServiceBody::from(service.as_ref()))
                 .collect(),
-            instances: view.instances.iter().map(InstanceBody::from).collect(),
+            instances: view.instances.iter().map(row).collect(),
         }
     }
 }
