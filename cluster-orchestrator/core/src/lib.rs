@@ -593,7 +593,6 @@ impl State {
             .or_else(|| self.next_revision())
             .or_else(|| self.next_adoption(now))
             .or_else(|| self.next_control(now))
-            .or_else(|| self.tell_backlog(now))
             .or_else(|| self.report_up())
             .or_else(|| self.tell_up(now))
             .or_else(|| self.aggregate_up(now))

@@ -127,14 +127,6 @@ impl State {
         writes
     }
 
-    /// On a new connection what happened before comes first; later the states do, so that who hears of a change sees it.
-    pub(crate) fn tell_backlog(&self, now: Now) -> Option<Decision> {
-        self.observer
-            .is_whole_due()
-            .then(|| self.tell_up(now))
-            .flatten()
-    }
-
     /// What the root is to be told next.
     pub(crate) fn tell_up(&self, now: Now) -> Option<Decision> {
         let telling = (self.root_connected && !self.fenced)
