@@ -126,7 +126,6 @@ impl Metrics {
                 | Write::Revision { .. }
                 | Write::Event(_)
                 | Write::ForgetEvent(..)
-                | Write::Heard { .. }
                 | Write::Soft(_) => {}
             }
         }

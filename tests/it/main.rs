@@ -31,7 +31,6 @@ mod scaling;
 mod scheduler;
 mod stores;
 mod sweep;
-mod told;
 mod traffic;
 mod update;
 mod worker_loss;

@@ -250,13 +250,10 @@ impl State {
         let fresh = reading == Reading::Fresh;
         for entry in &report.states {
             let copies = &entry.value.copies;
-            // One of an earlier version does not tell its events: they are what became different.
-            if !report.tells {
-                decision = self.slot_events(now, (id, cluster), &entry.key, copies, decision);
-            }
+            decision = self.slot_events(now, (id, cluster), &entry.key, copies, decision);
             decision = self.leaving_events(now, (id, cluster), &entry.key, copies, decision);
         }
-        for slot in report.gone.iter().filter(|_| !report.tells) {
+        for slot in &report.gone {
             decision = self.slot_events(now, (id, cluster), slot, &[], decision);
         }
         decision = decision

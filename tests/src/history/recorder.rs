@@ -252,7 +252,6 @@ impl Recorder {
                     .map(str::to_owned),
                 to: text(&row, "to"),
                 cause: text(&row, "cause"),
-                happened: text(&row, "at"),
             };
             self.book.write(begun, event);
         }

@@ -1,7 +1,6 @@
 //! The world of a run: programs, stores, links, messages in flight, faults.
 
 mod faults;
-mod ledger;
 mod links;
 mod programs;
 mod requests;
@@ -14,7 +13,6 @@ use model::desired::Desired;
 use model::id::{ClusterId, InstanceId, JobId};
 use model::job::JobSpec;
 use model::node::NodeFacts;
-use model::telling::{Stamp, Telling};
 use model::time::{Instant, Now, Wall};
 use model::units::{Bytes, Millicores, Resources};
 use model::workload::RuntimeKind;
@@ -26,7 +24,6 @@ use super::checks::{self, Violation};
 use super::rng::Rng;
 use super::runtime::Runtime;
 use super::users;
-use ledger::Ledger;
 
 /// How long the faults go on, in milliseconds of the simulation.
 const CHAOS: u64 = 150_000;
@@ -48,10 +45,6 @@ pub enum Sabotage {
     WorkerForgets,
     /// A runtime says that it stopped what it did not.
     LyingStop,
-    /// A worker takes what it sent for confirmed.
-    Unconfirmed,
-    /// A cluster concludes from a worker's states what the worker tells as well.
-    AlsoConcluded,
 }
 
 /// Figures of a run that held.
@@ -67,8 +60,6 @@ pub struct Outcome {
     pub stores: u64,
     /// Instances running at the end.
     pub running: u64,
-    /// Events of workers that the root was told.
-    pub told: u64,
 }
 
 impl Outcome {
@@ -79,17 +70,12 @@ impl Outcome {
         self.crashes += other.crashes;
         self.stores += other.stores;
         self.running += other.running;
-        self.told += other.told;
     }
 }
 
 #[derive(Debug, Clone)]
 pub(crate) enum Message {
     Assign(usize, Change<root_core::AssignmentEntry>),
-    RootConfirms(usize, Stamp),
-    UpTold(usize, Telling),
-    ClusterConfirms(usize, Stamp),
-    Told(usize, Telling),
     RootAsks {
         cluster: usize,
         adopt: bool,
@@ -153,8 +139,6 @@ impl Message {
     const fn uplink(&self) -> Option<usize> {
         match self {
             Self::Assign(cluster, _)
-            | Self::RootConfirms(cluster, _)
-            | Self::UpTold(cluster, _)
             | Self::RootAsks { cluster, .. }
             | Self::UpHeld(cluster, ..)
             | Self::UpReport(cluster, ..)
@@ -167,10 +151,9 @@ impl Message {
     /// The worker that sent it to its cluster.
     const fn inward(&self) -> Option<usize> {
         match self {
-            Self::Held(worker, ..)
-            | Self::Report(worker, ..)
-            | Self::Adopt(worker, ..)
-            | Self::Told(worker, ..) => Some(*worker),
+            Self::Held(worker, ..) | Self::Report(worker, ..) | Self::Adopt(worker, ..) => {
+                Some(*worker)
+            }
             _ => None,
         }
     }
@@ -251,8 +234,6 @@ pub struct World {
     pub(crate) deleted: BTreeSet<JobId>,
     waiting: BTreeMap<u64, Asked>,
     pub(crate) ended: BTreeSet<InstanceId>,
-    /// What happened, and where it was told.
-    pub(crate) ledger: Ledger,
     pub(crate) outcome: Outcome,
     pub(crate) trace: Vec<String>,
     version: u64,
@@ -314,7 +295,6 @@ impl World {
             deleted: BTreeSet::new(),
             waiting: BTreeMap::new(),
             ended: BTreeSet::new(),
-            ledger: Ledger::default(),
             outcome: Outcome::default(),
             trace: Vec::new(),
             version: 0,
@@ -348,7 +328,6 @@ impl World {
             checks::always(&self)?;
         }
         checks::settled(&self)?;
-        self.outcome.told = self.ledger.heard();
         self.outcome.running = self
             .workers
             .iter()
@@ -410,19 +389,6 @@ impl World {
                 if self.uplink(cluster) {
                     self.cluster(cluster, ClusterInput::Assigned(change));
                 }
-            }
-            Message::RootConfirms(cluster, stamp) if self.uplink(cluster) => {
-                self.cluster(cluster, ClusterInput::RootConfirmed(stamp));
-            }
-            Message::UpTold(cluster, telling) => {
-                self.up(cluster, |cluster| RootInput::Told { cluster, telling });
-            }
-            Message::ClusterConfirms(worker, stamp) if self.link(worker) => {
-                self.worker(worker, NodeInput::Confirmed(stamp));
-            }
-            Message::RootConfirms(..) | Message::ClusterConfirms(..) => {}
-            Message::Told(worker, telling) => {
-                self.inward(worker, |node| ClusterInput::Told { node, telling });
             }
             Message::RootAsks { cluster, adopt } => {
                 if self.uplink(cluster) {

@@ -25,6 +25,4 @@ mod support;
 #[cfg(test)]
 mod takeover;
 #[cfg(test)]
-mod telling;
-#[cfg(test)]
 mod uplink;

@@ -42,8 +42,6 @@ pub(crate) struct Fields<S, G> {
     states: Vec<S>,
     #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
     gone: Vec<G>,
-    #[serde(default, skip_serializing_if = "is_default")]
-    tells: bool,
 }
 
 /// Writes a report, in as many messages as it takes.
@@ -98,7 +96,6 @@ pub(crate) fn texts<T: ::sync::Item, S: Serialize, G: Serialize>(
             whole: report.whole,
             states,
             gone,
-            tells: report.tells,
         })
         .collect();
     bodies.retain({
@@ -154,7 +151,6 @@ where
                 .collect::<Result<_, _>>()?,
             gone: body.gone.into_iter().map(gone).collect(),
             digest: beat.observed_digest,
-            tells: body.tells,
         },
         held,
     })

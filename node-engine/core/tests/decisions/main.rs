@@ -20,5 +20,3 @@ mod restarts;
 mod silence;
 #[cfg(test)]
 mod support;
-#[cfg(test)]
-mod telling;

@@ -17,5 +17,3 @@ mod refusals;
 mod restoring;
 #[cfg(test)]
 mod support;
-#[cfg(test)]
-mod telling;

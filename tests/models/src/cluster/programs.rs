@@ -34,12 +34,10 @@ impl World {
                 }
                 ClusterAction::AskWhole(id) => self.send(id, Message::AskWhole),
                 ClusterAction::AskAdopt(id) => self.send(id, Message::AskAdopt),
-                // There is no root, and nothing is told: see `setup`.
+                // There is no root.
                 ClusterAction::Acknowledge { .. }
                 | ClusterAction::Report { .. }
                 | ClusterAction::Adopt { .. }
-                | ClusterAction::Tell(_)
-                | ClusterAction::Confirm(..)
                 | ClusterAction::Aggregate(_) => {}
             }
         }
@@ -120,10 +118,8 @@ impl World {
                     NodeAction::Adopt { held, desired } => {
                         self.out.push((index, Message::Adopt(held, desired)));
                     }
-                    // Nothing has a health check here, and nothing is told, see `setup`.
-                    NodeAction::ReportInterval(_)
-                    | NodeAction::Probe { .. }
-                    | NodeAction::Tell(_) => {}
+                    // Nothing has a health check here.
+                    NodeAction::ReportInterval(_) | NodeAction::Probe { .. } => {}
                 }
             }
         }

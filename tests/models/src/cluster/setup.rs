@@ -40,20 +40,14 @@ pub(super) fn config() -> cluster_core::Config {
     config.keep_alive = TICK;
     config.report_interval = TICK;
     config.lost_after = TICK * u32::from(LOST);
-    config.untold = 0;
     config.reconnect_max = Duration::ZERO;
     config.timing.resend_max = config.timing.resend;
     config
 }
 
-/// An engine without anything on its disk. It tells no events: they decide nothing, and without them histories that differ
-/// in nothing else are one state.
+/// An engine without anything on its disk.
 pub(super) fn engine() -> node_core::State {
-    let config = node_core::Config {
-        untold: 0,
-        ..node_core::Config::default()
-    };
-    node_core::State::new(config, [RuntimeKind::Native])
+    node_core::State::new(node_core::Config::default(), [RuntimeKind::Native])
 }
 
 /// The id that a worker gets.

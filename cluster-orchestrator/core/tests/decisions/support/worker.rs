@@ -8,7 +8,6 @@ use model::id::{InstanceId, NodeId};
 use model::instance::{Observed, Report};
 use model::node::NodeFacts;
 use model::reason::{Reason, ReasonCode};
-use model::telling::Stamp;
 use model::time::Wall;
 use model::workload::RuntimeKind;
 use sync::{Change, Child, Observer, Verdict};
@@ -34,10 +33,6 @@ pub(crate) struct Worker {
     pub(crate) never_starts: bool,
     /// What it starts ends again and again.
     pub(crate) crashes: bool,
-    /// It tells its events itself.
-    pub(crate) tells: bool,
-    /// What of them was confirmed.
-    pub(crate) confirmed: Vec<Stamp>,
     /// How often it has started that again by then.
     pub(crate) restarts: u32,
 }
@@ -67,8 +62,6 @@ impl Worker {
             never_stops: false,
             never_starts: false,
             crashes: false,
-            tells: false,
-            confirmed: Vec::new(),
             restarts: 2,
         }
     }
@@ -124,8 +117,7 @@ impl Worker {
             self.observer.ask_whole();
         }
         if self.observer.is_due() {
-            let mut report = self.observer.report();
-            report.tells = self.tells;
+            let report = self.observer.report();
             self.observer.reported();
             inputs.push(Input::Reported {
                 node: self.id,
