@@ -72,9 +72,19 @@ impl Unplaceable {
         Some(Reason::new(ReasonCode::SchedulerFault, message))
     }
 
+    /// Why no candidate, each of them `one`, can host it: "no worker can host it now: 7 workers: 4 short of memory, 3 cordoned;
+    /// it asks for …". What a cluster has free is told by its emptiest workers, so the shortage always speaks of those.
+    pub fn sentence(&self, request: &Request<'_>, one: &str) -> String {
+        let counts = self.rejections.sentence(one);
+        match self.shortage(request) {
+            Some(shortage) => format!("no {one} can host it now: {counts}; {shortage}"),
+            None => format!("no {one} can host it now: {counts}"),
+        }
+    }
+
     /// What is asked for against the most that one candidate has, where that is what the request fails for: "it asks
     /// for 64000 MB of memory, and one worker has 12000 MB free at most".
-    pub fn shortage(&self, request: &Request<'_>, one: &str) -> Option<String> {
+    fn shortage(&self, request: &Request<'_>) -> Option<String> {
         let wish = request.workload.resources;
         let most = self.most_free;
         let megabytes = |bytes: Bytes| format!("{} MB", bytes.mb());
@@ -88,7 +98,7 @@ impl Unplaceable {
             _ => return None,
         };
         Some(format!(
-            "it asks for {wish} of {what}, and one {one} has {most} free at most"
+            "it asks for {wish} of {what}, and one worker has {most} free at most"
         ))
     }
 }

@@ -348,11 +348,11 @@ impl State {
     pub(crate) fn room_freed(&mut self) {
         self.capacity_revision += 1;
         self.aggregate_changed = true;
-        self.awake.extend(self.classes.keys().cloned());
+        self.wake_all();
     }
 
-    /// Who waits for workers that may be heard yet is looked at again, since one is not expected any more.
-    pub(super) fn room_given_up(&mut self) {
+    /// All that waits is looked at again: there is more room, or somebody is not expected any more.
+    pub(super) fn wake_all(&mut self) {
         self.awake.extend(self.classes.keys().cloned());
     }
 

@@ -110,10 +110,10 @@ impl State {
         let begun = rollout.has_begun(slot);
         let failed = refused.or_else(|| self.failure(now, slot, record).filter(|_| begun));
         if let Some(reason) = failed {
-            let ended = model::book::failed(job, slot, &reason, now.wall);
-            return ended
-                .into_iter()
-                .fold(decision, |decision, job| decision.write(Write::Job(job)));
+            return match model::book::failed(job, slot, &reason, now.wall) {
+                Some(ended) => decision.write(Write::Job(ended)),
+                None => decision,
+            };
         }
         if self.is_settled(now, (job, begun), slot, record) {
             decision.soft(Soft::Settled(slot.clone()))

@@ -12,8 +12,14 @@ use crate::state::{Node, State, Waiting};
 use crate::{Decision, Soft};
 
 impl State {
+    /// The slots of a class that wait, but for what is held back: that waits for something else than room.
+    fn waits_for_room(&self, class: &str) -> impl Iterator<Item = (&Slot, &Waiting)> + Clone {
+        let slots = self.classes.get(class).into_iter().flatten();
+        let waits = slots.filter_map(|slot| Some((slot, self.waiting.get(slot)?)));
+        waits.filter(|(_, waiting)| !waiting.held_back)
+    }
+
     /// The next waiting slot that may fit since something became free: one at a time, each against the ledger as it is.
-    /// What is held back waits for something else than room.
     pub(crate) fn wake_one(&self, now: Now) -> Option<Decision> {
         let class = self.awake.first()?;
         let asleep = Decision::default().soft(Soft::Asleep(class.clone()));
@@ -21,9 +27,7 @@ impl State {
         if held || self.faulted.contains_key(class) {
             return Some(asleep);
         }
-        let slots = self.classes.get(class).into_iter().flatten();
-        let waits = slots.filter_map(|slot| Some((slot, self.waiting.get(slot)?)));
-        let waits = waits.filter(|(_, waiting)| !waiting.held_back);
+        let waits = self.waits_for_room(class);
         let first = waits.clone().find(|(_, waiting)| !waiting.takes_over);
         let Some((slot, wanted)) = first.and_then(|(slot, _)| Some((slot, self.wanted(slot)?)))
         else {
@@ -45,26 +49,23 @@ impl State {
 
     /// A class that still does not fit says so with its present reason; the counts stay those of each slot's last try.
     fn stay_asleep(&self, class: &str, waiting: &Waiting) -> Decision {
-        let slots = self.classes.get(class).into_iter().flatten();
-        let waits = slots.filter_map(|slot| Some((slot, self.waiting.get(slot)?)));
-        let decision = waits.filter(|(_, known)| !known.held_back).fold(
-            Decision::default(),
-            |decision, (slot, known)| {
-                let news = known.reason.code != waiting.reason.code
-                    || known.unheard != waiting.unheard
-                    || waiting.again_at.is_some();
-                if known.takes_over {
-                    decision.soft(Soft::Wake(slot.clone()))
-                } else if news {
-                    decision.soft(Soft::Waiting {
-                        slot: slot.clone(),
-                        waiting: Some(waiting.clone()),
-                    })
-                } else {
-                    decision
-                }
-            },
-        );
+        let decision =
+            self.waits_for_room(class)
+                .fold(Decision::default(), |decision, (slot, known)| {
+                    let news = known.reason.code != waiting.reason.code
+                        || known.unheard != waiting.unheard
+                        || waiting.again_at.is_some();
+                    if known.takes_over {
+                        decision.soft(Soft::Wake(slot.clone()))
+                    } else if news {
+                        decision.soft(Soft::Waiting {
+                            slot: slot.clone(),
+                            waiting: Some(waiting.clone()),
+                        })
+                    } else {
+                        decision
+                    }
+                });
         decision.soft(Soft::Asleep(class.to_owned()))
     }
 
@@ -160,10 +161,5 @@ fn no_room(unplaceable: &schedulers::Unplaceable, service: &ServiceSpec) -> Reas
         workload: &service.workload,
         rules: &service.placement,
     };
-    let counts = rejections.sentence("worker");
-    let message = match unplaceable.shortage(&request, "worker") {
-        Some(shortage) => format!("no worker can host it now: {counts}; {shortage}"),
-        None => format!("no worker can host it now: {counts}"),
-    };
-    Reason::new(code, message)
+    Reason::new(code, unplaceable.sentence(&request, "worker"))
 }

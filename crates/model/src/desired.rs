@@ -258,6 +258,11 @@ pub struct SlotReport {
 }
 
 impl SlotReport {
+    /// The copy that fills the slot.
+    pub fn holder(&self) -> Option<&CopyReport> {
+        self.copies.iter().find(|copy| copy.role == Role::Holder)
+    }
+
     /// What digests cover.
     pub fn identity(&self) -> String {
         use std::fmt::Write as _;

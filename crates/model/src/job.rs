@@ -9,6 +9,7 @@ use crate::desired::Handover;
 use crate::id::{ClusterId, JobId};
 use crate::name::Name;
 use crate::operation::{Operation, OperationKind};
+use crate::slot::Slot;
 use crate::time::Wall;
 use crate::workload::Workload;
 
@@ -239,6 +240,12 @@ impl Job {
         self.operation
             .as_ref()
             .filter(|operation| operation.is_running() && !self.is_deleted())
+    }
+
+    /// How many slots of this one's service change at a time.
+    pub fn at_a_time(&self, slot: &Slot) -> usize {
+        let service = self.service(&slot.service);
+        service.map_or(1, |service| service.takeover.at_a_time())
     }
 
     /// The service of that name.

@@ -250,11 +250,10 @@ impl Rollouts {
     /// Whether the copy of a slot may be replaced now. After an operation that failed nothing is, until the next.
     pub fn may_replace(&self, job: &Job, slot: &Slot) -> bool {
         match job.operation.as_ref().map(|operation| &operation.progress) {
-            Some(Progress::Running) => self.get(job.id).is_some_and(|rollout| {
-                let service = job.service(&slot.service);
-                let at_a_time = service.map_or(1, |service| service.takeover.at_a_time());
-                rollout.may_begin(slot, at_a_time)
-            }),
+            Some(Progress::Running) => {
+                let rollout = self.get(job.id);
+                rollout.is_some_and(|rollout| rollout.may_begin(slot, job.at_a_time(slot)))
+            }
             Some(Progress::Failed(_)) => false,
             Some(Progress::Done) | None => true,
         }
@@ -292,12 +291,10 @@ impl Rollouts {
 
     /// See [`Rollout::settle`]; `job` is the slot's, if it is still there.
     pub fn settle(&mut self, slot: &Slot, job: Option<&Job>) -> Vec<Slot> {
-        let service = job.and_then(|job| job.service(&slot.service));
-        let at_a_time = service.map_or(1, |service| service.takeover.at_a_time());
         let Some((_, rollout)) = self.running.get_mut(&slot.job) else {
             return Vec::new();
         };
-        let next = rollout.settle(slot, at_a_time);
+        let next = rollout.settle(slot, job.map_or(1, |job| job.at_a_time(slot)));
         if rollout.is_over() {
             self.over.insert(slot.job);
         }

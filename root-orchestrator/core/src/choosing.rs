@@ -109,13 +109,7 @@ impl State {
             workload: &service.workload,
             rules: &service.placement,
         };
-        let counts = rejections.sentence("cluster");
-        // What a cluster has free is told by its emptiest workers.
-        let message = match unplaceable.shortage(&request, "worker") {
-            Some(shortage) => format!("no cluster can host it now: {counts}; {shortage}"),
-            None => format!("no cluster can host it now: {counts}"),
-        };
-        Reason::new(code, message)
+        Reason::new(code, unplaceable.sentence(&request, "cluster"))
     }
 }
 

@@ -9,7 +9,7 @@ use model::slot::{Role, Slot};
 use model::time::{Instant, Now};
 use sync::{Held, Reading, Term, UpReport};
 
-use crate::state::{Cluster, ClusterRecord, State};
+use crate::state::{Cluster, ClusterRecord, Holding, State};
 use crate::{
     Action, Answer, Beat, Decision, Registration, Report, RequestId, SlotEntry, Soft, Write,
 };
@@ -251,7 +251,6 @@ impl State {
         for entry in &report.states {
             let copies = &entry.value.copies;
             decision = self.slot_events(now, (id, cluster), &entry.key, copies, decision);
-            decision = self.leaving_events(now, (id, cluster), &entry.key, copies, decision);
         }
         for slot in &report.gone {
             decision = self.slot_events(now, (id, cluster), slot, &[], decision);
@@ -279,41 +278,30 @@ impl State {
     /// Copies that are to leave since the cluster's last report: who follows a job's endpoints turns away from them before they
     /// stop.
     fn leaving_events(
-        &self,
         now: Now,
-        (id, cluster): (ClusterId, &Cluster),
-        slot: &Slot,
-        copies: &[CopyReport],
+        cluster: &Cluster,
+        holding: &Holding,
+        (before, copies): (&[CopyReport], &[CopyReport]),
         decision: Decision,
     ) -> Decision {
-        let holding = self
-            .slots
-            .get(slot)
-            .and_then(|record| record.holdings.iter().find(|holding| holding.cluster == id));
-        let (Some(holding), Some(before)) = (holding, cluster.observed.states().get(slot)) else {
-            return decision;
-        };
         let stood = |copy: &&CopyReport| {
-            let mut known = before.value.copies.iter();
+            let mut known = before.iter();
             known.any(|known| known.instance == copy.instance && known.role != Role::Leaving)
         };
         let leave = copies.iter().filter(|copy| copy.role == Role::Leaving);
         leave.filter(stood).fold(decision, |decision, copy| {
-            let desired = Desired {
-                instance: copy.instance,
-                generation: copy.generation,
-                ..holding.desired.clone()
-            };
+            let desired = reported(holding, copy);
             let state = copy.state.as_str();
             let message = format!(
                 "it leaves worker {} of cluster {}",
                 copy.node_name, cluster.record.name
             );
+            let change = (state, state);
             decision.and(Self::event(
                 now,
                 &desired,
                 Tier::Root,
-                (state, state),
+                change,
                 "leaving",
                 message,
             ))
@@ -350,9 +338,7 @@ impl State {
             if from == to || (known.is_none() && !cluster.observed.is_whole()) {
                 continue;
             }
-            let mut desired = holding.desired.clone();
-            desired.instance = copy.instance;
-            desired.generation = copy.generation;
+            let desired = reported(holding, copy);
             let message = match &copy.state {
                 InstanceState::Failed(report) => {
                     crate::view::reason_of(report).map(|reason| reason.message)
@@ -384,11 +370,7 @@ impl State {
             .flat_map(|before| &before.value.copies)
             .filter(|old| !copies.iter().any(|copy| copy.instance == old.instance));
         for copy in ended.filter(|copy| !copy.state.is_final()) {
-            let desired = Desired {
-                instance: copy.instance,
-                generation: copy.generation,
-                ..holding.desired.clone()
-            };
+            let desired = reported(holding, copy);
             let message = format!(
                 "nothing of it is left on worker {} of cluster {}",
                 copy.node_name, cluster.record.name
@@ -402,7 +384,8 @@ impl State {
                 message,
             ));
         }
-        decision
+        let before = before.map_or(&[][..], |before| &before.value.copies);
+        Self::leaving_events(now, cluster, holding, (before, copies), decision)
     }
 
     pub(crate) fn cluster_aggregate(&self, id: ClusterId, report: &Report) -> Decision {
@@ -503,5 +486,14 @@ impl State {
                     .act(Action::Assign(*id, changes)),
             )
         })
+    }
+}
+
+/// What a copy that a cluster reports was made of, under its own id and generation.
+fn reported(holding: &Holding, copy: &CopyReport) -> Desired {
+    Desired {
+        instance: copy.instance,
+        generation: copy.generation,
+        ..holding.desired.clone()
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::book::{JobAnswer, JobRequest, Refusal};
 use model::id::InstanceId;
 use model::job::Job;
-use model::slot::{Role, Slot};
+use model::slot::Slot;
 use model::time::Now;
 
 use crate::state::{SlotRecord, State};
@@ -40,8 +40,7 @@ impl State {
             let holding = record.holdings.iter().find(|holding| {
                 holding.counts() && !record.is_successor(holding) && !self.is_lost(holding.cluster)
             })?;
-            let mut copies = self.report_of(holding)?.copies.iter();
-            let copy = copies.find(|copy| copy.role == Role::Holder)?;
+            let copy = self.report_of(holding)?.holder()?;
             Some((slot.clone(), copy.instance))
         };
         self.slots_of(job.id).filter_map(holder).collect()

@@ -283,11 +283,10 @@ impl State {
         };
         holding.draining = true;
         let mut told = holding.desired.clone();
-        let holder = self.report_of(holding).and_then(|report| {
-            let mut copies = report.copies.iter();
-            copies.find(|copy| copy.role == Role::Holder)
-        });
-        if let Some(copy) = holder {
+        if let Some(copy) = self
+            .report_of(holding)
+            .and_then(model::desired::SlotReport::holder)
+        {
             told.instance = copy.instance;
         }
         let name = self

@@ -70,10 +70,10 @@ impl State {
         reason: &Reason,
         decision: Decision,
     ) -> Decision {
-        let ended = model::book::failed(job, slot, reason, now.wall);
-        ended
-            .into_iter()
-            .fold(decision, |decision, job| decision.write(Write::Job(job)))
+        match model::book::failed(job, slot, reason, now.wall) {
+            Some(ended) => decision.write(Write::Job(ended)),
+            None => decision,
+        }
     }
 
     /// Why what was to take over does not run; `None` while it may.
@@ -157,11 +157,7 @@ fn rests(
     if report.copies.iter().any(ending) {
         return false;
     }
-    let holder = report
-        .copies
-        .iter()
-        .find(|copy| copy.role == Role::Holder)
-        .or_else(|| report.copies.first());
+    let holder = report.holder().or_else(|| report.copies.first());
     holder.is_some_and(|copy| {
         follows(copy, holding) && replaced != Some(&copy.instance) && copy.state.has_settled(begun)
     })

@@ -229,7 +229,7 @@ impl State {
             }
             Liveness::Lost => {
                 node.lost = true;
-                self.room_given_up();
+                self.wake_all();
             }
             Liveness::Suspect if before == Liveness::Alive => self.brake.vanish(id, now.steady),
             Liveness::Suspect | Liveness::Reconnecting => {}
