@@ -172,12 +172,17 @@ mod tests {
         assert_eq!(silence.gone_at(Instant::now()), None);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn who_stood_still_oneself_waits_a_little_longer() {
-        let heard = Heard::new();
-        let begun = Instant::now();
+    /// A connection over which a ping went just now.
+    fn pinged() -> (Heard, Instant, Silence) {
+        let (heard, begun) = (Heard::new(), Instant::now());
         let mut silence = Silence::new(KEEP_ALIVE);
         silence.note(&ping(), begun);
+        (heard, begun, silence)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stood_still_oneself_waits_a_little_longer() {
+        let (heard, begun, mut silence) = pinged();
         // The process does not run, and its timers fire all at once when it does.
         tokio::time::advance(Duration::from_mins(1)).await;
         silence.too_long(&heard).await;
@@ -187,10 +192,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn bytes_that_come_meanwhile_put_it_off() {
-        let heard = Heard::new();
-        let begun = Instant::now();
-        let mut silence = Silence::new(KEEP_ALIVE);
-        silence.note(&ping(), begun);
+        let (heard, begun, mut silence) = pinged();
         let gone = silence.too_long(&heard);
         let bytes = async {
             for _ in 0..3 {

@@ -41,42 +41,46 @@ pub(super) async fn settle(instance: InstanceId, folder: &Folder, running: &Runn
 }
 
 async fn kill(instance: InstanceId, running: &Running) {
-    let variable = format!("EDGEIO_INSTANCE={instance}");
-    let deadline = Instant::now() + GONE;
-    loop {
+    let what = "processes of an instance whose shim was killed";
+    until_gone(instance, &["EDGEIO_INSTANCE"], what, || {
         let alive = process::is(running.pid, running.pid_start);
         if alive {
             let _ = process::signal_group(running.pid, Signal::KILL);
         }
         Cgroup::of(running.cgroups.clone()).kill();
-        let others = process::with_variable(&variable);
-        for pid in &others {
-            let _ = process::signal(*pid, Signal::KILL);
-        }
-        if !alive && others.is_empty() {
-            return;
-        }
-        if Instant::now() >= deadline {
-            tracing::error!(instance.id = %instance, "processes of an instance whose shim was killed do not end");
-            return;
-        }
-        tokio::time::sleep(LOOK).await;
-    }
+        alive
+    })
+    .await;
 }
 
 /// Kills a shim that did not say what became of its application, and all that it has started.
 pub(super) async fn end_shim(instance: InstanceId, mut shim: Child) {
-    let variables = ["EDGEIO_INSTANCE", SHIM_OF].map(|name| format!("{name}={instance}"));
-    let deadline = Instant::now() + GONE;
-    loop {
+    let what = "the processes of a shim that said nothing";
+    until_gone(instance, &["EDGEIO_INSTANCE", SHIM_OF], what, || {
         // Nobody else reaps it, so its number means no other process.
         let alive = matches!(shim.try_wait(), Ok(None));
         if alive {
             let _ = shim.kill();
         }
+        alive
+    })
+    .await;
+}
+
+/// Kills until nothing is left: `first`, which says whether it still lives, and all that has the instance in one of these
+/// variables.
+async fn until_gone(
+    instance: InstanceId,
+    variables: &[&str],
+    what: &str,
+    mut first: impl FnMut() -> bool,
+) {
+    let deadline = Instant::now() + GONE;
+    loop {
+        let alive = first();
         let others: Vec<i32> = variables
             .iter()
-            .flat_map(|variable| process::with_variable(variable))
+            .flat_map(|name| process::with_variable(&format!("{name}={instance}")))
             .collect();
         for pid in &others {
             let _ = process::signal(*pid, Signal::KILL);
@@ -85,7 +89,7 @@ pub(super) async fn end_shim(instance: InstanceId, mut shim: Child) {
             return;
         }
         if Instant::now() >= deadline {
-            tracing::error!(instance.id = %instance, "the processes of a shim that said nothing do not end");
+            tracing::error!(instance.id = %instance, "{what} do not end");
             return;
         }
         tokio::time::sleep(LOOK).await;
