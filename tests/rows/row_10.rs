@@ -6,16 +6,13 @@ use edgeio_tests::harness::{pause, wait_until};
 use edgeio_tests::history::Recorder;
 use edgeio_tests::simulation::Rng;
 
-use crate::documents::sleeper;
 use crate::stage::{
-    AGREE, LIMIT, Stage, instances, judge, lost_after, of, seed, submit, wait_agreed, wait_replaced,
+    AGREE, JOBS, Stage, instances, judge, lost_after, of, seed, settings, wait_agreed,
+    wait_replaced,
 };
 
 /// Who cannot hear a worker that its cluster cannot hear.
 const DEAF: [&str; 2] = ["root", "cluster-a"];
-/// What runs: one that can move between the workers, one that never was on the worker that is cut off.
-const JOBS: [(&str, &str, usize); 2] = [("root", "moved", 1), ("root", "steady", 1)];
-
 /// What of a link is cut.
 #[derive(Debug, Clone, Copy)]
 enum Cut {
@@ -42,20 +39,6 @@ impl Cut {
             Self::Down => stage.lab.mend_one_way("cluster-a", "far-a"),
         }
     }
-}
-
-/// `moved` runs on `far-a`, behind NAT, with `near-a` beside it; `steady` runs on `near-a`.
-fn stage() -> Option<(Stage, Recorder)> {
-    let mut stage = Stage::open()?;
-    let recorder = stage.record();
-    stage.worker("far-a", 0);
-    submit(&recorder, "root", "moved", &sleeper("moved", ""));
-    wait_agreed(&stage.system, &JOBS[..1], LIMIT);
-    stage.worker("near-a", 0);
-    let pinned = sleeper("steady", "worker_node: near-a\n");
-    submit(&recorder, "root", "steady", &pinned);
-    wait_agreed(&stage.system, &JOBS, LIMIT);
-    Some((stage, recorder))
 }
 
 /// Cuts the link for a time, and waits for accord after the mending. Where the time is long enough and the worker is not
@@ -90,7 +73,7 @@ fn outage(stage: &Stage, recorder: &Recorder, cut: Cut, time: Duration, losses: 
 
 #[test]
 fn row_10_worker_cut_from_its_cluster() {
-    let Some((stage, recorder)) = stage() else {
+    let Some((stage, recorder)) = Stage::two_workers(settings()) else {
         return;
     };
     let mut rng = Rng::new(seed());
@@ -105,7 +88,7 @@ fn row_10_worker_cut_from_its_cluster() {
 
 #[test]
 fn row_10_worker_cut_one_way() {
-    let Some((stage, recorder)) = stage() else {
+    let Some((stage, recorder)) = Stage::two_workers(settings()) else {
         return;
     };
     let mut rng = Rng::new(seed());
@@ -120,7 +103,7 @@ fn row_10_worker_cut_one_way() {
 /// Named regression: others replaced what ran, or told of it, for a moment's silence.
 #[test]
 fn row_10_a_cut_of_a_moment_changes_nothing() {
-    let Some((stage, recorder)) = stage() else {
+    let Some((stage, recorder)) = Stage::two_workers(settings()) else {
         return;
     };
     let root = stage.system.root();
@@ -148,7 +131,7 @@ fn row_10_a_cut_of_a_moment_changes_nothing() {
 /// Named regression: a node that returns after a partition leaves two copies running.
 #[test]
 fn row_10_a_node_that_returns_after_a_partition_leaves_one_copy() {
-    let Some((stage, recorder)) = stage() else {
+    let Some((stage, recorder)) = Stage::two_workers(settings()) else {
         return;
     };
     recorder.cut("far-a", &DEAF);

@@ -7,25 +7,9 @@ use edgeio_tests::harness::{Sampler, Settings, pause};
 use edgeio_tests::history::Recorder;
 use edgeio_tests::simulation::Rng;
 
-use crate::documents::sleeper;
 use crate::stage::{
-    LIMIT, Stage, judge, keep_alive, lost_after, of, seed, settings, submit, wait_agreed,
+    JOBS, LIMIT, Stage, judge, keep_alive, lost_after, of, seed, settings, wait_agreed,
 };
-
-const JOBS: [(&str, &str, usize); 2] = [("root", "moved", 1), ("root", "steady", 1)];
-
-fn stage(settings: Settings) -> Option<(Stage, Recorder)> {
-    let mut stage = Stage::open_with(settings)?;
-    let recorder = stage.record();
-    stage.worker("far-a", 0);
-    submit(&recorder, "root", "moved", &sleeper("moved", ""));
-    wait_agreed(&stage.system, &JOBS[..1], LIMIT);
-    stage.worker("near-a", 0);
-    let pinned = sleeper("steady", "worker_node: near-a\n");
-    submit(&recorder, "root", "steady", &pinned);
-    wait_agreed(&stage.system, &JOBS, LIMIT);
-    Some((stage, recorder))
-}
 
 /// Pulls and plugs the cable until the time is over; gives the instances of the job that ever ran.
 fn flap(
@@ -63,7 +47,7 @@ fn flap(
 /// every 0.4 s, a connection would mostly break again before it carried anything.
 #[test]
 fn row_12_flapping_link() {
-    let Some((stage, recorder)) = stage(Settings::scaled(1.0)) else {
+    let Some((stage, recorder)) = Stage::two_workers(Settings::scaled(1.0)) else {
         return;
     };
     let mut rng = Rng::new(seed());
@@ -79,7 +63,7 @@ fn row_12_flapping_link() {
 /// four times. What it takes to connect again counts as silence too, so that the second time may be too long as well.
 #[test]
 fn row_12_a_worker_that_is_lost_again_and_again_is_waited_for_longer() {
-    let Some((stage, recorder)) = stage(settings()) else {
+    let Some((stage, recorder)) = Stage::two_workers(settings()) else {
         return;
     };
     let mut rng = Rng::new(seed());

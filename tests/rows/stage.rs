@@ -10,16 +10,21 @@ use edgeio_tests::history::{self, Bounds, Fault, History, Recorder};
 use edgeio_tests::lab::{CLUSTER_A, CLUSTER_B, Lab, ROOT};
 use serde_json::Value;
 
+use crate::documents::sleeper;
+
 /// What a deploy may take here, debug builds on a busy machine included.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 /// How long after the last fault all views must agree (I3).
 pub(crate) const AGREE: Duration = Duration::from_secs(10);
 /// What 99 of 100 answers of a server take at most that has nothing to do with a fault (I9), debug builds included.
 pub(crate) const UNDISTURBED: Duration = Duration::from_secs(2);
-/// An uplink's ping and the time for its answer, which are no setting.
+/// An uplink's ping and the time for its answer, as a root has them by default.
 pub(crate) const UPLINK_SILENCE: Duration = Duration::from_millis(7_500);
 /// For how long nothing may change afterwards.
 const QUIET: Duration = Duration::from_secs(2);
+/// What runs beside a link that is broken: one that can move between the workers, and one that never was on the worker that
+/// is cut off.
+pub(crate) const JOBS: [Wanted<'static>; 2] = [("root", "moved", 1), ("root", "steady", 1)];
 /// A worker that has room for all that a row runs.
 pub(crate) const ROOMY: [&str; 4] = ["--runtimes", "native", "--capacity", "cpu=64,memory=64000"];
 
@@ -110,6 +115,20 @@ impl Stage {
 
     pub(crate) fn record(&self) -> Recorder {
         record(&self.system)
+    }
+
+    /// With these times: `moved` runs on `far-a`, behind NAT, with `near-a` beside it; `steady` runs on `near-a`.
+    pub(crate) fn two_workers(settings: Settings) -> Option<(Self, Recorder)> {
+        let mut stage = Self::open_with(settings)?;
+        let recorder = stage.record();
+        stage.worker("far-a", 0);
+        submit(&recorder, "root", "moved", &sleeper("moved", ""));
+        wait_agreed(&stage.system, &JOBS[..1], LIMIT);
+        stage.worker("near-a", 0);
+        let pinned = sleeper("steady", "worker_node: near-a\n");
+        submit(&recorder, "root", "steady", &pinned);
+        wait_agreed(&stage.system, &JOBS, LIMIT);
+        Some((stage, recorder))
     }
 }
 

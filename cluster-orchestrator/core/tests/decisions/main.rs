@@ -24,5 +24,6 @@ mod silence;
 mod support;
 #[cfg(test)]
 mod takeover;
+mod unheard;
 #[cfg(test)]
 mod uplink;

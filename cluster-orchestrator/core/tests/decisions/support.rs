@@ -15,6 +15,7 @@ use cluster_core::{
 use model::id::NodeId;
 use model::instance::InstanceState;
 use model::node::{Leaving, Liveness, Scheduling};
+use model::operation::Progress;
 use model::slot::Slot;
 use model::time::{Instant, Now, Wall};
 use model::units::{Bytes, Resources};
@@ -422,6 +423,11 @@ impl Site {
         let view = self.state.node(&format!("w{number}")).unwrap();
         view.room.memory.mb()
     }
+}
+
+/// How the last operation of a job ended.
+pub(crate) fn progress(site: &Site, key: &str) -> Progress {
+    site.job(key).job.operation.unwrap().progress
 }
 
 pub(crate) fn megabytes(mb: u64) -> Resources {

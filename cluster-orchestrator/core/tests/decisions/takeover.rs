@@ -9,7 +9,7 @@ use model::node::Scheduling;
 use model::operation::Progress;
 use model::reason::ReasonCode;
 
-use crate::support::{Document, Site};
+use crate::support::{Document, Root, Site, progress};
 
 fn migrate(key: &str) -> JobRequest {
     JobRequest::Migrate {
@@ -34,11 +34,6 @@ fn to(key: &str, name: &str) -> JobRequest {
 fn begin(site: &mut Site, request: JobRequest) {
     let answer = site.request(request);
     assert!(matches!(answer, JobAnswer::Replacing(_)), "{answer:?}");
-}
-
-/// How the last operation of a job ended.
-fn progress(site: &Site, key: &str) -> Progress {
-    site.job(key).job.operation.unwrap().progress
 }
 
 #[test]
@@ -377,102 +372,6 @@ fn an_operation_goes_on_after_a_restart_of_the_orchestrator() {
     assert_eq!(progress(&site, "web"), Progress::Done);
 }
 
-/// Two workers with a job, whose orchestrator was just started again and has heard neither.
-fn unheard(memories: &[u64], document: &Document) -> Site {
-    let mut site = Site::of(memories);
-    site.run(document);
-    for worker in site.workers.values_mut() {
-        worker.up = false;
-    }
-    site.restart();
-    site
-}
-
-#[test]
-fn a_change_that_comes_before_the_workers_are_heard_again_waits_for_them() {
-    for takeover in [
-        Takeover::default(),
-        Takeover {
-            max_surge: 0,
-            ..Takeover::default()
-        },
-    ] {
-        let document = |version| Document {
-            version,
-            takeover: takeover.clone(),
-            ..Document::new("web", 60, 2)
-        };
-        // There is no room for one more: the old copy stops first, once its own worker is heard.
-        let mut site = unheard(&[60, 60], &document(1));
-        site.put(&document(2));
-        site.pass(2);
-        assert_eq!(progress(&site, "web"), Progress::Running);
-        site.back(1);
-        site.back(2);
-        site.pass(5);
-        assert_eq!(progress(&site, "web"), Progress::Done, "{takeover:?}");
-        let rows = site.rows("web");
-        assert!(rows.iter().all(|row| row.contains(" 2.")), "{rows:?}");
-    }
-}
-
-#[test]
-fn a_change_fails_when_those_that_it_waits_for_are_lost() {
-    let mut site = unheard(&[100, 100], &Document::new("web", 60, 1));
-    // The one that has it is heard, and has no room for one more; it may not be missing.
-    let strict = Takeover {
-        max_unavailable: 0,
-        ..Takeover::default()
-    };
-    site.back(1);
-    site.put(&Document {
-        version: 2,
-        takeover: strict,
-        ..Document::new("web", 60, 1)
-    });
-    site.pass(2);
-    assert_eq!(progress(&site, "web"), Progress::Running);
-    site.pass(60);
-    let ended = progress(&site, "web");
-    assert!(matches!(ended, Progress::Failed(_)), "{ended:?}");
-    assert_eq!(site.rows("web"), ["0 Holder RUNNING w1 1.1"]);
-}
-
-#[test]
-fn the_root_is_told_of_a_refusal_only_when_nobody_is_expected_any_more() {
-    let mut site = Site::of(&[100, 100]);
-    site.meet_root();
-    site.sync_root();
-    let document = Document::new("web", 60, 1);
-    site.root.assign(&document, 0, 1);
-    site.sync_root();
-    for worker in site.workers.values_mut() {
-        worker.up = false;
-    }
-    site.restart();
-    site.meet_root();
-    site.back(1);
-    let first = site.root.heard(&document, 0).unwrap().copies[0].instance;
-    let order = Handover {
-        number: 2,
-        start_first: true,
-        keep_old: true,
-        replace: Some(first),
-        same_worker: false,
-        worker: None,
-    };
-    site.root.order(&document, 0, 2, order);
-    site.sync_root();
-    site.pass(2);
-    let report = site.root.heard(&document, 0).unwrap();
-    assert!(report.refused.is_none(), "{report:?}");
-    site.pass(60);
-    let report = site.root.heard(&document, 0).unwrap();
-    let refused = report.refused.as_ref().expect("nobody came");
-    assert_eq!(refused.reason.code, ReasonCode::Unreachable);
-    assert_eq!((report.assignment, report.copies[0].instance), (2, first));
-}
-
 #[test]
 fn what_fails_after_it_took_over_is_waited_for_and_then_ends_the_update() {
     let mut site = Site::of(&[100]);
@@ -571,22 +470,19 @@ fn the_root_orders_a_takeover_and_hears_what_became_of_it() {
     site.root.assign(&document, 0, 1);
     site.sync_root();
     let first = site.root.heard(&document, 0).unwrap().copies[0].instance;
-    let order = |number, worker: Option<&str>| Handover {
-        number,
-        start_first: true,
-        keep_old: true,
-        replace: Some(first),
-        same_worker: false,
-        worker: worker.map(str::to_owned),
+    let to_w2 = Handover {
+        worker: Some("w2".to_owned()),
+        ..Root::migration_of(first, 2)
     };
-    site.root.order(&document, 0, 2, order(2, Some("w2")));
+    site.root.order(&document, 0, 2, to_w2);
     site.sync_root();
     let report = site.root.heard(&document, 0).unwrap();
     let refused = report.refused.as_ref().expect("it has no room");
     assert_eq!(refused.reason.code, ReasonCode::InsufficientMemory);
     assert_eq!((report.assignment, report.copies[0].instance), (2, first));
     site.join(3, 100);
-    site.root.order(&document, 0, 3, order(3, None));
+    site.root
+        .order(&document, 0, 3, Root::migration_of(first, 3));
     site.sync_root();
     let report = site.root.heard(&document, 0).unwrap();
     assert!(report.refused.is_none());

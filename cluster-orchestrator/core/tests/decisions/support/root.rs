@@ -30,6 +30,18 @@ pub(crate) fn slot(document: &Document, index: u32) -> Slot {
 }
 
 impl Root {
+    /// The order that another worker gets a copy, and starts it first.
+    pub(crate) fn migration_of(copy: InstanceId, number: u64) -> Handover {
+        Handover {
+            number,
+            start_first: true,
+            keep_old: true,
+            replace: Some(copy),
+            same_worker: false,
+            worker: None,
+        }
+    }
+
     pub(crate) fn new() -> Self {
         Self {
             incarnation: Incarnation(77),
