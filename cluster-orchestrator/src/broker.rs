@@ -15,7 +15,7 @@ use protocol::message::adopt::Adoption;
 use protocol::message::instances::Reported;
 use protocol::message::parts::Assembler;
 use protocol::message::{
-    MessageError, ReportEntry, adopt, connection, information, instances, reply, sync,
+    MessageError, ReportEntry, adopt, connection, events, information, instances, reply, sync,
 };
 use protocol::topic::Topic;
 use tokio::sync::mpsc;
@@ -208,6 +208,10 @@ impl Inlet {
                     desired,
                 };
                 Ok(whole.map(input).into_iter().collect())
+            }
+            Topic::Reply { request, .. } if request == events::REQUEST => {
+                let telling = events::decode(payload)?;
+                Ok(vec![Input::Told { node, telling }])
             }
             Topic::Reply { request, .. } => {
                 self.streams.take(node, request, reply::decode(payload)?);

@@ -137,6 +137,8 @@ impl orchestrator::Outlets<Cluster> for Outlets {
             | Input::Silent { .. }
             | Input::Adopt { .. }
             | Input::Assigned(_)
+            | Input::Told { .. }
+            | Input::RootConfirmed(_)
             | Input::RootAsksWhole
             | Input::RootAsksAdopt
             | Input::RootKnowsLater
@@ -184,6 +186,11 @@ impl orchestrator::Outlets<Cluster> for Outlets {
                 }
                 crashpoint!("cluster.control.sent");
             }
+            Action::Confirm(node, stamp) => {
+                crashpoint!("cluster.confirm.unsent");
+                self.publish(&Topic::Request(node), question::encode_confirmed(stamp));
+            }
+            Action::Tell(telling) => self.up(Up::Tell(telling)),
             Action::AskWhole(node) => self.ask(node, Ask::WholeReport),
             Action::AskAdopt(node) => self.ask(node, Ask::Adopt),
             Action::Acknowledge { held, beat } => {

@@ -59,6 +59,7 @@ pub(crate) fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordErro
         Write::ForgetNode(node) => {
             changes.delete(NODE, key::id(node.bits()));
             changes.delete(REVISION, key::id(node.bits()));
+            changes.unheard(node.bits());
         }
         Write::Floor(floor) => changes.put(META, FLOOR, || *floor)?,
         Write::Revision { node, revision } => {
@@ -67,6 +68,9 @@ pub(crate) fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordErro
         Write::Upstream(update) => upstream(changes, update)?,
         Write::Event(event) => changes.event(event)?,
         Write::ForgetEvent(job, id) => changes.forget_event(*job, *id),
+        Write::Heard { node, heard } => changes.heard(node.bits(), heard)?,
+        Write::Tell(told) => changes.tell(told)?,
+        Write::Untell(number) => changes.untell(*number),
         Write::Soft(_) => {}
     }
     Ok(())
@@ -126,6 +130,12 @@ pub(crate) fn read(records: &mut Records<'_>) -> Result<Vec<Write>, RecordError>
         });
     }
     writes.extend(records.events()?.into_iter().map(Write::Event));
+    let heard = records.all_heard()?.into_iter();
+    writes.extend(heard.map(|(node, heard)| Write::Heard {
+        node: NodeId::from_bits(node),
+        heard,
+    }));
+    writes.extend(records.untold()?.into_iter().map(Write::Tell));
     Ok(writes)
 }
 

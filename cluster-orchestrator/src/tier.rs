@@ -89,6 +89,8 @@ impl Core for Cluster {
             | Action::Acknowledge { .. }
             | Action::Report { .. }
             | Action::Adopt { .. }
+            | Action::Confirm(..)
+            | Action::Tell(_)
             | Action::Aggregate(_) => Effect::Outward(action),
         }
     }

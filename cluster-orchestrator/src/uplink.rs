@@ -23,6 +23,7 @@ use model::aggregate::Aggregate;
 use model::desired::Desired;
 use model::location::Location;
 use model::name::Name;
+use model::telling::Telling;
 use mqtt::backoff::Backoff;
 use mqtt::endpoint;
 use orchestrator::tunnels::{Tunnels, UNDER_WAY};
@@ -72,6 +73,8 @@ pub(crate) enum Up {
         report: UpReport<SlotEntry>,
         held: Held,
     },
+    /// What happened.
+    Tell(Telling),
     /// The set that is held of another store.
     Adopt { held: Held, desired: Vec<Desired> },
     /// What is free.
@@ -349,13 +352,16 @@ impl Uplink {
     async fn emit(&self, client: &Client, up: Up) -> Result<(), Ended> {
         let is_report = matches!(up, Up::Report { .. });
         let is_ack = matches!(up, Up::Acknowledge { .. });
+        let is_telling = matches!(up, Up::Tell(_));
         crashpoint!("cluster.ack.unsent", if is_ack);
         crashpoint!("cluster.report.unsent", if is_report);
+        crashpoint!("cluster.events.unsent", if is_telling);
         let (event, values): (&str, Vec<Value>) = match up {
             Up::Acknowledge { held, beat } => {
                 (uplink::SYNC, vec![uplink::sync(&held, &wire(beat))])
             }
             Up::Report { report, held } => (uplink::REPORT, uplink::report(&report, &held)),
+            Up::Tell(telling) => (uplink::EVENTS, vec![uplink::events(&telling)]),
             Up::Adopt { held, desired } => (uplink::ADOPT, uplink::adoption(&held, &desired)),
             Up::Aggregate(aggregate) => {
                 let (held, beat, scheduler) = self
@@ -376,6 +382,7 @@ impl Uplink {
         }
         crashpoint!("cluster.ack.sent", if is_ack);
         crashpoint!("cluster.report.sent", if is_report);
+        crashpoint!("cluster.events.sent", if is_telling);
         Ok(())
     }
 }
@@ -463,6 +470,7 @@ fn read(name: &str, data: &Value) -> Result<Option<Input>, protocol::message::Me
             Ask::WholeReport => Input::RootAsksWhole,
             Ask::Adopt => Input::RootAsksAdopt,
         }),
+        uplink::CONFIRMED => Some(Input::RootConfirmed(uplink::read_confirmed(data)?)),
         _ => {
             tracing::debug!(event = name, "an event of the root is not known here");
             None

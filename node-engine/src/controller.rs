@@ -16,7 +16,7 @@ use model::time::{Instant, Now, Wall};
 use model::workload::RuntimeKind;
 use node_core::{Action, Input, State, Write, turn};
 use protocol::message::information::{Information, Row};
-use protocol::message::{Beat, adopt, information, instances, sync};
+use protocol::message::{Beat, adopt, events, information, instances, sync};
 use protocol::skew;
 use store::Writer;
 use tokio::sync::{mpsc, watch};
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::engine::{EngineError, Ready, core_config};
 use crate::facts::usage::Sampler;
+use crate::link::registration::random;
 use crate::link::{FromLink, Outgoing};
 use crate::logs::Runtimes;
 use crate::logs::standing::{Standing, Standings};
@@ -276,7 +277,8 @@ impl Controller {
         let config = core_config(&self.deps.config);
         let mut state = State::new(config, self.deps.kinds.iter().copied());
         state.apply(now(), &writes);
-        state.apply(now(), &[Write::Boot(boot)]);
+        // What this run numbered was not stored, and is numbered again.
+        state.apply(now(), &[Write::Line(random()), Write::Boot(boot)]);
         self.deps.state = state;
         let input = if self.connected {
             Input::Connected
@@ -333,6 +335,7 @@ impl Controller {
             Action::Report { report, held } => {
                 self.send(Outgoing::Instances(instances::encode(&report, &held)));
             }
+            Action::Tell(telling) => self.send(Outgoing::Events(events::encode(&telling))),
             Action::Adopt { held, desired } => {
                 self.send(Outgoing::Adopt(adopt::encode(&held, &desired)));
             }

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::controller::{Controller, Deps};
 use crate::facts::Machine;
 use crate::link::Link;
+use crate::link::registration::random;
 use crate::link::saved::Known;
 use crate::logs::kept::Kept;
 use crate::logs::standing::Standings;
@@ -135,6 +136,7 @@ pub async fn run(
     let boot = restored.boot / BOOT_STEP * BOOT_STEP + BOOT_STEP;
     let began = [Write::Boot(boot)];
     state.apply(now, &restored.writes);
+    state.apply(now, &[Write::Line(random())]);
     state.apply(now, &began);
     writer.commit(record::ops(&began)).await?;
     crashpoint!("node.start.committed");
@@ -216,6 +218,11 @@ impl Restored {
             | Write::Node(_)
             | Write::Boot(_)
             | Write::Desired(_)
+            | Write::Tell(_)
+            | Write::Untell(_)
+            | Write::Said { .. }
+            | Write::Line(_)
+            | Write::Sent(_)
             | Write::Run { .. }
             | Write::Checkup { .. }
             | Write::Exit { .. }
@@ -242,6 +249,11 @@ fn restore(config: &Config, store: &dyn Store) -> Result<Restored, EngineError> 
         Write::Node(_)
         | Write::Desired(_)
         | Write::Journal { .. }
+        | Write::Tell(_)
+        | Write::Untell(_)
+        | Write::Said { .. }
+        | Write::Line(_)
+        | Write::Sent(_)
         | Write::Run { .. }
         | Write::Checkup { .. }
         | Write::Exit { .. }

@@ -42,6 +42,8 @@ pub const CRASH_POINTS: &[&str] = daemon::crashpoints![
     "node.ack.sent",
     "node.report.unsent",
     "node.report.sent",
+    "node.events.unsent",
+    "node.events.sent",
     "node.exit.heard",
     "node.exit.recorded",
     "node.start.done",

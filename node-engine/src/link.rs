@@ -18,7 +18,7 @@
 //! that is under way is not given up, since the cluster may have changed our password by then.
 
 mod direct;
-mod registration;
+pub(crate) mod registration;
 pub(crate) mod saved;
 mod session;
 
@@ -60,6 +60,8 @@ pub(crate) enum Outgoing {
     Sync(Vec<u8>),
     /// What is observed, in parts.
     Instances(Vec<Vec<u8>>),
+    /// What happened.
+    Events(Vec<u8>),
     /// The machine's use.
     Information(Vec<u8>),
     /// The former set, in parts.

@@ -8,11 +8,13 @@ use model::desired::{Desired, NodeItem, NodeKey, NodeSettings};
 use model::id::{InstanceId, NodeId};
 use model::instance::Exit;
 use model::slot::Generation;
+use model::telling::Told;
 use model::workload::RuntimeKind;
-use node_core::{DesiredEntry, Journal, Write, desired_entry};
+use node_core::{DesiredEntry, Journal, Said, Write, desired_entry};
 use protocol::message::MessageError;
 use protocol::message::control::{WireSettings, WireTerm};
 use protocol::message::desired::WireSet;
+use protocol::message::events::WireTold;
 use protocol::message::report::WireExit;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -20,7 +22,7 @@ use store::{Op, Record, Table};
 use sync::{Incarnation, ParentMark, Update};
 
 /// The version of all shapes here.
-pub(crate) const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 2;
 
 /// The worker's id; one record.
 const NODE: Table = Table("node");
@@ -34,6 +36,11 @@ const DESIRED: Table = Table("desired");
 const SETTINGS: Table = Table("settings");
 /// What must be remembered of instances, by id.
 const JOURNAL: Table = Table("journal");
+
+/// What the cluster has not confirmed, by number.
+const UNTOLD: Table = Table("untold");
+/// The states after their last events, by instance.
+const SAID: Table = Table("said");
 
 /// The key in tables of one record.
 const ONLY: &[u8] = b"0";
@@ -111,8 +118,22 @@ pub(crate) fn ops(writes: &[Write]) -> Vec<Op> {
                     Some(journal) => put(JOURNAL, &key, &JournalRecord::from(journal)),
                     None => Op::delete(JOURNAL, key),
                 });
+                if record.is_none() {
+                    ops.push(Op::delete(SAID, key));
+                }
             }
-            Write::Run { .. }
+            Write::Tell(told) => {
+                let number = told.stamp.number.to_be_bytes();
+                ops.push(put(UNTOLD, &number, &WireTold::from(told)));
+            }
+            Write::Untell(number) => ops.push(Op::delete(UNTOLD, number.to_be_bytes())),
+            Write::Said { instance, said } => ops.push(match said {
+                Some(said) => put(SAID, &key(*instance), &said.as_str()),
+                None => Op::delete(SAID, key(*instance)),
+            }),
+            Write::Line(_)
+            | Write::Sent(_)
+            | Write::Run { .. }
             | Write::Checkup { .. }
             | Write::Exit { .. }
             | Write::Staged(_)
@@ -160,7 +181,7 @@ pub(crate) fn writes(records: &[Record]) -> Result<Vec<Write>, RecordError> {
     let (mut node, mut boot, mut mark) = (None, None, None);
     let mut put: Vec<DesiredEntry> = Vec::new();
     let mut desired: Vec<Desired> = Vec::new();
-    let mut journals: Vec<Write> = Vec::new();
+    let (mut events, mut journals): (Vec<Write>, Vec<Write>) = Default::default();
     for record in records {
         match record.table.as_str() {
             table if table == NODE.0 => node = Some(read::<NodeRecord>(record)?.node_id),
@@ -180,6 +201,16 @@ pub(crate) fn writes(records: &[Record]) -> Result<Vec<Write>, RecordError> {
                 instance: instance(record)?,
                 record: Some(read::<JournalRecord>(record)?.into()),
             }),
+            table if table == UNTOLD.0 => {
+                events.push(Write::Tell(Told::from(read::<WireTold>(record)?)));
+            }
+            table if table == SAID.0 => {
+                let word: String = read(record)?;
+                events.push(Write::Said {
+                    instance: instance(record)?,
+                    said: Said::ALL.into_iter().find(|said| said.as_str() == word),
+                });
+            }
             table => {
                 return Err(RecordError::Table {
                     table: table.to_owned(),
@@ -201,6 +232,8 @@ pub(crate) fn writes(records: &[Record]) -> Result<Vec<Write>, RecordError> {
             remove: Vec::new(),
         }));
     }
+    // As in a snapshot: what is known of an instance again must not seem to be news.
+    writes.extend(events);
     writes.extend(journals);
     Ok(writes)
 }

@@ -51,6 +51,7 @@ pub const CRASH_POINTS: &[&str] = daemon::crashpoints![
     "root.assign.sent",
     "root.news.unheard",
     "root.news.heard",
+    "root.confirm.unsent",
 ];
 
 pub use config::Config;

@@ -126,6 +126,7 @@ impl Metrics {
                 | Write::Revision { .. }
                 | Write::Event(_)
                 | Write::ForgetEvent(..)
+                | Write::Heard { .. }
                 | Write::Soft(_) => {}
             }
         }

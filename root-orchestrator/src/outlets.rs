@@ -58,6 +58,7 @@ impl orchestrator::Outlets<Root> for Outlets {
             | Input::Held { .. }
             | Input::Reported { .. }
             | Input::Adopt { .. }
+            | Input::Told { .. }
             | Input::Reconcile => {}
         }
     }
@@ -88,6 +89,7 @@ impl orchestrator::Outlets<Root> for Outlets {
             Action::Assign(cluster, changes) => self.links.send(cluster, Down::Assign(changes)),
             Action::AskWhole(cluster) => self.links.send(cluster, Down::Ask(Ask::WholeReport)),
             Action::AskAdopt(cluster) => self.links.send(cluster, Down::Ask(Ask::Adopt)),
+            Action::Confirm(cluster, stamp) => self.links.send(cluster, Down::Confirm(stamp)),
             // The controller answers.
             Action::Answer(..) => {}
         }

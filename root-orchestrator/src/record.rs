@@ -44,6 +44,7 @@ pub(crate) fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordErro
         Write::ForgetCluster(cluster) => {
             changes.delete(CLUSTER, key::id(cluster.bits()));
             changes.delete(REVISION, key::id(cluster.bits()));
+            changes.unheard(cluster.bits());
         }
         Write::Floor(floor) => changes.put(META, FLOOR, || *floor)?,
         Write::Revision { cluster, revision } => {
@@ -51,6 +52,7 @@ pub(crate) fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordErro
         }
         Write::Event(event) => changes.event(event)?,
         Write::ForgetEvent(job, id) => changes.forget_event(*job, *id),
+        Write::Heard { cluster, heard } => changes.heard(cluster.bits(), heard)?,
         Write::Soft(_) => {}
     }
     Ok(())
@@ -85,6 +87,11 @@ pub(crate) fn read(records: &mut Records<'_>) -> Result<Vec<Write>, RecordError>
         });
     }
     writes.extend(records.events()?.into_iter().map(Write::Event));
+    let heard = records.all_heard()?.into_iter();
+    writes.extend(heard.map(|(cluster, heard)| Write::Heard {
+        cluster: ClusterId::from_bits(cluster),
+        heard,
+    }));
     Ok(writes)
 }
 

@@ -74,9 +74,10 @@ impl Core for Root {
     fn effect(action: Action) -> Effect<Self> {
         match action {
             Action::Answer(request, answer) => Effect::Answer(request, answer),
-            Action::Assign(..) | Action::AskWhole(_) | Action::AskAdopt(_) => {
-                Effect::Outward(action)
-            }
+            Action::Assign(..)
+            | Action::AskWhole(_)
+            | Action::AskAdopt(_)
+            | Action::Confirm(..) => Effect::Outward(action),
         }
     }
 

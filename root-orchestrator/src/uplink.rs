@@ -25,7 +25,7 @@ use orchestrator::streams::Streams;
 use orchestrator::tunnels::Tunnels;
 use protocol::message::uplink::relay::Frame as Relayed;
 use protocol::message::uplink::{
-    self, ADOPT, AGGREGATE, NAMESPACE, REGISTER, RELAY, REPLY, REPORT, RelayAt, SYNC,
+    self, ADOPT, AGGREGATE, EVENTS, NAMESPACE, REGISTER, RELAY, REPLY, REPORT, RelayAt, SYNC,
 };
 use serde_json::Value;
 use socketioxide::SocketIo;
@@ -115,6 +115,7 @@ fn open(socket: &SocketRef, desk: Desk) {
         (REPORT, Kind::Report),
         (AGGREGATE, Kind::Aggregate),
         (ADOPT, Kind::Adopt),
+        (EVENTS, Kind::Events),
     ] {
         let (frames, gone) = (frames.clone(), gone.clone());
         socket.on(event, move |TryData(value): TryData<Value>| {

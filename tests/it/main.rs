@@ -31,6 +31,7 @@ mod scaling;
 mod scheduler;
 mod stores;
 mod sweep;
+mod told;
 mod traffic;
 mod update;
 mod worker_loss;

@@ -24,7 +24,7 @@ const AGREE: Duration = Duration::from_secs(10);
 const ENOUGH: Duration = Duration::from_secs(12);
 
 /// An outage of the table, scaled.
-fn outage(minutes: u64) -> Duration {
+pub(crate) fn outage(minutes: u64) -> Duration {
     let truly = Duration::from_mins(minutes);
     let scale = std::env::var("EDGEIO_SCALE").ok();
     // A scale that is no number fails the test, and says so.
@@ -37,11 +37,11 @@ fn outage(minutes: u64) -> Duration {
     outage
 }
 
-fn kill(copy: &Copy) {
+pub(crate) fn kill(copy: &Copy) {
     kill_process(Pid::from_raw(copy.pid).unwrap(), Signal::KILL).unwrap();
 }
 
-fn one(system: &System, job: &str) -> Result<Copy, String> {
+pub(crate) fn one(system: &System, job: &str) -> Result<Copy, String> {
     match system.copies(job).as_slice() {
         [copy] => Ok(copy.clone()),
         other => Err(format!("{job}: {other:?}")),
@@ -49,7 +49,7 @@ fn one(system: &System, job: &str) -> Result<Copy, String> {
 }
 
 /// Waits until a job's one copy is another process than `former`.
-fn restarted(system: &System, job: &str, former: &Copy) -> Copy {
+pub(crate) fn restarted(system: &System, job: &str, former: &Copy) -> Copy {
     wait_until(&format!("{job} is started again"), LIMIT, || {
         one(system, job).and_then(|copy| {
             (copy.pid != former.pid)

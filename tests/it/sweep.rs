@@ -37,7 +37,16 @@ fn seed() -> usize {
 fn leads_to(point: &str) -> &'static [Op] {
     if point.contains(".stop.") {
         &[Op::Update, Op::Delete]
-    } else if point.starts_with("native.start") || point.starts_with("node.start") {
+    } else if [
+        "native.start",
+        "node.start",
+        "node.events",
+        "cluster.confirm",
+    ]
+    .iter()
+    .any(|start| point.starts_with(start))
+    {
+        // What ends as it was told to is no news of the worker's.
         &[Op::Deploy, Op::Scale, Op::Update]
     } else {
         &Op::LIFE

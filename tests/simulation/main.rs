@@ -104,3 +104,13 @@ fn a_worker_that_forgets_is_caught() {
 fn a_stop_that_does_not_stop_is_caught() {
     is_caught(Sabotage::LyingStop);
 }
+
+#[test]
+fn a_worker_that_forgets_what_was_not_confirmed_is_caught() {
+    is_caught(Sabotage::Unconfirmed);
+}
+
+#[test]
+fn a_cluster_that_tells_beside_its_worker_is_caught() {
+    is_caught(Sabotage::AlsoConcluded);
+}

@@ -85,6 +85,9 @@ pub enum What {
         to: String,
         /// Why.
         cause: String,
+        /// When it happened, as it says itself (RFC 3339, UTC): what was told late stands after what happened later.
+        #[serde(default)]
+        happened: String,
     },
     /// What a program uses.
     Used {

@@ -54,6 +54,13 @@ impl State {
                 Write::Upstream(update) => self.take_upstream(now, update),
                 Write::Event(event) => self.history.take(event),
                 Write::ForgetEvent(job, id) => self.history.forget(*job, *id),
+                Write::Heard { node, heard } => {
+                    if let Some(node) = self.nodes.get_mut(node) {
+                        node.heard = heard.clone();
+                    }
+                }
+                Write::Tell(told) => self.untold.take(told),
+                Write::Untell(number) => self.untold.forget(now.steady, *number),
                 Write::Soft(soft) => self.take_soft(now, soft),
             }
         }
@@ -102,11 +109,13 @@ impl State {
                 .after(None)
                 .map(|event| Write::Event(Event::clone(event))),
         );
+        writes.extend(self.telling_snapshot());
         writes
     }
 
     fn take_term(&mut self, now: Now, term: &sync::Term) {
         self.term = term.clone();
+        self.untold.begin(term.nonce);
         self.observer = Observer::new(term.number);
         let slots: Vec<Slot> = self
             .upstream
@@ -487,7 +496,13 @@ impl State {
             Soft::Wake(slot) => {
                 self.dirty.insert(slot.clone());
             }
-            Soft::Root(connected) => self.root_connected = *connected,
+            // It was made an event of those that are told.
+            Soft::Pass(_) => {}
+            Soft::SentUp(telling) => self.untold.told(now.steady, telling),
+            Soft::Root(connected) => {
+                self.root_connected = *connected;
+                self.untold.disconnected();
+            }
             Soft::Staged(part) => self.upstream.stage(part.clone()),
             Soft::Refused {
                 want_whole,
@@ -545,52 +560,5 @@ impl State {
             self.waiting.insert(slot.clone(), waiting.clone());
         }
         self.refresh(now, slot);
-    }
-
-    /// When the next [`crate::Input::Reconcile`] is due, if nothing else happens.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        let check = self.checks.first().map(|(at, _)| *at);
-        let resend = self
-            .unsynced
-            .iter()
-            .filter_map(|id| {
-                self.nodes
-                    .get(id)?
-                    .desired
-                    .resend_at(&self.config.timing)
-                    .map(Instant)
-            })
-            .min();
-        let aggregate = self.root_connected.then(|| self.aggregate_at()).flatten();
-        // A deleted job of which something is left expires when that is gone, whatever the time.
-        let expiry = self
-            .deleted
-            .iter()
-            .find(|(_, id)| self.book.get(*id).is_none_or(|job| self.is_over(job)))
-            .map(|(at, _)| *at);
-        // At least twice a keep-alive, so that an outage of our own is told from a quiet hour.
-        let turn = self
-            .last_turn
-            .map(|last| last.plus(self.config.keep_alive / 2));
-        let deadline = self.deadlines.first().map(|(at, _)| *at);
-        let drain = self.drains.values().min().copied();
-        // What was due at the last turn and is still there was looked at: only something else can change it.
-        let again = self.again_at();
-        [
-            check,
-            resend,
-            aggregate,
-            expiry,
-            deadline,
-            drain,
-            again,
-            self.brake_at(),
-            self.hold,
-            turn,
-        ]
-        .into_iter()
-        .flatten()
-        .filter(|at| self.last_turn.is_none_or(|last| *at > last))
-        .min()
     }
 }

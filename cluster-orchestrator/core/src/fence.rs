@@ -26,6 +26,8 @@ impl State {
             | Input::Assigned(_)
             | Input::RootAsksWhole
             | Input::RootAsksAdopt
+            | Input::Told { .. }
+            | Input::RootConfirmed(_)
             | Input::RootKnowsLater => Some(Decision::default()),
             Input::Started { .. }
             | Input::Connected { .. }

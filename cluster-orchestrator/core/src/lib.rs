@@ -11,7 +11,9 @@
 mod adopt;
 mod apply;
 mod brake;
+mod copies;
 mod decision;
+mod entry;
 mod faults;
 mod fence;
 mod forget;
@@ -23,12 +25,17 @@ mod overdue;
 mod slots;
 mod state;
 mod takeover;
+mod telling;
 mod turn;
 mod upstream;
 mod view;
 mod waking;
 
 pub use decision::Decision;
+pub use entry::{
+    AssignmentEntry, DesiredEntry, ReportEntry, SlotEntry, assignment_entry, desired_entry,
+    report_entry, slot_entry,
+};
 pub use state::{Config, Copy, CopyState, NodeRecord, RefusedTakeover, SlotRecord, State, Waiting};
 pub use turn::{turn, turn_of};
 pub use view::Page;
@@ -38,52 +45,18 @@ use std::collections::BTreeSet;
 use model::aggregate::Aggregate;
 use model::book::{BookWrite, JobAnswer, JobRequest, Submission};
 use model::brake::Engaged;
-use model::desired::{Desired, InstanceReport, NodeItem, NodeKey, SlotReport};
+use model::desired::Desired;
 use model::event::Event;
 use model::id::{ClusterId, EventId, InstanceId, JobId, NodeId};
 use model::job::Job;
 use model::name::Name;
 use model::node::{Leaving, NodeFacts, Scheduling, Usage};
 use model::slot::Slot;
+use model::telling::{Heard, Stamp, Telling, Told};
 use model::time::{Instant, Now};
 use model::workload::RuntimeKind;
 use schedulers::Algorithm;
-use sync::{Change, Digest, Entry, Held, Parcel, Term, UpReport, Update};
-
-/// An item of a worker's desired set.
-pub type DesiredEntry = Entry<NodeKey, NodeItem>;
-/// An item of a worker's reports.
-pub type ReportEntry = Entry<InstanceId, InstanceReport>;
-/// An item of this cluster's desired set at its root.
-pub type AssignmentEntry = Entry<Slot, Desired>;
-/// An item of this cluster's reports to its root.
-pub type SlotEntry = Entry<Slot, SlotReport>;
-
-/// The entry of an item of a worker's desired set.
-pub fn desired_entry(item: NodeItem) -> DesiredEntry {
-    let (key, identity, weight) = (item.key(), item.identity(), item.weight());
-    let shared = item.shared();
-    Entry::new(key, item, &identity, weight).sharing(shared)
-}
-
-/// The entry of a worker's report.
-pub fn report_entry(report: InstanceReport) -> ReportEntry {
-    let identity = report.identity();
-    Entry::new(report.instance, report, &identity, 256)
-}
-
-/// The entry of an assignment.
-pub fn assignment_entry(desired: Desired) -> AssignmentEntry {
-    let (key, identity, weight) = (desired.slot.clone(), desired.identity(), desired.weight());
-    let shared = Some(desired.shared());
-    Entry::new(key, desired, &identity, weight).sharing(shared)
-}
-
-/// The entry of a slot's report.
-pub fn slot_entry(report: SlotReport) -> SlotEntry {
-    let identity = report.identity();
-    Entry::new(report.slot.clone(), report, &identity, 512)
-}
+use sync::{Change, Digest, Held, Parcel, Term, UpReport, Update};
 
 /// Names a waiting request, so that the shell can answer it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -220,6 +193,13 @@ pub enum Input {
         /// All of it.
         desired: Vec<Desired>,
     },
+    /// A worker tells what happened.
+    Told {
+        /// Which.
+        node: NodeId,
+        /// What, in its order.
+        telling: Telling,
+    },
     /// The broker that stands between this cluster and its workers can be reached, or cannot: then nobody can be heard.
     Broker {
         /// Whether it can.
@@ -235,6 +215,8 @@ pub enum Input {
     RootAsksWhole,
     /// The root wants to take over the set that this cluster holds of another store.
     RootAsksAdopt,
+    /// The root has this event, and all before it.
+    RootConfirmed(Stamp),
     /// The root has met a run of this store that this run does not descend from.
     RootKnowsLater,
     /// Time has passed; also after every other input.
@@ -306,6 +288,17 @@ pub enum Write {
     Event(Event),
     /// Durable: an old event is forgotten.
     ForgetEvent(JobId, EventId),
+    /// Durable: how far a worker was heard.
+    Heard {
+        /// Which.
+        node: NodeId,
+        /// How far.
+        heard: Heard,
+    },
+    /// Durable: an event that the root is to be told, or another one in the place of one that is kept.
+    Tell(Told),
+    /// Durable: the event of that number is confirmed by the root, or left out.
+    Untell(u64),
     /// Soft: everything that is rebuilt by asking.
     Soft(Soft),
 }
@@ -424,6 +417,10 @@ pub enum Soft {
     Forgiven(String),
     /// The first slot of a waiting class is tried again.
     Wake(Slot),
+    /// An event that the root is told, and nobody remembers here.
+    Pass(Box<Event>),
+    /// Events went out to the root.
+    SentUp(Telling),
     /// The uplink.
     Root(bool),
     /// A part of the root's change was staged.
@@ -492,6 +489,10 @@ pub enum Action {
     AskWhole(NodeId),
     /// Ask a worker for the set that it holds of another store.
     AskAdopt(NodeId),
+    /// Tell a worker that this event, and all before it, is stored.
+    Confirm(NodeId, Stamp),
+    /// Tell the root what happened.
+    Tell(Telling),
     /// Tell the root what is held.
     Acknowledge {
         /// The set held.
@@ -558,6 +559,8 @@ impl State {
                 held,
                 desired,
             } => self.adopt(*node, held, desired),
+            Input::Told { node, telling } => self.node_told(*node, telling),
+            Input::RootConfirmed(stamp) => self.root_confirmed(*stamp),
             Input::Broker { reachable } => self.broker(*reachable),
             Input::RootConnected(cluster) => self.root_connected(now, *cluster),
             Input::RootClosed => Decision::default().soft(Soft::Root(false)),
@@ -591,6 +594,7 @@ impl State {
             .or_else(|| self.next_adoption(now))
             .or_else(|| self.next_control(now))
             .or_else(|| self.report_up())
+            .or_else(|| self.tell_up(now))
             .or_else(|| self.aggregate_up(now))
             .unwrap_or_default()
     }

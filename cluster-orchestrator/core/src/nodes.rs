@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::desired::{NodeItem, NodeSettings};
-use model::id::NodeId;
-use model::instance::InstanceEvent;
+use model::id::{InstanceId, NodeId};
 use model::node::{Liveness, Usage};
 use model::time::Now;
 use model::workload::RuntimeKind;
@@ -115,7 +114,7 @@ impl State {
         }
         let heard = current && node.observed.is_whole() && node.liveness != Liveness::Alive;
         if heard {
-            decision = self.returned(now, id, node, decision);
+            decision = self.returned(now, (id, node), &[], decision);
         }
         if misses {
             decision.and(self.ask(now, id, node))
@@ -135,15 +134,24 @@ impl State {
         }
     }
 
-    /// A worker is heard again. What did not change there meanwhile no report will say again.
-    fn returned(&self, now: Now, id: NodeId, node: &Node, decision: Decision) -> Decision {
+    /// A worker is heard again. What did not change there meanwhile no report will say again; what is in `news` is taken
+    /// from there.
+    fn returned(
+        &self,
+        now: Now,
+        (id, node): (NodeId, &Node),
+        news: &[ReportEntry],
+        decision: Decision,
+    ) -> Decision {
         let mut decision = decision.soft(Soft::Liveness {
             node: id,
             liveness: Liveness::Alive,
         });
-        for entry in node.observed.states().values() {
-            let event = InstanceEvent::Reported(entry.value.report.clone());
-            decision = self.copy_event(now, entry.value.instance, &event, "returned", decision);
+        let told = ("returned", node.observed.tells());
+        let news: BTreeSet<InstanceId> = news.iter().map(|entry| entry.key).collect();
+        let states = node.observed.states();
+        for (_, entry) in states.iter().filter(|(key, _)| !news.contains(key)) {
+            decision = self.copy_observed(now, &entry.value, told, decision);
         }
         decision
     }
@@ -206,13 +214,12 @@ impl State {
                 current: fresh,
             });
         if fresh && node.liveness != Liveness::Alive {
-            decision = self.returned(now, id, node, decision);
+            decision = self.returned(now, (id, node), &report.states, decision);
         }
         for entry in &report.states {
             let cause = slots::reason_of(&entry.value.report)
                 .map_or("observed", |reason| reason.code.as_str());
-            let event = InstanceEvent::Reported(entry.value.report.clone());
-            decision = self.copy_event(now, entry.value.instance, &event, cause, decision);
+            decision = self.copy_observed(now, &entry.value, (cause, report.tells), decision);
         }
         if fresh {
             decision

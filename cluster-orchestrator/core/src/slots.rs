@@ -1,9 +1,8 @@
 //! Placement: what should fill a slot against the copies it has. First placement and re-placement are one path.
 
 use model::desired::{Desired, Handover};
-use model::event::{Event, Tier};
-use model::id::{EventId, InstanceId, NodeId};
-use model::instance::{InstanceEvent, Transition};
+use model::id::NodeId;
+use model::instance::InstanceEvent;
 use model::job::{Reconcile, ServiceSpec};
 use model::reason::{Reason, ReasonCode, Rejections};
 use model::slot::{Generation, Slot};
@@ -102,15 +101,18 @@ impl State {
         (None, decision)
     }
 
-    /// With the last slot of a job that another tier owns goes what this cluster remembers of it; its owner has its own.
+    /// With the last slot of a job that another tier owns goes what this cluster remembers of it; its owner is told the
+    /// rest and has its own.
     fn forget_history(&self, last: &Slot, mut decision: Decision) -> Decision {
         let owned = self.book.get(last.job).is_some();
         let more = self.slots_of(last.job).any(|(slot, _)| slot != last)
             || self.assigned_of(last.job).next().is_some();
         if !owned && !more {
-            decision
-                .writes
-                .retain(|write| !matches!(write, Write::Event(_)));
+            for write in &mut decision.writes {
+                if let Write::Event(event) = write {
+                    *write = Write::Soft(Soft::Pass(Box::new(event.clone())));
+                }
+            }
             let events = self
                 .history
                 .of(last.job)
@@ -341,77 +343,6 @@ impl State {
             takes_over: false,
             again_at: None,
         }
-    }
-
-    /// The state of a copy after an event, with its place in the job's history.
-    pub(crate) fn copy_event(
-        &self,
-        now: Now,
-        instance: InstanceId,
-        event: &InstanceEvent,
-        cause: &str,
-        decision: Decision,
-    ) -> Decision {
-        let Some(copy) = self.copies.get(&instance) else {
-            return decision;
-        };
-        let Transition::To(next) = copy.state.on(event) else {
-            return decision;
-        };
-        let (from, to) = (copy.state.as_str(), next.as_str());
-        let record = self.slots.get(&copy.slot);
-        let desired = record.and_then(|record| {
-            record
-                .copies
-                .iter()
-                .find(|known| known.desired.instance == instance)
-        });
-        let decision = match desired.filter(|_| from != to) {
-            Some(desired) => {
-                let name = self
-                    .nodes
-                    .get(&copy.node)
-                    .map_or("", |node| node.record.facts.name.as_str());
-                let message = next.report().and_then(reason_of).map_or_else(
-                    || format!("{to} on worker {name}"),
-                    |reason| reason.message.clone(),
-                );
-                decision.and(Self::event(
-                    now,
-                    &desired.desired,
-                    (from, to),
-                    cause,
-                    message,
-                ))
-            }
-            None => decision,
-        };
-        decision.soft(Soft::Copy {
-            instance,
-            state: next,
-        })
-    }
-
-    /// An event of a job's history; [`crate::turn`] numbers it.
-    pub(crate) fn event(
-        now: Now,
-        desired: &Desired,
-        (from, to): (&'static str, &'static str),
-        cause: &str,
-        message: String,
-    ) -> Decision {
-        Decision::default().write(Write::Event(Event {
-            id: EventId::from_bits(0),
-            at: now.wall,
-            tier: Tier::Cluster,
-            job: desired.slot.job,
-            instance: Some(desired.instance),
-            generation: desired.generation,
-            from,
-            to,
-            cause: cause.to_owned(),
-            message,
-        }))
     }
 }
 

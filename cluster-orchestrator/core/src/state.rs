@@ -16,6 +16,7 @@ use model::node::{Leaving, Liveness, NodeFacts, Scheduling, Usage};
 use model::operation::Rollouts;
 use model::reason::{Reason, Rejections};
 use model::slot::Slot;
+use model::telling::{Heard, Untold};
 use model::time::{Instant, Wall};
 use model::units::Resources;
 use model::workload::RuntimeKind;
@@ -51,6 +52,8 @@ pub struct Config {
     pub aggregate_pause: Duration,
     /// After a failure of the scheduler, until it is asked about the same again.
     pub scheduler_pause: Duration,
+    /// Events that are kept until the root has confirmed them, and one of each job beyond that; 0: none are told.
+    pub untold: usize,
 }
 
 impl Config {
@@ -69,6 +72,7 @@ impl Config {
             ask_again: Duration::from_secs(2),
             aggregate_pause: Duration::from_millis(250),
             scheduler_pause: Duration::from_mins(1),
+            untold: 10_000,
         }
     }
 
@@ -221,6 +225,8 @@ pub(crate) struct Node {
     /// The revision that the store has.
     pub(crate) stored_revision: u64,
     pub(crate) observed: Observed<ReportEntry>,
+    /// How far it was heard of what happened.
+    pub(crate) heard: Heard,
     /// What is observed was true when the worker held this revision.
     pub(crate) observed_at: u64,
     /// Nonce of the start that it registered from.
@@ -263,6 +269,7 @@ impl Node {
             desired: Parent::default(),
             stored_revision: 0,
             observed: Observed::default(),
+            heard: Heard::default(),
             observed_at: 0,
             start: 0,
             leaving: BTreeSet::new(),
@@ -368,6 +375,8 @@ pub struct State {
     pub(crate) aggregated_at: Option<Instant>,
     pub(crate) deleted: BTreeSet<(Instant, JobId)>,
     pub(crate) history: History,
+    /// What the root has not confirmed.
+    pub(crate) untold: Untold,
     /// What the operations on this cluster's own jobs have before them.
     pub(crate) rollouts: Rollouts,
     /// Against replacing most of the cluster at once.
@@ -382,6 +391,7 @@ impl State {
     /// A cluster with nothing in its store but its incarnation.
     pub fn new(config: Config, incarnation: Incarnation) -> Self {
         Self {
+            untold: Untold::new(config.untold),
             config,
             incarnation,
             term: Term::default(),

@@ -1,6 +1,6 @@
 //! One turn: a batch of inputs, and everything that follows from it.
 
-use model::time::Now;
+use model::time::{Instant, Now};
 
 use crate::{Decision, Input, State, Write};
 
@@ -18,10 +18,12 @@ pub fn turn_of(state: &mut State, now: Now, inputs: &[Input]) -> Decision {
     let mut take = |state: &mut State, mut decision: Decision| {
         let idle = decision.is_empty();
         state.number_events(now, &mut decision.writes);
+        state.tell_events(&mut decision.writes);
         state.apply(now, &decision.writes);
         // What need not survive is in the state now, and nobody's business any more.
         let durable = decision.writes.into_iter().filter(Write::is_durable);
         total.writes.extend(durable);
+        total.writes.extend(state.leave_out(now));
         total.actions.extend(decision.actions);
         idle
     };
@@ -36,5 +38,56 @@ pub fn turn_of(state: &mut State, now: Now, inputs: &[Input]) -> Decision {
         if take(state, decision) {
             return total;
         }
+    }
+}
+
+impl State {
+    /// When the next [`Input::Reconcile`] is due, if nothing else happens.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let check = self.checks.first().map(|(at, _)| *at);
+        let resend = self
+            .unsynced
+            .iter()
+            .filter_map(|id| {
+                self.nodes
+                    .get(id)?
+                    .desired
+                    .resend_at(&self.config.timing)
+                    .map(Instant)
+            })
+            .min();
+        let aggregate = self.root_connected.then(|| self.aggregate_at()).flatten();
+        let retell = self.untold.resend_at().filter(|_| self.root_connected);
+        // A deleted job of which something is left expires when that is gone, whatever the time.
+        let expiry = self
+            .deleted
+            .iter()
+            .find(|(_, id)| self.book.get(*id).is_none_or(|job| self.is_over(job)))
+            .map(|(at, _)| *at);
+        // At least twice a keep-alive, so that an outage of our own is told from a quiet hour.
+        let turn = self
+            .last_turn
+            .map(|last| last.plus(self.config.keep_alive / 2));
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let drain = self.drains.values().min().copied();
+        // What was due at the last turn and is still there was looked at: only something else can change it.
+        let again = self.again_at();
+        [
+            check,
+            resend,
+            aggregate,
+            retell,
+            expiry,
+            deadline,
+            drain,
+            again,
+            self.brake_at(),
+            self.hold,
+            turn,
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|at| self.last_turn.is_none_or(|last| *at > last))
+        .min()
     }
 }

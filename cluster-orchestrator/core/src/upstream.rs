@@ -6,7 +6,7 @@ use model::id::ClusterId;
 use model::job::Owner;
 use model::slot::{Role, Slot};
 use model::time::{Instant, Now};
-use sync::{Change, Held, Verdict};
+use sync::{Change, Held, UpReport, Verdict};
 
 use crate::state::{Copy, SlotRecord, State};
 use crate::{Action, AssignmentEntry, Beat, Decision, Soft, Write};
@@ -141,7 +141,10 @@ impl State {
             return None;
         }
         let action = Action::Report {
-            report: self.observer.report(),
+            report: UpReport {
+                tells: self.untold.is_kept(),
+                ..self.observer.report()
+            },
             held: self.upstream.held(),
         };
         Some(Decision::default().soft(Soft::ReportedUp).act(action))

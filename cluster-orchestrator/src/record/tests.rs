@@ -37,6 +37,8 @@ enum Step {
     Cordon(u8),
     Assign(u8),
     Close(u8),
+    Tell(u8),
+    Confirm(u8),
     Root,
     Algorithm,
     Wait(u32),
@@ -52,7 +54,9 @@ fn step() -> impl Strategy<Value = Step> {
         few.clone().prop_map(Step::Delete),
         few.clone().prop_map(Step::Cordon),
         few.clone().prop_map(Step::Assign),
-        few.prop_map(Step::Close),
+        few.clone().prop_map(Step::Close),
+        few.clone().prop_map(Step::Tell),
+        few.prop_map(Step::Confirm),
         Just(Step::Root),
         Just(Step::Algorithm),
         (1..100_000_000_u32).prop_map(Step::Wait),
@@ -208,6 +212,13 @@ impl World {
                 silent: true,
                 leaving: None,
             }),
+            Step::Tell(number) => self.tell(number),
+            Step::Confirm(which) => {
+                let kept = self.state.untold().nth(usize::from(which));
+                if let Some(stamp) = kept.map(|told| told.stamp) {
+                    self.turn(Input::RootConfirmed(stamp));
+                }
+            }
             Step::Root => self.turn(Input::RootConnected(ClusterId::from_bits(9))),
             Step::Algorithm => self.turn(Input::Schedule(Algorithm::Location)),
             Step::Wait(millis) => {
@@ -216,6 +227,38 @@ impl World {
                 self.turn(Input::Reconcile);
             }
         }
+    }
+
+    /// A worker tells of a job of the root's.
+    fn tell(&mut self, number: u8) {
+        let event = model::event::Event {
+            id: model::id::EventId::from_bits(0),
+            at: self.now.wall,
+            tier: model::event::Tier::Worker,
+            job: JobId::from_bits(u128::from(number) + 1_000),
+            instance: None,
+            generation: model::slot::Generation::default(),
+            from: "RUNNING",
+            to: "FAILED",
+            cause: "exited".to_owned(),
+            message: "it ended".to_owned(),
+        };
+        let stamp = model::telling::Stamp {
+            line: u64::from(number),
+            number: self.now.steady.0,
+        };
+        let told = model::telling::Told {
+            stamp,
+            count: 1,
+            event,
+        };
+        self.turn(Input::Told {
+            node: node(number),
+            telling: model::telling::Telling {
+                after: None,
+                events: vec![told],
+            },
+        });
     }
 
     /// A worker connects and says that it runs nothing, so that it may get work.
@@ -229,6 +272,7 @@ impl World {
             states: Vec::new(),
             gone: Vec::new(),
             digest: Digest::default(),
+            tells: false,
         };
         let held = Held::default();
         let beat = Beat {
@@ -352,6 +396,8 @@ fn a_busy_cluster_is_found_again_whole_and_then_as_its_own_snapshot() {
         Step::Assign(2),
         Step::Cordon(1),
         Step::Delete(1),
+        Step::Tell(0),
+        Step::Tell(1),
         Step::Root,
         Step::Algorithm,
     ];

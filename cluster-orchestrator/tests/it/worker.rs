@@ -227,7 +227,13 @@ impl Link {
                     self.report().await;
                 }
                 Some(Question::Ask(Ask::Adopt)) => self.send_set().await,
-                Some(Question::Stream(_) | Question::Fallback(_) | Question::Newer) | None => {}
+                Some(
+                    Question::Stream(_)
+                    | Question::Fallback(_)
+                    | Question::Confirmed(_)
+                    | Question::Newer,
+                )
+                | None => {}
             },
             other => panic!("{other}"),
         }

@@ -88,6 +88,17 @@ impl History {
             .map(|(_, event)| event)
     }
 
+    /// Whether this very event is kept, under whatever id: the same change of the same instance at the same moment.
+    pub fn tells(&self, event: &Event) -> bool {
+        self.of(event.job).any(|known| {
+            known.at == event.at
+                && known.instance == event.instance
+                && known.tier == event.tier
+                && known.generation == event.generation
+                && (known.from, known.to) == (event.from, event.to)
+        })
+    }
+
     /// Whether an event of that id is kept.
     pub fn has(&self, id: EventId) -> bool {
         self.all.contains_key(&id)

@@ -20,6 +20,7 @@ pub mod operation;
 pub mod reason;
 pub mod rebuild;
 pub mod slot;
+pub mod telling;
 pub mod time;
 pub mod units;
 pub mod view;

@@ -7,6 +7,8 @@ use model::book::Submission;
 use model::event::Event;
 use model::id::{EventId, JobId};
 use model::job::Job;
+use model::telling::{Heard, Stamp, Told};
+use protocol::message::events::{WireStamp, WireTold};
 use protocol::stored::{
     Batch, RecordError, Shared, Stored, StoredEvent, StoredJob, StoredSubmission, json, key,
 };
@@ -28,6 +30,11 @@ pub const REVISION: Table = Table("revision");
 pub const SUBMISSION: Table = Table("submission");
 /// Events by job and event.
 pub const EVENT: Table = Table("event");
+
+/// Events that the parent has not confirmed, by number.
+const UNTOLD: Table = Table("untold");
+/// How far each child was heard of what happened, by child.
+const HEARD: Table = Table("heard");
 
 /// Keys of [`META`].
 const INCARNATION: &[u8] = b"incarnation";
@@ -124,6 +131,29 @@ impl Changes {
         self.put(EVENT, key::event(event.job, event.id), || {
             StoredEvent::from(event)
         })
+    }
+
+    /// An event that the parent is to be told.
+    pub fn tell(&mut self, told: &Told) -> Result<(), RecordError> {
+        let number = told.stamp.number.to_be_bytes().to_vec();
+        self.put(UNTOLD, number, || WireTold::from(told))
+    }
+
+    /// That event is confirmed, or left out.
+    pub fn untell(&mut self, number: u64) {
+        self.delete(UNTOLD, number.to_be_bytes().to_vec());
+    }
+
+    /// How far the child of this id was heard.
+    pub fn heard(&mut self, child: u128, heard: &Heard) -> Result<(), RecordError> {
+        self.put(HEARD, key::id(child), || -> Vec<WireStamp> {
+            heard.lines().iter().copied().map(WireStamp::from).collect()
+        })
+    }
+
+    /// The child of this id is not expected any longer.
+    pub fn unheard(&mut self, child: u128) {
+        self.delete(HEARD, key::id(child));
     }
 
     /// An old event is forgotten.
@@ -228,5 +258,20 @@ impl<'a> Records<'a> {
             }
         }
         Ok(events)
+    }
+
+    /// What the parent is to be told, the oldest first.
+    pub fn untold(&self) -> Result<Vec<Told>, RecordError> {
+        let read = |record: Stored<'_>| record.value::<WireTold>().map(Told::from);
+        self.of(UNTOLD).map(read).collect()
+    }
+
+    /// How far each child was heard.
+    pub fn all_heard(&self) -> Result<Vec<(u128, Heard)>, RecordError> {
+        let read = |record: Stored<'_>| {
+            let lines: Vec<WireStamp> = record.value()?;
+            Ok((record.id()?, Heard::of(lines.into_iter().map(Stamp::from))))
+        };
+        self.of(HEARD).map(read).collect()
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! # Flow
 //! Between worker and cluster: [`register`] over Socket.IO, then over MQTT [`connection`], [`sync`], [`instances`],
-//! [`information`], [`adopt`] and [`reply`] upwards, [`control`] and [`question`] downwards. Between cluster and root everything
+//! [`information`], [`events`], [`adopt`] and [`reply`] upwards, [`control`] and [`question`] downwards. Between cluster and root everything
 //! goes as events of one Socket.IO connection: [`uplink`].
 //!
 //! # Guarantees
@@ -18,6 +18,7 @@ pub mod adopt;
 pub mod connection;
 pub mod control;
 pub mod desired;
+pub mod events;
 pub mod fallback;
 pub mod held;
 pub mod information;

@@ -19,6 +19,8 @@ pub struct UpReport<T: Item> {
     pub gone: Vec<T::Key>,
     /// Over everything that the child observes now.
     pub digest: Digest,
+    /// The child tells what happened event by event, so that its parent need not conclude it from the states.
+    pub tells: bool,
 }
 
 /// The child's side: what it observes and what it has not reported yet.
@@ -100,6 +102,11 @@ impl<T: Item> Observer<T> {
         self.whole_due = true;
     }
 
+    /// Whether the next report has to be a whole one.
+    pub const fn is_whole_due(&self) -> bool {
+        self.whole_due
+    }
+
     /// Whether there is something to report.
     pub fn is_due(&self) -> bool {
         self.whole_due || !self.unreported.is_empty()
@@ -125,6 +132,7 @@ impl<T: Item> Observer<T> {
             states,
             gone,
             digest: self.digest,
+            tells: false,
         }
     }
 
@@ -157,6 +165,7 @@ pub struct Observed<T: Item> {
     digest: Digest,
     /// The states are all that the child observed at its last report.
     whole: bool,
+    tells: bool,
 }
 
 impl<T: Item> Default for Observed<T> {
@@ -167,6 +176,7 @@ impl<T: Item> Default for Observed<T> {
             states: BTreeMap::new(),
             digest: Digest::default(),
             whole: false,
+            tells: false,
         }
     }
 }
@@ -185,6 +195,11 @@ impl<T: Item> Observed<T> {
     /// Whether everything that the child observes is known: nothing is ended for absence before.
     pub const fn is_whole(&self) -> bool {
         self.whole
+    }
+
+    /// Whether the child tells what happens event by event, as its last report says.
+    pub const fn tells(&self) -> bool {
+        self.tells
     }
 
     /// What to do with a report.
@@ -230,6 +245,7 @@ impl<T: Item> Observed<T> {
             self.digest = Digest::default();
         }
         (self.boot, self.sequence) = (report.boot, report.sequence);
+        self.tells = report.tells;
         for state in &report.states {
             let old = self.states.insert(state.key(), state.clone());
             self.digest = old

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use protocol::document::{self as documents, Format};
 use protocol::message::{
-    adopt, connection, control, information, instances, question, register, reply, sync,
+    adopt, connection, control, events, information, instances, question, register, reply, sync,
     uplink as link,
 };
 use protocol::rest;
@@ -69,6 +69,7 @@ pub fn messages(data: &[u8]) {
     let _ = adopt::decode(data).map_err(said);
     let _ = connection::decode(data).map_err(said);
     let _ = control::decode(data).map_err(said);
+    let _ = events::decode(data).map_err(said);
     let _ = information::decode(data).map_err(said);
     let _ = instances::decode(data).map_err(said);
     let _ = question::decode(data).map_err(said);
@@ -88,6 +89,8 @@ pub fn uplink(data: &[u8]) {
     let _ = link::read_sync(&value).map_err(said);
     let _ = link::read_report(&value).map_err(said);
     let _ = link::read_adoption(&value).map_err(said);
+    let _ = link::read_events(&value).map_err(said);
+    let _ = link::read_confirmed(&value).map_err(said);
     let _ = link::read_assign(&value).map_err(said);
     let _ = link::read_ask(&value).map_err(said);
     let _ = link::read_stream(&value).map_err(said);

@@ -101,6 +101,7 @@ impl State {
         let entering: Vec<Write> = entering.collect();
         let mut decision = Decision::default().write(Write::Desired(update));
         decision.writes.extend(leaving);
+        decision.writes.extend(self.say_scheduled(&entering));
         decision.writes.extend(entering);
         decision = decision.act(self.acknowledge(after));
         if let Some(settings) = settings {

@@ -14,6 +14,7 @@ mod health;
 mod reconcile;
 mod runs;
 mod state;
+mod telling;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use model::id::{InstanceId, NodeId};
 use model::instance::{Endpoint, Exit, Health};
 use model::reason::Reason;
 use model::slot::Generation;
+use model::telling::{Stamp, Telling, Told};
 use model::time::{Instant, Now, Wall};
 use model::workload::{Probe, RuntimeKind};
 use sync::{Change, Digest, Entry, Held, UpReport, Update};
@@ -61,6 +63,8 @@ pub struct Config {
     pub retry: Duration,
     /// The longest time between two probes of what was not healthy yet.
     pub probe_early: Duration,
+    /// Events that are kept until the cluster has confirmed them, and one of each job beyond that; 0: none are told.
+    pub untold: usize,
 }
 
 impl Default for Config {
@@ -72,6 +76,7 @@ impl Default for Config {
             report_interval: Duration::from_secs(15),
             retry: Duration::from_secs(2),
             probe_early: Duration::from_secs(1),
+            untold: 1_000,
         }
     }
 }
@@ -191,6 +196,8 @@ pub enum Input {
         /// What it found.
         outcome: ProbeOutcome,
     },
+    /// The cluster has this event, and all before it.
+    Confirmed(Stamp),
     /// Time has passed; also after every other input.
     Reconcile,
 }
@@ -211,6 +218,21 @@ pub enum Write {
         /// What.
         record: Option<Journal>,
     },
+    /// Durable: an event that the cluster is to be told, or another one in the place of one that is kept.
+    Tell(Told),
+    /// Durable: the event of that number is confirmed, or left out.
+    Untell(u64),
+    /// Durable: the state of an instance after its last event; `None` forgets it.
+    Said {
+        /// Which.
+        instance: InstanceId,
+        /// The state.
+        said: Option<Said>,
+    },
+    /// Soft: the nonce of this start, under which its events are numbered; after what the disk has, and before all else.
+    Line(u64),
+    /// Soft: events went out.
+    Sent(Telling),
     /// Soft: where an instance is in its life here.
     Run {
         /// Which.
@@ -265,7 +287,13 @@ impl Write {
     pub const fn is_durable(&self) -> bool {
         matches!(
             self,
-            Self::Node(_) | Self::Boot(_) | Self::Desired(_) | Self::Journal { .. }
+            Self::Node(_)
+                | Self::Boot(_)
+                | Self::Desired(_)
+                | Self::Journal { .. }
+                | Self::Tell(_)
+                | Self::Untell(_)
+                | Self::Said { .. }
         )
     }
 }
@@ -315,6 +343,8 @@ pub enum Action {
         /// The set held while it was made.
         held: Held,
     },
+    /// Tell the cluster what happened.
+    Tell(Telling),
     /// Send the cluster the desired set that is held of another store.
     Adopt {
         /// Which set: its digest among it.
@@ -386,6 +416,34 @@ pub struct Journal {
     pub ended: Option<Exit>,
     /// It is being stopped because it is unhealthy, and is started again.
     pub restarting: bool,
+}
+
+/// The state of an instance as its last event left it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// It was given to this worker, and does not run yet.
+    Scheduled,
+    /// It runs.
+    Running,
+    /// It does not run though it should, or ended with a failure for good.
+    Failed,
+    /// It ended for good, as it should.
+    Ended,
+}
+
+impl Said {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Scheduled, Self::Running, Self::Failed, Self::Ended];
+
+    /// The name of the state in events and on the disk.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "SCHEDULED_NODE",
+            Self::Running => "RUNNING",
+            Self::Failed => "FAILED",
+            Self::Ended => "TERMINATED",
+        }
+    }
 }
 
 /// Where an instance is in its life on this worker. Soft: rebuilt from the runtimes.
@@ -487,6 +545,8 @@ pub fn turn(state: &mut State, now: Now, inputs: impl IntoIterator<Item = Input>
         // What need not survive is in the state now, and nobody's business any more.
         let durable = decision.writes.into_iter().filter(Write::is_durable);
         total.writes.extend(durable);
+        // After each input, so that a change that the next one takes back is told too.
+        total.writes.extend(state.take_news(now));
         total.actions.extend(decision.actions);
         idle
     };

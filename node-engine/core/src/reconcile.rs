@@ -5,7 +5,7 @@ use model::id::InstanceId;
 use model::instance::{Observed, Report};
 use model::reason::{Reason, ReasonCode};
 use model::time::Now;
-use sync::Observer;
+use sync::{Observer, UpReport};
 
 use crate::{
     Action, Again, Checkup, Decision, Journal, Listing, NextProbe, Run, State, Write, report_entry,
@@ -18,7 +18,9 @@ impl State {
         self.ask_a_runtime(now)
             .or_else(|| self.look_at_one(now))
             .or_else(|| self.probe_one(now))
+            .or_else(|| self.tell_backlog(now))
             .or_else(|| self.report())
+            .or_else(|| self.tell(now))
             .unwrap_or_default()
     }
 
@@ -128,12 +130,20 @@ impl State {
             })
     }
 
+    /// Whether the link is up and takes messages.
+    pub(crate) const fn may_send(&self) -> bool {
+        self.connected && self.room
+    }
+
     fn report(&self) -> Option<Decision> {
-        if !self.connected || !self.room || !self.observer.is_due() {
+        if !self.may_send() || !self.observer.is_due() {
             return None;
         }
         let action = Action::Report {
-            report: self.observer.report(),
+            report: UpReport {
+                tells: self.untold.is_kept(),
+                ..self.observer.report()
+            },
             held: self.held(),
         };
         Some(Decision::default().write(Write::Reported).act(action))
@@ -158,6 +168,7 @@ impl State {
                     self.journal.remove(instance);
                     self.restarts.remove(instance);
                     self.exits.remove(instance);
+                    self.said.remove(instance);
                 }
                 self.touched(now, *instance);
             }
@@ -176,7 +187,23 @@ impl State {
                 want_whole,
                 superseded,
             } => self.desired.refused(*want_whole, *superseded),
-            Write::Link(connected) => self.connected = *connected,
+            Write::Tell(told) => self.untold.take(told),
+            Write::Untell(number) => self.untold.forget(now.steady, *number),
+            Write::Said { instance, said } => {
+                match said {
+                    Some(said) => self.said.insert(*instance, *said),
+                    None => self.said.remove(instance),
+                };
+            }
+            Write::Line(line) => {
+                self.untold.begin(*line);
+                self.begun = true;
+            }
+            Write::Sent(telling) => self.untold.told(now.steady, telling),
+            Write::Link(connected) => {
+                self.connected = *connected;
+                self.untold.disconnected();
+            }
             Write::Room(room) => self.room = *room,
             Write::WholeDue => self.observer.ask_whole(),
             Write::Reported => self.observer.reported(),
@@ -292,20 +319,21 @@ impl State {
                 self.not_running(journal)
             }
         };
-        let report = Report {
-            observed,
-            restarts: self.restarts.get(&instance).copied().unwrap_or(0),
-            last_exit: journal
-                .ended
-                .clone()
-                .or_else(|| self.exits.get(&instance).cloned()),
-            at: now.wall,
-        };
-        self.observer.put(report_entry(InstanceReport {
+        let report = InstanceReport {
             instance,
             generation: journal.generation,
-            report,
-        }));
+            report: Report {
+                observed,
+                restarts: self.restarts.get(&instance).copied().unwrap_or(0),
+                last_exit: journal
+                    .ended
+                    .clone()
+                    .or_else(|| self.exits.get(&instance).cloned()),
+                at: now.wall,
+            },
+        };
+        self.note_news(&report);
+        self.observer.put(report_entry(report));
     }
 
     fn not_running(&self, journal: &Journal) -> Observed {

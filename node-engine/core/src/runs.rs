@@ -333,6 +333,11 @@ impl State {
     }
 }
 
+/// The sentence for an end that is left as it is.
+pub(crate) fn ended(exit: &Exit) -> String {
+    format!("the application ended ({})", how(exit))
+}
+
 /// "exit code 3", "signal 9", "out of memory".
 fn how(exit: &Exit) -> String {
     match exit {

@@ -1,17 +1,19 @@
 //! What a node-engine knows, and what others may ask of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use model::desired::{Desired, InstanceReport, NodeItem, NodeKey};
 use model::id::{InstanceId, NodeId};
 use model::instance::Exit;
+use model::telling::Untold;
 use model::time::{Instant, Now};
 use model::workload::RuntimeKind;
 use sync::{Child, Held, Observer, Update};
 
+use crate::telling::News;
 use crate::{
-    Beat, Config, Decision, DesiredEntry, Input, Journal, Listing, ReportEntry, Run, Write,
+    Beat, Config, Decision, DesiredEntry, Input, Journal, Listing, ReportEntry, Run, Said, Write,
 };
 
 /// Everything that a node-engine knows.
@@ -38,12 +40,24 @@ pub struct State {
     pub(crate) connected: bool,
     pub(crate) room: bool,
     pub(crate) dirty: BTreeSet<InstanceId>,
+    /// What the cluster has not confirmed.
+    pub(crate) untold: Untold,
+    /// The state of each instance after its last event.
+    pub(crate) said: BTreeMap<InstanceId, Said>,
+    /// The disk is read, and this start has begun: what is observed from now on may be news.
+    pub(crate) begun: bool,
+    /// Changes that are no events yet; empty between two inputs.
+    pub(crate) news: VecDeque<News>,
 }
 
 impl State {
     /// An engine with these runtimes and nothing on its disk.
     pub fn new(config: Config, runtimes: impl IntoIterator<Item = RuntimeKind>) -> Self {
         Self {
+            untold: Untold::new(config.untold),
+            said: BTreeMap::new(),
+            begun: false,
+            news: VecDeque::new(),
             config,
             node: None,
             boot: 0,
@@ -160,6 +174,12 @@ impl State {
             put: self.desired.set().values().cloned().collect(),
             remove: Vec::new(),
         }));
+        writes.extend(self.untold.iter().cloned().map(Write::Tell));
+        // Before the journal: what is known of an instance again must not seem to be news.
+        writes.extend(self.said.iter().map(|(instance, said)| Write::Said {
+            instance: *instance,
+            said: Some(*said),
+        }));
         writes.extend(
             self.journal
                 .iter()
@@ -197,6 +217,7 @@ impl State {
                 id,
                 outcome,
             } => self.probed(now, *instance, *id, outcome),
+            Input::Confirmed(stamp) => self.confirmed(*stamp),
             Input::Reconcile => self.reconcile(now),
         }
     }
@@ -221,6 +242,7 @@ impl State {
             Some(Listing::Asked | Listing::Known) | None => None,
         });
         let probe = self.probes.first().map(|(at, _)| *at);
-        runs.chain(lists).chain(probe).min()
+        let resend = self.untold.resend_at().filter(|_| self.may_send());
+        runs.chain(lists).chain(probe).chain(resend).min()
     }
 }

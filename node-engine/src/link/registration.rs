@@ -73,10 +73,13 @@ pub(crate) struct Run {
     pub(crate) start: u64,
 }
 
+/// The standard library seeds its hashers from the system's random numbers.
+pub(crate) fn random() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
+
 impl Run {
-    /// The standard library seeds its hashers from the system's random numbers.
     pub(crate) fn new(boot: u64) -> Self {
-        let random = || RandomState::new().hash_one(std::process::id());
         Self {
             boot_id: format!("{:016x}{:016x}", random(), random()),
             boot,

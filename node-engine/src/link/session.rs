@@ -12,7 +12,7 @@ use mqtt::endpoint::relay;
 use node_core::Input;
 use protocol::message::connection::{self, Connection};
 use protocol::message::question::{self, Ask, Question};
-use protocol::message::{adopt, control, reply};
+use protocol::message::{adopt, control, events, reply};
 use protocol::topic::Topic;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -201,11 +201,17 @@ impl Session {
         let node = self.saved.node;
         let is_ack = matches!(message, Outgoing::Sync(_));
         let is_report = matches!(message, Outgoing::Instances(_));
+        let is_telling = matches!(message, Outgoing::Events(_));
         crashpoint!("node.ack.unsent", if is_ack);
         crashpoint!("node.report.unsent", if is_report);
+        crashpoint!("node.events.unsent", if is_telling);
         let (topic, parts) = match message {
             Outgoing::Sync(payload) => (Topic::Sync(node), vec![payload]),
             Outgoing::Instances(parts) => (Topic::Instances(node), parts),
+            Outgoing::Events(payload) => {
+                let request = events::REQUEST.to_owned();
+                (Topic::Reply { node, request }, vec![payload])
+            }
             Outgoing::Information(payload) => (Topic::Information(node), vec![payload]),
             Outgoing::Adopt(parts) => {
                 let request = adopt::REQUEST.to_owned();
@@ -223,6 +229,7 @@ impl Session {
         }
         crashpoint!("node.ack.sent", if is_ack);
         crashpoint!("node.report.sent", if is_report);
+        crashpoint!("node.events.sent", if is_telling);
         Ok(())
     }
 
@@ -230,6 +237,7 @@ impl Session {
         match question::decode(payload) {
             Ok(Some(Question::Ask(Ask::WholeReport))) => Some(Input::AskWhole),
             Ok(Some(Question::Ask(Ask::Adopt))) => Some(Input::AskAdopt),
+            Ok(Some(Question::Confirmed(stamp))) => Some(Input::Confirmed(stamp)),
             Ok(Some(Question::Stream(stream))) => {
                 streams.take(stream);
                 None

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use expect_test::expect;
 use model::desired::JobHead;
-use model::id::JobId;
+use model::event::{Event, Tier};
+use model::id::{EventId, JobId};
 use model::job::{OnPartition, Owner, PlacementRules, ServiceSpec};
 use model::name::Name;
 use model::slot::Slot;
+use model::telling::Stamp;
 use model::time::{Now, Wall};
 use model::units::Resources;
 use model::workload::{Pull, Restart, SpecHash, Workload};
@@ -110,6 +112,38 @@ fn journal(seed: u8, ended: Option<i32>) -> Write {
     }
 }
 
+fn tell(number: u64, seed: u8) -> Write {
+    Write::Tell(Told {
+        stamp: Stamp { line: 7, number },
+        count: 1 + u32::from(seed % 2),
+        event: Event {
+            id: EventId::from_bits(0),
+            at: Wall(i64::from(seed)),
+            tier: Tier::Worker,
+            job: JobId::from_bits(u128::from(seed)),
+            instance: seed
+                .is_multiple_of(3)
+                .then(|| InstanceId::from_bits(u128::from(seed))),
+            generation: Generation {
+                assignment: 2,
+                placement: 3,
+            },
+            from: "RUNNING",
+            to: "FAILED",
+            cause: "exited".to_owned(),
+            message: "the application ended (exit code 1)".to_owned(),
+        },
+    })
+}
+
+/// The last state of an instance; with a word that is none, it is forgotten.
+fn said(seed: u8, word: usize) -> Write {
+    Write::Said {
+        instance: InstanceId::from_bits(u128::from(seed)),
+        said: Said::ALL.get(word).copied(),
+    }
+}
+
 fn any_write() -> impl Strategy<Value = Write> {
     let seeds = || proptest::collection::vec(any::<u8>(), 0..6);
     prop_oneof![
@@ -118,6 +152,9 @@ fn any_write() -> impl Strategy<Value = Write> {
         (0..1_000_u64, seeds(), seeds())
             .prop_map(|(revision, put, remove)| update(revision, &put, &remove)),
         (any::<u8>(), any::<Option<i32>>()).prop_map(|(seed, ended)| journal(seed, ended)),
+        (1..20_u64, any::<u8>()).prop_map(|(number, seed)| tell(number, seed)),
+        (1..20_u64).prop_map(Write::Untell),
+        (any::<u8>(), 0..5_usize).prop_map(|(seed, word)| said(seed, word)),
         Just(Write::WholeDue),
     ]
 }
@@ -152,6 +189,10 @@ fn the_shapes_on_the_disk_are_as_ever() {
         update(9, &[1], &[]),
         journal(3, Some(1)),
         journal(4, None),
+        tell(5, 3),
+        tell(6, 4),
+        said(3, 2),
+        said(4, 4),
     ];
     store.commit(&ops(&all)).unwrap();
     let mut text = String::new();
@@ -167,7 +208,10 @@ fn the_shapes_on_the_disk_are_as_ever() {
         journal …04 {"runtime":"docker","grace_ms":4,"generation":[2,3],"leaving":true,"restarting":true}
         mark …30 {"incarnation":"00000000000000000000000000000005","term":{"number":2,"nonce":"ffffffffffffffff","history":["0000000000000001"]},"revision":9}
         node …30 {"node_id":"node_00000000000000000000000007"}
+        said …03 "FAILED"
         settings …30 {"report_interval_ms":10}
+        untold …05 {"line":"0000000000000007","number":5,"count":2,"at":"1970-01-01T00:00:00.003Z","tier":"worker","job":"job_00000000000000000000000003","instance":"ins_00000000000000000000000003","generation":[2,3],"from":"RUNNING","to":"FAILED","cause":"exited","message":"the application ended (exit code 1)"}
+        untold …06 {"line":"0000000000000007","number":6,"at":"1970-01-01T00:00:00.004Z","tier":"worker","job":"job_00000000000000000000000004","generation":[2,3],"from":"RUNNING","to":"FAILED","cause":"exited","message":"the application ended (exit code 1)"}
     "#]].assert_eq(&text);
 }
 

@@ -10,6 +10,7 @@ use model::instance::Observed as Word;
 use model::job::{OnPartition, Owner, PlacementRules, ServiceSpec};
 use model::name::Name;
 use model::slot::{Generation, Slot};
+use model::telling::{Heard, Told};
 use model::time::Wall;
 use model::units::Resources;
 use model::workload::{Pull, Restart, RuntimeKind, SpecHash, Workload};
@@ -22,8 +23,8 @@ use protocol::message::question::{Ask, Stream};
 use protocol::message::register::{self, Request, Welcome};
 use protocol::message::reply::{self, Chunk};
 use protocol::message::{
-    DesiredEntry, ReportEntry, adopt, connection, control, desired_entry, information, instances,
-    question, sync as sync_message,
+    DesiredEntry, ReportEntry, adopt, connection, control, desired_entry, events, information,
+    instances, question, sync as sync_message,
 };
 use protocol::topic::Topic;
 use serde_json::Value;
@@ -54,6 +55,9 @@ pub(crate) struct Cluster {
     pub(crate) connections: Vec<Connection>,
     pub(crate) information: Vec<Information>,
     pub(crate) adoptions: Vec<Adoption>,
+    /// What the worker told of what happened.
+    pub(crate) told: Vec<Told>,
+    heard: Heard,
     /// Chunks of answers, by their questions.
     pub(crate) replies: BTreeMap<String, Vec<Chunk>>,
     pub(crate) incarnation: Incarnation,
@@ -102,6 +106,8 @@ impl Cluster {
             connections: Vec::new(),
             information: Vec::new(),
             adoptions: Vec::new(),
+            told: Vec::new(),
+            heard: Heard::default(),
             replies: BTreeMap::new(),
             incarnation: Incarnation(1),
             term: Term::default().next(11),
@@ -229,6 +235,18 @@ impl Cluster {
                 }
             }
             Topic::Connection(_) => self.connections.push(connection::decode(payload).unwrap()),
+            Topic::Reply { request, .. } if request == events::REQUEST => {
+                let telling = events::decode(payload).unwrap();
+                let Some((heard, news)) = self.heard.take(&telling) else {
+                    return;
+                };
+                self.told.extend(news.into_iter().cloned());
+                self.heard = heard;
+                if let Some(last) = telling.last() {
+                    let payload = question::encode_confirmed(last).into();
+                    let _ = self.endpoint.publish(&Topic::Request(self.node), payload);
+                }
+            }
             Topic::Reply { request, .. } if request != adopt::REQUEST => {
                 let chunk = reply::decode(payload).unwrap();
                 self.replies.entry(request.clone()).or_default().push(chunk);

@@ -57,6 +57,21 @@ async fn a_worker_joins_and_runs_restarts_and_ends_what_it_is_told() {
     assert_ne!(first, second);
     let exit = cluster.report(instance).unwrap().report.last_exit.clone();
     assert_eq!(exit.unwrap().signal, Some(9));
+    cluster
+        .until("all is told", |cluster| cluster.told.len() >= 3)
+        .await;
+    let told: Vec<_> = cluster.told.iter().map(|told| &told.event).collect();
+    let changes: Vec<_> = told.iter().map(|event| (event.from, event.to)).collect();
+    assert_eq!(
+        changes,
+        [
+            ("SCHEDULED_NODE", "RUNNING"),
+            ("RUNNING", "FAILED"),
+            ("FAILED", "RUNNING"),
+        ]
+    );
+    assert!(told.is_sorted_by_key(|event| event.at));
+    assert!(told.iter().all(|event| event.instance == Some(instance)));
 
     cluster.terminate(instance);
     cluster

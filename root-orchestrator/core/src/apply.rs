@@ -45,6 +45,7 @@ impl State {
                 Write::Revision { cluster, revision } => self.take_revision(*cluster, *revision),
                 Write::Event(event) => self.history.take(event),
                 Write::ForgetEvent(job, id) => self.history.forget(*job, *id),
+                Write::Heard { cluster, heard } => self.take_heard(*cluster, heard),
                 Write::Soft(soft) => self.take_soft(now, soft),
             }
         }
@@ -80,6 +81,7 @@ impl State {
                 .after(None)
                 .map(|event| Write::Event(Event::clone(event))),
         );
+        writes.extend(self.all_heard());
         writes
     }
 

@@ -250,9 +250,13 @@ impl State {
         let fresh = reading == Reading::Fresh;
         for entry in &report.states {
             let copies = &entry.value.copies;
-            decision = self.slot_events(now, (id, cluster), &entry.key, copies, decision);
+            // One of an earlier version does not tell its events: they are what became different.
+            if !report.tells {
+                decision = self.slot_events(now, (id, cluster), &entry.key, copies, decision);
+            }
+            decision = self.leaving_events(now, (id, cluster), &entry.key, copies, decision);
         }
-        for slot in &report.gone {
+        for slot in report.gone.iter().filter(|_| !report.tells) {
             decision = self.slot_events(now, (id, cluster), slot, &[], decision);
         }
         decision = decision
@@ -278,14 +282,22 @@ impl State {
     /// Copies that are to leave since the cluster's last report: who follows a job's endpoints turns away from them before they
     /// stop.
     fn leaving_events(
+        &self,
         now: Now,
-        cluster: &Cluster,
-        holding: &Holding,
-        (before, copies): (&[CopyReport], &[CopyReport]),
+        (id, cluster): (ClusterId, &Cluster),
+        slot: &Slot,
+        copies: &[CopyReport],
         decision: Decision,
     ) -> Decision {
+        let holding = self
+            .slots
+            .get(slot)
+            .and_then(|record| record.holdings.iter().find(|holding| holding.cluster == id));
+        let (Some(holding), Some(before)) = (holding, cluster.observed.states().get(slot)) else {
+            return decision;
+        };
         let stood = |copy: &&CopyReport| {
-            let mut known = before.iter();
+            let mut known = before.value.copies.iter();
             known.any(|known| known.instance == copy.instance && known.role != Role::Leaving)
         };
         let leave = copies.iter().filter(|copy| copy.role == Role::Leaving);
@@ -384,8 +396,7 @@ impl State {
                 message,
             ));
         }
-        let before = before.map_or(&[][..], |before| &before.value.copies);
-        Self::leaving_events(now, cluster, holding, (before, copies), decision)
+        decision
     }
 
     pub(crate) fn cluster_aggregate(&self, id: ClusterId, report: &Report) -> Decision {

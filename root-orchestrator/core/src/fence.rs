@@ -23,7 +23,7 @@ impl State {
                 let answer = Answer::Job(JobAnswer::Fenced);
                 Some(Decision::default().act(Action::Answer(*request, answer)))
             }
-            Input::Adopt { .. } => Some(Decision::default()),
+            Input::Adopt { .. } | Input::Told { .. } => Some(Decision::default()),
             Input::Started { .. }
             | Input::Connected { .. }
             | Input::Closed { .. }

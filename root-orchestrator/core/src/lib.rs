@@ -20,6 +20,7 @@ mod moving;
 mod operations;
 mod slots;
 mod state;
+mod telling;
 mod view;
 mod waking;
 
@@ -37,6 +38,7 @@ use model::location::Location;
 use model::name::Name;
 use model::node::{Liveness, Scheduling};
 use model::slot::Slot;
+use model::telling::{Heard, Stamp, Telling};
 use model::time::{Instant, Now};
 use sync::{Digest, Entry, Held, Incarnation, Parcel, Term, UpReport};
 
@@ -199,6 +201,13 @@ pub enum Input {
         /// All of it.
         desired: Vec<Desired>,
     },
+    /// A cluster tells what happened.
+    Told {
+        /// Which.
+        cluster: ClusterId,
+        /// What, in its order.
+        telling: Telling,
+    },
     /// An operator lets replacements go on that the brake holds back.
     ReleaseBrake {
         /// To be answered.
@@ -254,6 +263,13 @@ pub enum Write {
     Event(Event),
     /// Durable: an old event is forgotten.
     ForgetEvent(JobId, EventId),
+    /// Durable: how far a cluster was heard.
+    Heard {
+        /// Which.
+        cluster: ClusterId,
+        /// How far.
+        heard: Heard,
+    },
     /// Soft: everything that is rebuilt by asking.
     Soft(Soft),
 }
@@ -412,6 +428,8 @@ pub enum Action {
     AskWhole(ClusterId),
     /// Ask a cluster for the set that it holds of another store.
     AskAdopt(ClusterId),
+    /// Tell a cluster that this event, and all before it, is stored.
+    Confirm(ClusterId, Stamp),
 }
 
 /// First persist `writes`, then perform `actions`.
@@ -491,6 +509,7 @@ impl State {
                 held,
                 desired,
             } => self.adopt(*cluster, held, desired),
+            Input::Told { cluster, telling } => self.cluster_told(*cluster, telling),
             Input::ReleaseBrake { request } => self.release_brake(*request),
             Input::Reconcile => self.reconcile(now),
         }

@@ -16,6 +16,7 @@ use model::node::{Liveness, Scheduling};
 use model::operation::Rollouts;
 use model::reason::{Reason, Rejections};
 use model::slot::{Generation, Slot};
+use model::telling::Heard;
 use model::time::{Instant, Wall};
 use model::units::Resources;
 use schedulers::Algorithm;
@@ -212,6 +213,8 @@ pub(crate) struct Cluster {
     pub(crate) desired: Parent<AssignmentEntry>,
     /// The revision that the store has.
     pub(crate) stored_revision: u64,
+    /// How far it was heard of what happened.
+    pub(crate) heard: Heard,
     pub(crate) observed: Observed<SlotEntry>,
     /// What is observed was true when the cluster held this revision.
     pub(crate) observed_at: u64,
@@ -239,6 +242,7 @@ impl Cluster {
             pending: Pending::default(),
             desired: Parent::default(),
             stored_revision: 0,
+            heard: Heard::default(),
             observed: Observed::default(),
             observed_at: 0,
             start: 0,

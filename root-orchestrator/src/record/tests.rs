@@ -9,6 +9,7 @@ use model::location::Location;
 use model::name::Name;
 use model::node::Scheduling;
 use model::slot::{Generation, Slot};
+use model::telling::{Heard, Stamp};
 use model::time::{Now, Wall};
 use orchestrator::record::{JOB, META, incarnation, load, ops};
 use proptest::prelude::*;
@@ -171,6 +172,13 @@ fn writes() -> impl Strategy<Value = Vec<Write>> {
             cluster: ClusterId::from_bits(id),
             revision: (id * 11) as u64,
         }));
+        writes.extend((2..4).map(|id| Write::Heard {
+            cluster: ClusterId::from_bits(id),
+            heard: Heard::of((0..id as u64).map(|line| Stamp {
+                line: u64::MAX - line,
+                number: 7 * line + 1,
+            })),
+        }));
         writes
     })
 }
@@ -264,4 +272,25 @@ fn what_a_newer_program_adds_is_skipped_and_what_is_damaged_is_refused() {
         .unwrap();
     let fault = load::<Root>(&store.load().unwrap()).unwrap_err();
     assert!(fault.to_string().contains("table job"), "{fault}");
+}
+
+/// These texts are in stores: roots read them for ever.
+#[test]
+fn how_far_a_cluster_was_heard_looks_like_this() {
+    let heard = Write::Heard {
+        cluster: ClusterId::from_bits(3),
+        heard: Heard::of([(7, 5), (u64::MAX, 1)].map(|(line, number)| Stamp { line, number })),
+    };
+    let store = Memory::new();
+    store.commit(&ops::<Root>(&[heard]).unwrap()).unwrap();
+    let records = store.load().unwrap();
+    let text = String::from_utf8(records[0].value.clone()).unwrap();
+    assert_eq!(records[0].table, "heard");
+    assert_eq!(
+        text,
+        r#"[{"line":"0000000000000007","number":5},{"line":"ffffffffffffffff","number":1}]"#
+    );
+    let forgotten = Write::ForgetCluster(ClusterId::from_bits(3));
+    store.commit(&ops::<Root>(&[forgotten]).unwrap()).unwrap();
+    assert_eq!(store.load().unwrap().len(), 0);
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::id::ClusterId;
+use model::telling::Stamp;
 use orchestrator::tunnels::{Full, Tunnel, Tunnels};
 use protocol::message::AssignmentEntry;
 use protocol::message::question::{Ask, Stream};
@@ -28,6 +29,8 @@ const OUTBOUND: usize = 64;
 pub(crate) enum Down {
     /// Parts of a change of its desired set.
     Assign(Parcel<AssignmentEntry>),
+    /// Which event of those that it told is stored.
+    Confirm(Stamp),
     /// What it should send.
     Ask(Ask),
 }

@@ -16,7 +16,7 @@ use protocol::message::parts::Assembler;
 use protocol::message::register::Refused;
 use protocol::message::uplink::relay::Frame as Relayed;
 use protocol::message::uplink::{
-    self, ASK, ASSIGN, OVERTAKEN, RELAY, REQUEST, Request, Standing, Welcome,
+    self, ASK, ASSIGN, CONFIRMED, OVERTAKEN, RELAY, REQUEST, Request, Standing, Welcome,
 };
 use protocol::message::{MessageError, SlotEntry};
 use root_core::{Answer, Beat, Input, Registration, Report};
@@ -53,6 +53,7 @@ pub(super) enum Kind {
     Report,
     Aggregate,
     Adopt,
+    Events,
 }
 
 /// A cluster that was let in.
@@ -293,6 +294,10 @@ impl Session {
                     crashpoint!("root.assign.sent");
                     sent
                 }
+                Down::Confirm(stamp) => {
+                    crashpoint!("root.confirm.unsent");
+                    self.emit(CONFIRMED, &uplink::confirmed(stamp)).await
+                }
                 Down::Ask(ask) => self.emit(ASK, &uplink::ask(ask)).await,
             };
             if !sent {
@@ -398,6 +403,10 @@ impl Member {
                 };
                 vec![held, Input::Aggregate { cluster, report }]
             }
+            Kind::Events => vec![Input::Told {
+                cluster,
+                telling: uplink::read_events(value)?,
+            }],
             Kind::Adopt => {
                 let whole = self.adoptions.take(uplink::read_adoption(value)?);
                 whole

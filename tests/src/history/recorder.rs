@@ -252,6 +252,7 @@ impl Recorder {
                     .map(str::to_owned),
                 to: text(&row, "to"),
                 cause: text(&row, "cause"),
+                happened: text(&row, "at"),
             };
             self.book.write(begun, event);
         }

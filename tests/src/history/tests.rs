@@ -84,12 +84,13 @@ fn used(kib: u64, descriptors: u64) -> What {
     }
 }
 
-fn event(to: &str) -> What {
+fn event(to: &str, second: u32) -> What {
     What::Event {
         server: "root".to_owned(),
         instance: Some("a".to_owned()),
         to: to.to_owned(),
         cause: "requested".to_owned(),
+        happened: format!("2026-01-01T00:00:{second:02}.000Z"),
     }
 }
 
@@ -150,7 +151,7 @@ fn honest() -> Vec<(u64, What)> {
         (20_000, ran(vec![copy("a", "one", 10)])),
         (20_100, shown("root", running("a", "one"))),
         (20_200, used(60_000, 24)),
-        (20_300, event("TERMINATED")),
+        (20_300, event("TERMINATED", 20)),
     ]
 }
 
@@ -273,7 +274,10 @@ fn i4_an_end_that_is_taken_back_and_a_generation_that_falls() {
     };
     let again = || ran(vec![copy("a", "two", 10)]);
     is_caught("I4", vec![(500, over()), (600, again())], "was TERMINATED");
-    is_caught("I4", vec![(20_400, event("RUNNING"))], "after its end");
+    is_caught("I4", vec![(20_400, event("RUNNING", 21))], "after its end");
+    let mut late = honest();
+    late.push((20_400, event("RUNNING", 19)));
+    assert_eq!(found("I4", late), [], "it ran before, and was told late");
     let mut lower = row("a", "one", "holder", "RUNNING");
     lower.generation = (0, 9);
     let fallen = shown("root", job("RUNNING", vec![lower]));

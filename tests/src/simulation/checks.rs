@@ -123,7 +123,24 @@ pub(crate) fn always(world: &World) -> Result<(), Box<Violation>> {
     accepted_is_kept(world)?;
     overlap_is_declared(world)?;
     ended_never_runs(world)?;
+    nothing_is_told_twice(world)?;
     nothing_is_overcommitted(world)
+}
+
+/// What happened is told at each tier once, by the one who saw it.
+fn nothing_is_told_twice(world: &World) -> Result<(), Box<Violation>> {
+    match world.ledger.broken() {
+        Some(what) => Err(violation(world, what.to_owned())),
+        None => Ok(()),
+    }
+}
+
+/// What happened below the root, and was not dropped with a store, is told at its cluster and at the root.
+fn everything_is_told(world: &World) -> Result<(), Box<Violation>> {
+    match world.ledger.missing(world) {
+        Some(what) => Err(violation(world, what)),
+        None => Ok(()),
+    }
 }
 
 /// I1: what was accepted is in the store, until its deletion was accepted.
@@ -326,7 +343,7 @@ pub(crate) fn settled(world: &World) -> Result<(), Box<Violation>> {
             format!("slot {slot} has {count} live copies and nobody wants it"),
         ));
     }
-    Ok(())
+    everything_is_told(world)
 }
 
 /// How a slot stands with everybody.

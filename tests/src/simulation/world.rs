@@ -1,6 +1,7 @@
 //! The world of a run: programs, stores, links, messages in flight, faults.
 
 mod faults;
+mod ledger;
 mod links;
 mod programs;
 mod requests;
@@ -13,6 +14,7 @@ use model::desired::Desired;
 use model::id::{ClusterId, InstanceId, JobId};
 use model::job::JobSpec;
 use model::node::NodeFacts;
+use model::telling::{Stamp, Telling};
 use model::time::{Instant, Now, Wall};
 use model::units::{Bytes, Millicores, Resources};
 use model::workload::RuntimeKind;
@@ -24,6 +26,7 @@ use super::checks::{self, Violation};
 use super::rng::Rng;
 use super::runtime::Runtime;
 use super::users;
+use ledger::Ledger;
 
 /// How long the faults go on, in milliseconds of the simulation.
 const CHAOS: u64 = 150_000;
@@ -45,6 +48,10 @@ pub enum Sabotage {
     WorkerForgets,
     /// A runtime says that it stopped what it did not.
     LyingStop,
+    /// A worker takes what it sent for confirmed.
+    Unconfirmed,
+    /// A cluster concludes from a worker's states what the worker tells as well.
+    AlsoConcluded,
 }
 
 /// Figures of a run that held.
@@ -60,6 +67,8 @@ pub struct Outcome {
     pub stores: u64,
     /// Instances running at the end.
     pub running: u64,
+    /// Events of workers that the root was told.
+    pub told: u64,
 }
 
 impl Outcome {
@@ -70,12 +79,17 @@ impl Outcome {
         self.crashes += other.crashes;
         self.stores += other.stores;
         self.running += other.running;
+        self.told += other.told;
     }
 }
 
 #[derive(Debug, Clone)]
 pub(crate) enum Message {
     Assign(usize, Change<root_core::AssignmentEntry>),
+    RootConfirms(usize, Stamp),
+    UpTold(usize, Telling),
+    ClusterConfirms(usize, Stamp),
+    Told(usize, Telling),
     RootAsks {
         cluster: usize,
         adopt: bool,
@@ -139,6 +153,8 @@ impl Message {
     const fn uplink(&self) -> Option<usize> {
         match self {
             Self::Assign(cluster, _)
+            | Self::RootConfirms(cluster, _)
+            | Self::UpTold(cluster, _)
             | Self::RootAsks { cluster, .. }
             | Self::UpHeld(cluster, ..)
             | Self::UpReport(cluster, ..)
@@ -151,9 +167,10 @@ impl Message {
     /// The worker that sent it to its cluster.
     const fn inward(&self) -> Option<usize> {
         match self {
-            Self::Held(worker, ..) | Self::Report(worker, ..) | Self::Adopt(worker, ..) => {
-                Some(*worker)
-            }
+            Self::Held(worker, ..)
+            | Self::Report(worker, ..)
+            | Self::Adopt(worker, ..)
+            | Self::Told(worker, ..) => Some(*worker),
             _ => None,
         }
     }
@@ -234,6 +251,8 @@ pub struct World {
     pub(crate) deleted: BTreeSet<JobId>,
     waiting: BTreeMap<u64, Asked>,
     pub(crate) ended: BTreeSet<InstanceId>,
+    /// What happened, and where it was told.
+    pub(crate) ledger: Ledger,
     pub(crate) outcome: Outcome,
     pub(crate) trace: Vec<String>,
     version: u64,
@@ -295,6 +314,7 @@ impl World {
             deleted: BTreeSet::new(),
             waiting: BTreeMap::new(),
             ended: BTreeSet::new(),
+            ledger: Ledger::default(),
             outcome: Outcome::default(),
             trace: Vec::new(),
             version: 0,
@@ -328,6 +348,7 @@ impl World {
             checks::always(&self)?;
         }
         checks::settled(&self)?;
+        self.outcome.told = self.ledger.heard();
         self.outcome.running = self
             .workers
             .iter()
@@ -389,6 +410,19 @@ impl World {
                 if self.uplink(cluster) {
                     self.cluster(cluster, ClusterInput::Assigned(change));
                 }
+            }
+            Message::RootConfirms(cluster, stamp) if self.uplink(cluster) => {
+                self.cluster(cluster, ClusterInput::RootConfirmed(stamp));
+            }
+            Message::UpTold(cluster, telling) => {
+                self.up(cluster, |cluster| RootInput::Told { cluster, telling });
+            }
+            Message::ClusterConfirms(worker, stamp) if self.link(worker) => {
+                self.worker(worker, NodeInput::Confirmed(stamp));
+            }
+            Message::RootConfirms(..) | Message::ClusterConfirms(..) => {}
+            Message::Told(worker, telling) => {
+                self.inward(worker, |node| ClusterInput::Told { node, telling });
             }
             Message::RootAsks { cluster, adopt } => {
                 if self.uplink(cluster) {

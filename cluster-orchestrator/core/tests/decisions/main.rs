@@ -26,4 +26,6 @@ mod support;
 mod takeover;
 mod unheard;
 #[cfg(test)]
+mod telling;
+#[cfg(test)]
 mod uplink;

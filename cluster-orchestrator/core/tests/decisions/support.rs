@@ -186,6 +186,13 @@ impl Site {
                     }
                 }
                 Action::Report { report, .. } => self.root.take(&report),
+                Action::Tell(telling) => self.root.hear(telling),
+                Action::Confirm(node, stamp) => {
+                    let mut all = self.workers.values_mut();
+                    if let Some(worker) = all.find(|worker| worker.id == node) {
+                        worker.confirmed.push(stamp);
+                    }
+                }
                 Action::Acknowledge { .. } | Action::Adopt { .. } | Action::Aggregate(_) => {}
             }
         }
@@ -213,11 +220,13 @@ impl Site {
     /// Everybody says and does what he has to, until nobody has anything more to say.
     pub(crate) fn deliver(&mut self) {
         for _ in 0..50 {
+            let confirmed = self.root.confirm.take().map(Input::RootConfirmed);
             let inputs: Vec<Input> = self
                 .workers
                 .values_mut()
                 .filter(|worker| worker.up)
                 .flat_map(Worker::act)
+                .chain(confirmed)
                 .collect();
             if inputs.is_empty() {
                 return;

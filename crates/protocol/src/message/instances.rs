@@ -42,6 +42,8 @@ pub(crate) struct Fields<S, G> {
     states: Vec<S>,
     #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
     gone: Vec<G>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    tells: bool,
 }
 
 /// Writes a report, in as many messages as it takes.
@@ -96,6 +98,7 @@ pub(crate) fn texts<T: ::sync::Item, S: Serialize, G: Serialize>(
             whole: report.whole,
             states,
             gone,
+            tells: report.tells,
         })
         .collect();
     bodies.retain({
@@ -151,6 +154,7 @@ where
                 .collect::<Result<_, _>>()?,
             gone: body.gone.into_iter().map(gone).collect(),
             digest: beat.observed_digest,
+            tells: body.tells,
         },
         held,
     })

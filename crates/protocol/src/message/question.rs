@@ -2,12 +2,15 @@
 //!
 //! # Flow
 //! [`Ask`] is answered by an ordinary report. [`Stream`] opens, feeds and ends an answer in chunks: see
-//! [`super::reply`]. The root asks a cluster the same over the uplink. [`Fallback`] is told, not asked.
+//! [`super::reply`]. The root asks a cluster the same over the uplink. [`Fallback`] and what is confirmed of
+//! [`super::events`] is told, not asked.
 
 use model::id::InstanceId;
+use model::telling::Stamp;
 use model::time::Wall;
 use serde::{Deserialize, Serialize};
 
+use super::events::WireStamp;
 use super::fallback::Fallback;
 use super::{MessageError, Source, Text};
 use crate::skew::Spoken;
@@ -35,6 +38,8 @@ pub enum Question {
     Stream(Stream),
     /// No question: where the other way to the cluster is.
     Fallback(Fallback),
+    /// No question: the parent has this event of those that it is told, and all before it.
+    Confirmed(Stamp),
     /// Of a newer program; it is counted, and nobody answers it.
     Newer,
 }
@@ -141,6 +146,7 @@ enum Kind {
     Credit,
     Cancel,
     Fallback,
+    Confirmed,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -177,6 +183,11 @@ pub fn encode_fallback(fallback: &Fallback) -> Vec<u8> {
     head(Kind::Fallback).with(&told).bytes()
 }
 
+/// Writes that the parent has this event, and all before it.
+pub fn encode_confirmed(stamp: Stamp) -> Vec<u8> {
+    confirmed_text(stamp).bytes()
+}
+
 /// Reads it; `None`: a liveness probe.
 ///
 /// # Errors
@@ -194,6 +205,10 @@ pub(crate) fn text(ask: Ask) -> Text {
         Ask::Adopt => Kind::Adopt,
     };
     head(ask)
+}
+
+pub(crate) fn confirmed_text(stamp: Stamp) -> Text {
+    head(Kind::Confirmed).with(&WireStamp::from(stamp))
 }
 
 fn head(ask: Kind) -> Text {
@@ -216,7 +231,7 @@ pub(crate) fn stream_text(stream: &Stream) -> Text {
 pub(crate) fn read<S: Source + ?Sized>(source: &S) -> Result<Ask, MessageError> {
     match read_any(source)? {
         Question::Ask(ask) => Ok(ask),
-        Question::Stream(_) | Question::Fallback(_) => {
+        Question::Stream(_) | Question::Fallback(_) | Question::Confirmed(_) => {
             Err(MessageError::field("ask", "has an event of its own"))
         }
         Question::Newer => Err(MessageError::field("ask", "is of a newer program")),
@@ -226,10 +241,19 @@ pub(crate) fn read<S: Source + ?Sized>(source: &S) -> Result<Ask, MessageError> 
 pub(crate) fn read_stream<S: Source + ?Sized>(source: &S) -> Result<Stream, MessageError> {
     match read_any(source)? {
         Question::Stream(stream) => Ok(stream),
-        Question::Ask(_) | Question::Fallback(_) => {
+        Question::Ask(_) | Question::Fallback(_) | Question::Confirmed(_) => {
             Err(MessageError::field("ask", "is not answered in chunks"))
         }
         Question::Newer => Err(MessageError::field("ask", "is of a newer program")),
+    }
+}
+
+pub(crate) fn read_confirmed<S: Source + ?Sized>(source: &S) -> Result<Stamp, MessageError> {
+    match read_any(source)? {
+        Question::Confirmed(stamp) => Ok(stamp),
+        Question::Ask(_) | Question::Stream(_) | Question::Fallback(_) | Question::Newer => {
+            Err(MessageError::field("ask", "confirms no event"))
+        }
     }
 }
 
@@ -261,6 +285,7 @@ fn read_any<S: Source + ?Sized>(source: &S) -> Result<Question, MessageError> {
             fallback.check()?;
             Question::Fallback(fallback)
         }
+        Kind::Confirmed => Question::Confirmed(source.fields::<WireStamp>()?.into()),
     })
 }
 

@@ -18,6 +18,7 @@ use model::name::Name;
 use model::node::{Leaving, NodeFacts, Usage};
 use model::reason::{Reason, ReasonCode, Rejections};
 use model::slot::{Generation, Role, Slot};
+use model::telling::{Stamp, Telling, Told};
 use model::time::Wall;
 use model::units::{Bytes, Millicores, Resources};
 use model::workload::{Pull, Restart, RuntimeKind, SpecHash, Transport, Workload};
@@ -32,6 +33,7 @@ mod golden;
 mod hostile;
 mod round_trip;
 mod skew;
+mod telling;
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -236,6 +238,7 @@ fn up<T: Item>(whole: bool, states: Vec<T>, gone: Vec<T::Key>) -> UpReport<T> {
         states,
         gone,
         digest: Digest(0x321),
+        tells: false,
     }
 }
 
@@ -344,6 +347,39 @@ fn register_welcome() -> register::Welcome {
 }
 
 /// Where the other way to a cluster is: nowhere, beside the cluster, and elsewhere.
+/// What happened to an instance: one event, and one that stands for several.
+fn telling() -> Telling {
+    let told = |number, count, from, to| Told {
+        stamp: Stamp {
+            line: 0xabc,
+            number,
+        },
+        count,
+        event: model::event::Event {
+            id: model::id::EventId::from_bits(0),
+            at: Wall(1_793_867_400_123),
+            tier: model::event::Tier::Worker,
+            job: JobId::from_bits(1),
+            instance: (count == 1).then(|| InstanceId::from_bits(2)),
+            generation: Generation {
+                assignment: 2,
+                placement: 1,
+            },
+            from,
+            to,
+            cause: "exited".to_owned(),
+            message: if count == 1 { "it ended" } else { "" }.to_owned(),
+        },
+    };
+    Telling {
+        after: Some(Stamp {
+            line: u64::MAX,
+            number: 4,
+        }),
+        events: vec![told(5, 1, "RUNNING", "FAILED"), told(8, 3, "", "RUNNING")],
+    }
+}
+
 fn fallbacks() -> Vec<Fallback> {
     let relay = |host: Option<&str>| fallback::Relay {
         cluster: ClusterId::from_bits(9),

@@ -2,7 +2,7 @@
 //!
 //! # Flow
 //! The cluster connects and emits [`REGISTER`], whose acknowledgement names it. Then upwards [`SYNC`], [`REPORT`],
-//! [`ADOPT`] and [`AGGREGATE`]; downwards [`ASSIGN`] (a part of a change of the cluster's desired set), [`ASK`] and, with
+//! [`ADOPT`], [`AGGREGATE`] and [`EVENTS`], each of which [`CONFIRMED`] follows; downwards [`ASSIGN`] (a part of a change of the cluster's desired set), [`ASK`] and, with
 //! an acknowledgement, [`QUESTION`]. What is longer than one answer is asked for by [`REQUEST`] and comes as [`REPLY`].
 //! Both ways go the bytes of workers that reach their cluster through the root: [`RELAY`], see [`relay`].
 
@@ -12,6 +12,7 @@ use ::sync::{Change, Held, Incarnation, UpReport};
 use model::desired::Desired;
 use model::id::ClusterId;
 use model::name::Name;
+use model::telling::{Stamp, Telling};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -27,7 +28,7 @@ use super::reply::Chunk;
 use super::report::{WireSlot, WireSlotReport, slot_in};
 use super::{
     AssignmentEntry, Beat, MessageError, SlotEntry, Source, Text, adopt, assignment_entry, at_most,
-    control, hex64, instances, question, reply as chunks, sync,
+    control, events, hex64, instances, question, reply as chunks, sync,
 };
 use crate::problem::Problem;
 
@@ -48,6 +49,10 @@ pub const REPORT: &str = "report";
 pub const AGGREGATE: &str = "aggregate";
 /// Up: the set that it holds of another store.
 pub const ADOPT: &str = "adopt";
+/// Up: what happened, event by event.
+pub const EVENTS: &str = "events";
+/// Down: which of these the root has.
+pub const CONFIRMED: &str = "confirmed";
 /// Down: a part of a change of its desired set.
 pub const ASSIGN: &str = "assign";
 /// Down: what it should send.
@@ -235,6 +240,32 @@ pub fn adoption(held: &Held, desired: &[Desired]) -> Vec<Value> {
 /// [`MessageError`], where it is no such message.
 pub fn read_adoption(value: &Value) -> Result<Piece<Adoption>, MessageError> {
     adopt::read(value)
+}
+
+/// Writes [`EVENTS`].
+pub fn events(telling: &Telling) -> Value {
+    events::text(telling).value()
+}
+
+/// Reads [`EVENTS`].
+///
+/// # Errors
+/// [`MessageError`], where it is no such message.
+pub fn read_events(value: &Value) -> Result<Telling, MessageError> {
+    events::read(value)
+}
+
+/// Writes [`CONFIRMED`].
+pub fn confirmed(stamp: Stamp) -> Value {
+    question::confirmed_text(stamp).value()
+}
+
+/// Reads [`CONFIRMED`].
+///
+/// # Errors
+/// [`MessageError`], where it is no such message.
+pub fn read_confirmed(value: &Value) -> Result<Stamp, MessageError> {
+    question::read_confirmed(value)
 }
 
 /// Writes one [`ASSIGN`].

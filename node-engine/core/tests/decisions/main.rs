@@ -20,3 +20,5 @@ mod restarts;
 mod silence;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod telling;

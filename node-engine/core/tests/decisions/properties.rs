@@ -259,5 +259,19 @@ proptest! {
             let well = report.report.is_ready();
             prop_assert!(well, "{:?}", report);
         }
+        // What was told of each instance follows from what was told before, and ends where it is.
+        run.step(&Step::Link(true));
+        let mut last: BTreeMap<InstanceId, &str> = BTreeMap::new();
+        for told in &run.worker.told {
+            let event = &told.event;
+            let before = last.insert(event.instance.unwrap(), event.to);
+            let begins = event.from == "SCHEDULED_NODE";
+            prop_assert!(begins || before == Some(event.from), "{:?} after {:?}", event, before);
+            prop_assert_ne!(event.from, event.to);
+        }
+        for instance in &wanted {
+            prop_assert_eq!(last.get(instance), Some(&"RUNNING"));
+        }
+        prop_assert_eq!(run.worker.state.untold().count(), 0);
     }
 }

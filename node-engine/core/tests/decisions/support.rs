@@ -11,6 +11,7 @@ use model::instance::{Exit, Observed};
 use model::job::{OnPartition, Owner, PlacementRules, ServiceSpec};
 use model::name::{Name, default_tenant};
 use model::slot::{Generation, Slot};
+use model::telling::Told;
 use model::time::{Instant, Now, Wall};
 use model::units::Resources;
 use model::workload::{HealthCheck, Probe, Pull, Restart, RuntimeKind, SpecHash, Workload};
@@ -170,6 +171,12 @@ pub(crate) struct Worker {
     disk: State,
     runtimes: Vec<RuntimeKind>,
     pub(crate) cluster: Cluster,
+    /// What the cluster was told.
+    pub(crate) told: Vec<Told>,
+    /// Whether it confirms that.
+    pub(crate) confirms: bool,
+    /// How often the engine was started.
+    starts: u64,
 }
 
 /// What the cluster wants of the worker.
@@ -214,6 +221,9 @@ impl Worker {
             disk: blank(),
             runtimes: runtimes.to_vec(),
             cluster: Cluster::new(1),
+            told: Vec::new(),
+            confirms: true,
+            starts: 0,
         };
         worker.boot();
         worker
@@ -237,6 +247,8 @@ impl Worker {
 
     fn boot(&mut self) -> String {
         let began = [Write::Boot(self.disk.boot() + 1)];
+        self.starts += 1;
+        self.state.apply(self.now, &[Write::Line(self.starts)]);
         self.state.apply(self.now, &began);
         self.disk.apply(self.now, &began);
         self.turn([])
@@ -250,7 +262,45 @@ impl Worker {
         self.boot()
     }
 
+    /// One turn; the cluster confirms at once what it is told in it.
     pub(crate) fn decide(&mut self, inputs: impl IntoIterator<Item = Input>) -> Decision {
+        let mut decision = self.decide_once(inputs);
+        let mut from = 0;
+        while let Some(action) = decision.actions.get(from) {
+            from += 1;
+            if let Action::Tell(telling) = action {
+                let last = telling.last().filter(|_| self.confirms);
+                self.told.extend(telling.events.clone());
+                if let Some(last) = last {
+                    let next = self.decide_once([Input::Confirmed(last)]);
+                    decision.actions.extend(next.actions);
+                }
+            }
+        }
+        decision
+    }
+
+    /// "RUNNING -> FAILED at 2000: exited": what the cluster was told of an instance.
+    pub(crate) fn history(&self, number: u128) -> Vec<String> {
+        let told = self.told.iter().map(|told| &told.event);
+        told.filter(|event| event.instance == Some(id(number)))
+            .map(|event| {
+                let (from, to, at) = (event.from, event.to, event.at.0);
+                format!("{from} -> {to} at {at}: {}", event.cause)
+            })
+            .collect()
+    }
+
+    /// The disk is that of an engine that told no events.
+    pub(crate) fn forget_said(&mut self) {
+        let said = |write: &Write| matches!(write, Write::Said { .. });
+        let mut writes = self.disk.snapshot();
+        writes.retain(|write| !said(write));
+        self.disk = State::new(Config::default(), self.runtimes.iter().copied());
+        self.disk.apply(self.now, &writes);
+    }
+
+    fn decide_once(&mut self, inputs: impl IntoIterator<Item = Input>) -> Decision {
         let decision = turn(&mut self.state, self.now, inputs);
         self.disk.apply(self.now, &decision.writes);
         assert_eq!(
@@ -388,6 +438,8 @@ pub(crate) fn lines(actions: &[Action]) -> String {
                 line.trim_end_matches([',', ':']).to_owned()
             }
             Action::Adopt { desired, .. } => format!("adopt {}", desired.len()),
+            // Tests of it look at what was told.
+            Action::Tell(_) => continue,
             Action::ReportInterval(every) => format!("report every {every:?}"),
         };
         text.push_str(&line);

@@ -17,3 +17,5 @@ mod refusals;
 mod restoring;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod telling;

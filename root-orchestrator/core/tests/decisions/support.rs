@@ -154,7 +154,10 @@ impl World {
                     self.answers.insert(*request, answer.clone());
                     continue;
                 }
-                Action::Assign(to, _) | Action::AskWhole(to) | Action::AskAdopt(to) => *to,
+                Action::Assign(to, _)
+                | Action::AskWhole(to)
+                | Action::AskAdopt(to)
+                | Action::Confirm(to, _) => *to,
             };
             let mut all = self.clusters.values_mut();
             let Some(cluster) = all.find(|cluster| cluster.id == to && cluster.up) else {
@@ -164,6 +167,7 @@ impl World {
                 Action::Assign(_, changes) => cluster.inbox.extend(changes),
                 Action::AskWhole(_) => cluster.observer.ask_whole(),
                 Action::AskAdopt(_) => cluster.asked_for_its_set = true,
+                Action::Confirm(_, stamp) => cluster.confirmed.push(stamp),
                 Action::Answer(..) => {}
             }
         }

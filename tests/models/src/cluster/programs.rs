@@ -34,10 +34,12 @@ impl World {
                 }
                 ClusterAction::AskWhole(id) => self.send(id, Message::AskWhole),
                 ClusterAction::AskAdopt(id) => self.send(id, Message::AskAdopt),
-                // There is no root.
+                // There is no root, and nothing is told: see `setup`.
                 ClusterAction::Acknowledge { .. }
                 | ClusterAction::Report { .. }
                 | ClusterAction::Adopt { .. }
+                | ClusterAction::Tell(_)
+                | ClusterAction::Confirm(..)
                 | ClusterAction::Aggregate(_) => {}
             }
         }
@@ -118,8 +120,10 @@ impl World {
                     NodeAction::Adopt { held, desired } => {
                         self.out.push((index, Message::Adopt(held, desired)));
                     }
-                    // Nothing has a health check here.
-                    NodeAction::ReportInterval(_) | NodeAction::Probe { .. } => {}
+                    // Nothing has a health check here, and nothing is told, see `setup`.
+                    NodeAction::ReportInterval(_)
+                    | NodeAction::Probe { .. }
+                    | NodeAction::Tell(_) => {}
                 }
             }
         }

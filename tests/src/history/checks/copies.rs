@@ -69,7 +69,7 @@ pub fn what_ended_stays_ended_and_generations_only_grow(
     let outages = outages(history);
     let mut ended: BTreeMap<&str, u64> = BTreeMap::new();
     let mut generations: BTreeMap<(&str, &str), (u64, u64)> = BTreeMap::new();
-    let mut over: BTreeSet<(&str, &str)> = BTreeSet::new();
+    let mut over: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     let mut wrong = Vec::new();
     for line in &history.lines {
         match &line.what {
@@ -108,11 +108,13 @@ pub fn what_ended_stays_ended_and_generations_only_grow(
                 server,
                 instance: Some(instance),
                 to,
+                happened,
                 ..
             } => {
+                let end = over.get(&(server.as_str(), instance.as_str()));
                 if to == "TERMINATED" {
-                    over.insert((server, instance));
-                } else if to == "RUNNING" && over.contains(&(server.as_str(), instance.as_str())) {
+                    over.entry((server, instance)).or_insert(happened);
+                } else if to == "RUNNING" && end.is_some_and(|end| happened.as_str() > *end) {
                     let what = format!("{server} tells that {instance} is RUNNING after its end");
                     wrong.push(violation("I4", line.at, what));
                 }

@@ -96,6 +96,7 @@ impl World {
                 state.apply(now, &program.durable.snapshot());
                 program.start = nonce;
                 let boot = [node_core::Write::Boot(state.boot() + 1)];
+                state.apply(now, &[node_core::Write::Line(nonce)]);
                 state.apply(now, &boot);
                 program.durable.apply(now, &boot);
                 program.live = Some(state);
@@ -262,6 +263,7 @@ impl World {
                 }
                 self.root.durable = state;
                 self.root.fresh = true;
+                self.ledger.root_lost();
                 // What the store no longer has was accepted in vain; what clusters hold comes back by adoption.
                 self.accepted.clear();
                 self.ended.clear();
@@ -281,6 +283,7 @@ impl World {
                     state.apply(now, &old.snapshot());
                 }
                 self.clusters[cluster].program.durable = state;
+                self.ledger.cluster_lost(cluster);
                 self.clusters[cluster].program.fresh = true;
                 self.clusters[cluster].broken_at = self.now;
                 self.ended.clear();
@@ -288,6 +291,7 @@ impl World {
             Who::Worker(_) => {
                 // A dead SD card takes the applications along.
                 self.workers[worker].program.durable = new_worker();
+                self.ledger.worker_lost(worker);
                 self.workers[worker].runtime = Runtime::default();
                 self.workers[worker].broken_at = self.now;
             }

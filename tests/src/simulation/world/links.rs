@@ -111,6 +111,7 @@ impl World {
         };
         let decision = root_core::turn(root, now, [input]);
         let durable = decision.writes;
+        self.note_root_events(&durable);
         self.root.durable.apply(now, &durable);
         let mut id = None;
         for action in decision.actions {
@@ -167,6 +168,7 @@ impl World {
         };
         let decision = cluster_core::turn(state, now, [input]);
         let durable = decision.writes;
+        self.note_cluster_events(cluster, &durable);
         self.clusters[cluster].program.durable.apply(now, &durable);
         let mut id = None;
         for action in decision.actions {

@@ -3,8 +3,10 @@
 use cluster_core::{Action as ClusterAction, Input as ClusterInput};
 use model::desired::Desired;
 use model::id::InstanceId;
+use model::telling::Telling;
 use node_core::{Action as NodeAction, Input as NodeInput, ProbeOutcome};
 use root_core::{Action as RootAction, Input as RootInput};
+use sync::{Held, UpReport};
 
 use super::{Fate, Message, Sabotage, Who, World, down_beat, up_beat};
 
@@ -19,6 +21,7 @@ impl World {
         let durable = decision.writes;
         let fate = self.fate(!durable.is_empty());
         if fate.commits {
+            self.note_root_events(&durable);
             self.root.durable.apply(now, &durable);
         }
         if fate.acts {
@@ -42,6 +45,7 @@ impl World {
         let fate = self.fate(!durable.is_empty());
         if fate.commits {
             self.note_ended(index, &durable);
+            self.note_cluster_events(index, &durable);
             self.clusters[index].program.durable.apply(now, &durable);
         }
         if fate.acts {
@@ -64,6 +68,7 @@ impl World {
         let durable = decision.writes;
         let fate = self.fate(!durable.is_empty());
         if fate.commits {
+            self.note_worker_events(index, &durable);
             self.workers[index].program.durable.apply(now, &durable);
         }
         if fate.acts {
@@ -160,6 +165,11 @@ impl World {
                     }
                 }
             }
+            RootAction::Confirm(id, stamp) => {
+                if let Some(cluster) = self.cluster_index(id) {
+                    self.send(Message::RootConfirms(cluster, stamp));
+                }
+            }
             RootAction::AskWhole(id) | RootAction::AskAdopt(id) => {
                 let adopt = matches!(action, RootAction::AskAdopt(_));
                 if let Some(cluster) = self.cluster_index(id) {
@@ -179,6 +189,12 @@ impl World {
                     }
                 }
             }
+            ClusterAction::Confirm(id, stamp) => {
+                if let Some(worker) = self.worker_index(index, id) {
+                    self.send(Message::ClusterConfirms(worker, stamp));
+                }
+            }
+            ClusterAction::Tell(telling) => self.send(Message::UpTold(index, telling)),
             ClusterAction::AskWhole(id) | ClusterAction::AskAdopt(id) => {
                 let adopt = matches!(action, ClusterAction::AskAdopt(_));
                 if let Some(worker) = self.worker_index(index, id) {
@@ -276,20 +292,44 @@ impl World {
             NodeAction::Acknowledge { held, beat } => {
                 self.send(Message::Held(index, held, down_beat(beat)));
             }
-            NodeAction::Report { mut report, held } => {
-                if self.sabotage == Some(Sabotage::ForgedGone)
-                    && !self.calm
-                    && !report.states.is_empty()
-                    && self.rng.percent(30)
-                {
-                    let lost = report.states.remove(0);
-                    report.digest = report.digest.minus(sync::Item::mark(&lost));
-                    report.gone.push(lost.key);
-                }
-                self.send(Message::Report(index, report, held));
-            }
+            NodeAction::Report { report, held } => self.worker_reports(index, report, held),
+            NodeAction::Tell(telling) => self.worker_tells(index, telling),
             NodeAction::Adopt { held, desired } => self.send(Message::Adopt(index, held, desired)),
             NodeAction::ReportInterval(_) => {}
+        }
+    }
+
+    fn worker_reports(
+        &mut self,
+        index: usize,
+        mut report: UpReport<node_core::ReportEntry>,
+        held: Held,
+    ) {
+        report.tells &= self.sabotage != Some(Sabotage::AlsoConcluded);
+        if self.sabotage == Some(Sabotage::ForgedGone)
+            && !self.calm
+            && !report.states.is_empty()
+            && self.rng.percent(30)
+        {
+            let lost = report.states.remove(0);
+            report.digest = report.digest.minus(sync::Item::mark(&lost));
+            report.gone.push(lost.key);
+        }
+        self.send(Message::Report(index, report, held));
+    }
+
+    fn worker_tells(&mut self, worker: usize, telling: Telling) {
+        let last = telling.last();
+        self.send(Message::Told(worker, telling));
+        if self.sabotage == Some(Sabotage::Unconfirmed)
+            && let Some(last) = last
+        {
+            let message = Message::Runtime {
+                worker,
+                epoch: self.workers[worker].program.epoch,
+                input: NodeInput::Confirmed(last),
+            };
+            self.later(1, message);
         }
     }
 

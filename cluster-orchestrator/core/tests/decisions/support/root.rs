@@ -6,6 +6,7 @@ use model::id::{ClusterId, InstanceId, JobId};
 use model::job::{OnPartition, Owner};
 use model::name::default_tenant;
 use model::slot::{Generation, Slot};
+use model::telling::{Stamp, Telling, Told};
 use model::time::Wall;
 use std::sync::Arc;
 use sync::{Incarnation, Observed, Parent, Term, Timing, UpReport};
@@ -18,6 +19,11 @@ pub(crate) struct Root {
     set: Parent<AssignmentEntry>,
     heard: Observed<SlotEntry>,
     pub(crate) reports: usize,
+    /// What it was told, and its confirmation that is under way.
+    pub(crate) told: Vec<Told>,
+    pub(crate) confirm: Option<Stamp>,
+    /// It hears nothing of what it is told.
+    pub(crate) deaf: bool,
 }
 
 /// The job of the root that all its slots are of.
@@ -49,12 +55,22 @@ impl Root {
             set: Parent::default(),
             heard: Observed::default(),
             reports: 0,
+            told: Vec::new(),
+            confirm: None,
+            deaf: false,
         }
     }
 
     pub(crate) fn take(&mut self, report: &UpReport<SlotEntry>) {
         self.heard.apply(report);
         self.reports += 1;
+    }
+
+    pub(crate) fn hear(&mut self, telling: Telling) {
+        if !self.deaf {
+            self.confirm = telling.last();
+            self.told.extend(telling.events);
+        }
     }
 
     /// What the cluster said last of a slot.

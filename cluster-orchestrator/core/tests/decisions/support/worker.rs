@@ -8,6 +8,7 @@ use model::id::{InstanceId, NodeId};
 use model::instance::{Observed, Report};
 use model::node::NodeFacts;
 use model::reason::{Reason, ReasonCode};
+use model::telling::Stamp;
 use model::time::Wall;
 use model::workload::RuntimeKind;
 use sync::{Change, Child, Observer, Verdict};
@@ -33,6 +34,10 @@ pub(crate) struct Worker {
     pub(crate) never_starts: bool,
     /// What it starts ends again and again.
     pub(crate) crashes: bool,
+    /// It tells its events itself.
+    pub(crate) tells: bool,
+    /// What of them was confirmed.
+    pub(crate) confirmed: Vec<Stamp>,
     /// How often it has started that again by then.
     pub(crate) restarts: u32,
 }
@@ -62,6 +67,8 @@ impl Worker {
             never_stops: false,
             never_starts: false,
             crashes: false,
+            tells: false,
+            confirmed: Vec::new(),
             restarts: 2,
         }
     }
@@ -117,7 +124,8 @@ impl Worker {
             self.observer.ask_whole();
         }
         if self.observer.is_due() {
-            let report = self.observer.report();
+            let mut report = self.observer.report();
+            report.tells = self.tells;
             self.observer.reported();
             inputs.push(Input::Reported {
                 node: self.id,

@@ -97,7 +97,8 @@ fn samples() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let states = (1..)
         .zip(reports)
         .map(|(number, report)| instance_report(number, report));
-    let report = up(true, states.collect(), vec![InstanceId::from_bits(9)]);
+    let mut report = up(true, states.collect(), vec![InstanceId::from_bits(9)]);
+    report.tells = true;
     let set = desired_entry(skew::everything());
     let NodeItem::Instance(own) = skew::everything() else {
         panic!("settings")
@@ -134,6 +135,12 @@ fn samples() -> Vec<(&'static str, &'static str, Vec<u8>)> {
             question::encode(question::Ask::WholeReport),
         ),
         ("request", "ask", question::encode(question::Ask::Adopt)),
+        (
+            "request",
+            "confirmed",
+            question::encode_confirmed(Stamp { line: 7, number: 5 }),
+        ),
+        ("reply", "events", events::encode(&telling())),
     ];
     for (online, leaving) in [
         (true, None),

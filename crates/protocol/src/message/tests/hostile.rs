@@ -9,6 +9,7 @@ fn read_all(payload: &[u8]) {
     let _ = instances::decode(payload);
     let _ = information::decode(payload);
     let _ = adopt::decode(payload);
+    let _ = events::decode(payload);
     let _ = question::decode(payload);
     let _ = reply::decode(payload);
     let _ = connection::decode(payload);
@@ -20,6 +21,8 @@ fn read_all(payload: &[u8]) {
         let _ = uplink::read_sync(&value);
         let _ = uplink::read_report(&value);
         let _ = uplink::read_adoption(&value);
+        let _ = uplink::read_events(&value);
+        let _ = uplink::read_confirmed(&value);
         let _ = uplink::read_assign(&value);
         let _ = uplink::read_ask(&value);
         let _ = uplink::Standing::decode(&value);
@@ -42,6 +45,8 @@ pub(super) fn real_messages() -> Vec<Vec<u8>> {
         control::encode(&control_change()),
         sync::encode(&held(), &beat()),
         information::encode(&information_message(), []),
+        events::encode(&telling()),
+        question::encode_confirmed(Stamp { line: 7, number: 5 }),
         register_request().encode().to_string().into_bytes(),
         standing().encode().to_string().into_bytes(),
         uplink_request().encode().to_string().into_bytes(),

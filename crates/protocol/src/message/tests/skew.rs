@@ -96,7 +96,8 @@ fn all_messages() -> Vec<Value> {
     });
     let well = instance_report(3, checked(Health::Healthy));
     let states = vec![instance_report(1, ended), well];
-    let whole = up(true, states, vec![InstanceId::from_bits(2)]);
+    let mut whole = up(true, states, vec![InstanceId::from_bits(2)]);
+    whole.tells = true;
     let piece = serde_json::json!({"version": 1, "part": 1, "parts": 2});
     all.push(piece);
     all.extend(

@@ -9,6 +9,7 @@ use model::instance::{InstanceState, Observed, Report as Observation};
 use model::name::Name;
 use model::reason::{Reason, ReasonCode, Rejections};
 use model::slot::{Role, Slot};
+use model::telling::Stamp;
 use model::time::Wall;
 use model::units::Resources;
 use model::workload::RuntimeKind;
@@ -43,6 +44,10 @@ pub(crate) struct Cluster {
     pub(crate) never_starts: bool,
     /// Nothing that it stops ever ends.
     pub(crate) never_stops: bool,
+    /// It tells its events itself.
+    pub(crate) tells: bool,
+    /// What of them was confirmed.
+    pub(crate) confirmed: Vec<Stamp>,
     /// It keeps what it has instead of what an order says.
     pub(crate) refuses: bool,
     /// The assignments that it refused so.
@@ -68,6 +73,8 @@ impl Cluster {
             aggregate_due: false,
             never_starts: false,
             never_stops: false,
+            tells: false,
+            confirmed: Vec::new(),
             refuses: false,
             refused: BTreeMap::new(),
         }
@@ -128,7 +135,8 @@ impl Cluster {
             self.observer.ask_whole();
         }
         if self.observer.is_due() {
-            let report = self.observer.report();
+            let mut report = self.observer.report();
+            report.tells = self.tells;
             self.observer.reported();
             inputs.push(Input::Reported {
                 cluster: self.id,
