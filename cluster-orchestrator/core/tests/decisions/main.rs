@@ -24,8 +24,8 @@ mod silence;
 mod support;
 #[cfg(test)]
 mod takeover;
-mod unheard;
 #[cfg(test)]
 mod telling;
+mod unheard;
 #[cfg(test)]
 mod uplink;

@@ -48,12 +48,14 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    fn made(&mut self, event: &Event, worker: Option<usize>, cluster: usize) {
+    /// A root that lost its store begins a job's history with the adoption of the job: until then it drops what it is told of
+    /// it.
+    fn made(&mut self, event: &Event, worker: Option<usize>, cluster: usize, root_knows: bool) {
         let line = Line {
             worker,
             cluster,
             told: (0, 0),
-            excused: (false, false),
+            excused: (false, !root_knows),
         };
         self.lines.entry(key(event)).or_insert(line);
     }
@@ -141,7 +143,9 @@ impl World {
         let cluster = self.workers[index].cluster;
         for write in writes {
             if let node_core::Write::Tell(told) = write {
-                self.ledger.made(&told.event, Some(index), cluster);
+                let root_knows = self.root.durable.job(&told.event.job.to_string()).is_some();
+                self.ledger
+                    .made(&told.event, Some(index), cluster, root_knows);
             }
         }
     }
@@ -157,7 +161,8 @@ impl World {
                     self.ledger.break_rule(what);
                 }
                 cluster_core::Write::Tell(told) if told.event.tier == Tier::Cluster => {
-                    self.ledger.made(&told.event, None, index);
+                    let root_knows = self.root.durable.job(&told.event.job.to_string()).is_some();
+                    self.ledger.made(&told.event, None, index, root_knows);
                 }
                 _ => {}
             }
