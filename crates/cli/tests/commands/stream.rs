@@ -102,7 +102,8 @@ fn followed_events_are_lines_with_names_until_a_signal_comes() {
         "{line}"
     );
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::INT).unwrap();
+    // Not an interrupt, which what a script starts in the background ignores.
+    kill_process(pid, Signal::TERM).unwrap();
     let output = child.wait_with_output().unwrap();
     // Ended by the signal, which a shell shows as 130.
     assert_eq!((output.status.code(), err(&output).as_str()), (None, ""));
