@@ -95,6 +95,10 @@ impl Core for Cluster {
         }
     }
 
+    fn can_wait(write: &Write) -> bool {
+        write.can_wait()
+    }
+
     fn event(write: &Write) -> Option<&Event> {
         match write {
             Write::Event(event) => Some(event),

@@ -18,7 +18,7 @@ use node_core::{Action, Input, State, Write, turn};
 use protocol::message::information::{Information, Row};
 use protocol::message::{Beat, adopt, events, information, instances, sync};
 use protocol::skew;
-use store::Writer;
+use store::{Op, Writer};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -64,6 +64,8 @@ pub(crate) struct Deps {
 #[derive(Debug)]
 pub(crate) struct Controller {
     deps: Deps,
+    /// Durable writes that are stored with the next commit.
+    put_off: Vec<Write>,
     performer: Performer,
     sampler: Sampler,
     /// When the use of the machine is reported next.
@@ -96,6 +98,7 @@ impl Controller {
     pub(crate) fn new(deps: Deps) -> Self {
         Self {
             sampler: Sampler::new(deps.config.data_dir.clone()),
+            put_off: Vec::new(),
             performer: Performer::new(),
             information_at: now().steady,
             connected: false,
@@ -220,20 +223,34 @@ impl Controller {
     }
 
     /// Decides a batch, commits it, and performs what it says.
-    async fn turn(&mut self, batch: Vec<Input>) -> Result<(), EngineError> {
-        let decision = turn(&mut self.deps.state, now(), batch);
-        let ops = record::ops(&decision.writes);
-        crashpoint!("node.turn.before_commit", if !ops.is_empty());
-        if !ops.is_empty()
-            && let Err(error) = self.deps.writer.commit(ops).await
-        {
-            tracing::error!(
-                error = chain(&error),
-                "the store fails; nothing of this turn is done"
-            );
-            self.rebuild().await;
-            return Ok(());
-        }
+    async fn turn(&mut self, mut batch: Vec<Input>) -> Result<(), EngineError> {
+        let decision = loop {
+            let decision = turn(&mut self.deps.state, now(), batch);
+            let ops = self.due(&decision.writes);
+            if ops.is_empty() {
+                break decision;
+            }
+            crashpoint!("node.turn.before_commit");
+            match self.deps.writer.commit(ops).await {
+                Ok(()) => {
+                    self.put_off.clear();
+                    break decision;
+                }
+                Err(error) => tracing::error!(
+                    error = chain(&error),
+                    "the store fails; nothing of this turn is done"
+                ),
+            }
+            if !self.rebuild().await {
+                return Ok(());
+            }
+            // The runtimes are asked, and the cluster is told.
+            batch = vec![if self.connected {
+                Input::Connected
+            } else {
+                Input::Reconcile
+            }];
+        };
         let joined = decision
             .writes
             .iter()
@@ -252,12 +269,23 @@ impl Controller {
         Ok(())
     }
 
-    /// Takes the store's word for everything that is durable, and forgets the rest.
-    async fn rebuild(&mut self) {
+    /// What is to be stored now; nothing where all of it can wait.
+    fn due(&mut self, writes: &[Write]) -> Vec<Op> {
+        if writes.iter().all(Write::can_wait) {
+            self.put_off.extend_from_slice(writes);
+            return Vec::new();
+        }
+        let mut ops = record::ops(&self.put_off);
+        ops.extend(record::ops(writes));
+        ops
+    }
+
+    /// Takes the store's word for everything that is durable, and forgets the rest; `false`: the engine ends.
+    async fn rebuild(&mut self) -> bool {
         let boot = self.deps.state.boot() + 1;
         let writes = loop {
             tokio::select! {
-                () = self.deps.shutdown.cancelled() => return,
+                () = self.deps.shutdown.cancelled() => return false,
                 () = tokio::time::sleep(STORE_RETRY) => {}
             }
             // It waits for the disk, which a restart would not repair.
@@ -280,16 +308,8 @@ impl Controller {
         // What this run numbered was not stored, and is numbered again.
         state.apply(now(), &[Write::Line(random()), Write::Boot(boot)]);
         self.deps.state = state;
-        let input = if self.connected {
-            Input::Connected
-        } else {
-            Input::Reconcile
-        };
-        // Only soft: the runtimes are asked, and the cluster is told.
-        let decision = turn(&mut self.deps.state, now(), [input]);
-        for action in decision.actions {
-            self.perform(action);
-        }
+        self.put_off.clear();
+        true
     }
 
     /// Once this worker has an id, its runtimes can tell what is theirs.

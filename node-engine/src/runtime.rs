@@ -38,6 +38,8 @@ use native::Native;
 use noop::Noop;
 pub use probe::{Asked, Unwell};
 
+/// Bytes that are passed on of what a runtime says of a start that failed.
+const SAID_BYTES: usize = 1_500;
 /// Lines of output that travel with an [`Exit`].
 pub const TAIL_LINES: usize = 20;
 /// Bytes of output that travel with an [`Exit`], at most.
@@ -172,10 +174,10 @@ impl StartError {
                 "look at the worker: its disk and its container engine",
             ),
         };
-        Reason::new(
-            code,
-            format!("{self}: {}; {advice}", chain(source.as_ref())),
-        )
+        // An engine passes on whatever a registry answers: it may be a page, and a report has to go through.
+        let mut said = chain(source.as_ref());
+        said.truncate(said.floor_char_boundary(SAID_BYTES));
+        Reason::new(code, format!("{self}: {said}; {advice}"))
     }
 }
 

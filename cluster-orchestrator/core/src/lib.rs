@@ -455,6 +455,12 @@ impl Write {
     pub const fn is_durable(&self) -> bool {
         !matches!(self, Self::Soft(_))
     }
+
+    /// Whether it may be stored with the next write that cannot wait: where it is lost, something is told once more, and
+    /// taken no second time.
+    pub const fn can_wait(&self) -> bool {
+        matches!(self, Self::Untell(_))
+    }
 }
 
 /// The answer to a request.

@@ -28,7 +28,7 @@ use daemon::crashpoint;
 use daemon::notify::Notifier;
 use model::time::Now;
 use protocol::stored::RecordError;
-use store::Writer;
+use store::{Op, Writer};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -67,6 +67,8 @@ pub struct Controller<C: Core> {
     core: C,
     state: C::State,
     writer: Writer,
+    /// Durable writes that are stored with the next commit.
+    put_off: Vec<C::Write>,
     queue: mpsc::Receiver<Message<C>>,
     waiters: HashMap<C::RequestId, Waiter<C>>,
     panics: Panics,
@@ -192,12 +194,13 @@ impl<C: Core> Controller<C> {
         let is_sweep = inputs.is_empty();
         let decision = decide::<C>(&mut self.state, inputs)?;
         self.metrics.placed::<C>(&decision.writes, begun.elapsed());
-        let ops = record::ops::<C>(&decision.writes)?;
+        let ops = self.due(&decision.writes)?;
         if !ops.is_empty() {
             crashpoint!("turn.before_commit");
             crashpoint!("sweep.before_commit", if is_sweep);
             let begun = Instant::now();
             self.writer.commit(ops).await?;
+            self.put_off.clear();
             self.metrics.committed(begun.elapsed());
             crashpoint!("turn.after_commit");
             crashpoint!("sweep.after_commit", if is_sweep);
@@ -215,6 +218,17 @@ impl<C: Core> Controller<C> {
         self.perform(decision.actions, outlets);
         crashpoint!("turn.acted");
         Ok(())
+    }
+
+    /// What is to be stored now; nothing where all of it can wait.
+    fn due(&mut self, writes: &[C::Write]) -> Result<Vec<Op>, RecordError> {
+        if writes.iter().all(C::can_wait) {
+            self.put_off.extend_from_slice(writes);
+            return Ok(Vec::new());
+        }
+        let mut ops = record::ops::<C>(&self.put_off)?;
+        ops.extend(record::ops::<C>(writes)?);
+        Ok(ops)
     }
 
     /// Performs actions in their order.

@@ -23,7 +23,7 @@ pub trait Core: Clone + Debug + Send + Sync + 'static {
     /// What it is told.
     type Input: Send + Sync + 'static;
     /// A change of the state.
-    type Write: Send + Sync + 'static;
+    type Write: Clone + Send + Sync + 'static;
     /// What is done after the commit.
     type Action: Send + 'static;
     /// Names a waiting request.
@@ -58,6 +58,10 @@ pub trait Core: Clone + Debug + Send + Sync + 'static {
     fn request(number: u64) -> Self::RequestId;
     /// Tells answers from what goes out to others.
     fn effect(action: Self::Action) -> Effect<Self>;
+    /// Whether a durable write may be stored with the next one that cannot wait, and be lost if none comes.
+    fn can_wait(_write: &Self::Write) -> bool {
+        false
+    }
     /// The event that a write stores.
     fn event(write: &Self::Write) -> Option<&Event>;
 

@@ -296,6 +296,12 @@ impl Write {
                 | Self::Said { .. }
         )
     }
+
+    /// Whether it may be stored with the next write that cannot wait: where it is lost, something is told once more, and
+    /// taken no second time.
+    pub const fn can_wait(&self) -> bool {
+        matches!(self, Self::Untell(_))
+    }
 }
 
 /// What the shell does after the commit.

@@ -202,6 +202,8 @@ pub(crate) struct Program<S> {
     pub(crate) tick_at: Option<u64>,
     /// Nonce of the present start.
     pub(crate) start: u64,
+    /// Confirmed events that are still on the disk: they go with the next commit.
+    pub(crate) put_off: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -567,6 +569,7 @@ const fn program<S>(durable: S) -> Program<S> {
         epoch: 0,
         tick_at: None,
         start: 0,
+        put_off: Vec::new(),
     }
 }
 

@@ -71,6 +71,7 @@ pub async fn open<C: Core>(
         core,
         state: begun.state,
         writer,
+        put_off: Vec::new(),
         queue,
         waiters: HashMap::new(),
         panics: Panics::default(),

@@ -46,6 +46,7 @@ enum Input {
     Curse,
 }
 
+#[derive(Clone)]
 enum Write {
     Term(Term),
     Event(Event),

@@ -346,7 +346,6 @@ fn register_welcome() -> register::Welcome {
     }
 }
 
-/// Where the other way to a cluster is: nowhere, beside the cluster, and elsewhere.
 /// What happened to an instance: one event, and one that stands for several.
 fn telling() -> Telling {
     let told = |number, count, from, to| Told {
@@ -380,6 +379,7 @@ fn telling() -> Telling {
     }
 }
 
+/// Where the other way to a cluster is: nowhere, beside the cluster, and elsewhere.
 fn fallbacks() -> Vec<Fallback> {
     let relay = |host: Option<&str>| fallback::Relay {
         cluster: ClusterId::from_bits(9),

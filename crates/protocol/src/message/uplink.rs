@@ -2,8 +2,9 @@
 //!
 //! # Flow
 //! The cluster connects and emits [`REGISTER`], whose acknowledgement names it. Then upwards [`SYNC`], [`REPORT`],
-//! [`ADOPT`], [`AGGREGATE`] and [`EVENTS`], each of which [`CONFIRMED`] follows; downwards [`ASSIGN`] (a part of a change of the cluster's desired set), [`ASK`] and, with
-//! an acknowledgement, [`QUESTION`]. What is longer than one answer is asked for by [`REQUEST`] and comes as [`REPLY`].
+//! [`ADOPT`], [`AGGREGATE`] and [`EVENTS`]; downwards [`ASSIGN`] (a part of a change of the cluster's desired set),
+//! [`ASK`], [`CONFIRMED`] (of events) and, with an acknowledgement, [`QUESTION`]. What is longer than one answer is asked
+//! for by [`REQUEST`] and comes as [`REPLY`].
 //! Both ways go the bytes of workers that reach their cluster through the root: [`RELAY`], see [`relay`].
 
 use std::time::Duration;

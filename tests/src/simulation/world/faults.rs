@@ -26,6 +26,7 @@ impl World {
             }
             Who::Cluster(index) => {
                 self.clusters[index].program.live = None;
+                self.clusters[index].program.put_off.clear();
                 self.clusters[index].program.epoch += 1;
                 self.break_uplink(index, false);
                 self.clusters[index].session = None;
@@ -37,6 +38,7 @@ impl World {
             }
             Who::Worker(index) => {
                 self.workers[index].program.live = None;
+                self.workers[index].program.put_off.clear();
                 self.workers[index].program.epoch += 1;
                 self.break_link(index, false);
                 self.workers[index].session = None;

@@ -1,14 +1,31 @@
 //! Turns of the programs: decide, commit, act; and what their actions do.
 
-use cluster_core::{Action as ClusterAction, Input as ClusterInput};
+use cluster_core::{Action as ClusterAction, Input as ClusterInput, Write as ClusterWrite};
 use model::desired::Desired;
 use model::id::InstanceId;
 use model::telling::Telling;
-use node_core::{Action as NodeAction, Input as NodeInput, ProbeOutcome};
+use node_core::{Action as NodeAction, Input as NodeInput, ProbeOutcome, Write as NodeWrite};
 use root_core::{Action as RootAction, Input as RootInput};
 use sync::{Held, UpReport};
 
-use super::{Fate, Message, Sabotage, Who, World, down_beat, up_beat};
+use super::{Fate, Message, Program, Sabotage, Who, World, down_beat, up_beat};
+
+impl<S> Program<S> {
+    /// What the shells store now: confirmed events alone can wait.
+    fn due<W>(
+        &mut self,
+        writes: Vec<W>,
+        untell: impl Fn(u64) -> W,
+        untold: impl Fn(&W) -> Option<u64>,
+    ) -> Vec<W> {
+        let numbers: Vec<u64> = writes.iter().filter_map(untold).collect();
+        if numbers.len() == writes.len() {
+            self.put_off.extend(numbers);
+            return Vec::new();
+        }
+        self.put_off.drain(..).map(untell).chain(writes).collect()
+    }
+}
 
 impl World {
     /// One turn of the root: decide, commit, act; or a crash before the commit or between commit and actions.
@@ -41,7 +58,11 @@ impl World {
             return;
         };
         let decision = cluster_core::turn(state, now, [input]);
-        let durable = decision.writes;
+        let program = &mut self.clusters[index].program;
+        let durable = program.due(decision.writes, ClusterWrite::Untell, |write| match write {
+            ClusterWrite::Untell(number) => Some(*number),
+            _ => None,
+        });
         let fate = self.fate(!durable.is_empty());
         if fate.commits {
             self.note_ended(index, &durable);
@@ -65,7 +86,11 @@ impl World {
             return;
         };
         let decision = node_core::turn(state, now, [input]);
-        let durable = decision.writes;
+        let program = &mut self.workers[index].program;
+        let durable = program.due(decision.writes, NodeWrite::Untell, |write| match write {
+            NodeWrite::Untell(number) => Some(*number),
+            _ => None,
+        });
         let fate = self.fate(!durable.is_empty());
         if fate.commits {
             self.note_worker_events(index, &durable);
