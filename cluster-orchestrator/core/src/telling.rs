@@ -15,7 +15,7 @@ use crate::{Action, Decision, Soft, Write};
 enum Place {
     /// Into the history of its job here, and to the root if it owns the job.
     Here,
-    /// To the root only.
+    /// To the root only, and not at the cost of what is known here.
     Root,
     /// It is not the worker's to tell.
     Nowhere,
@@ -46,8 +46,8 @@ impl State {
             decision = match self.place_of(id, &event) {
                 Place::Here if self.history.tells(&event) => decision,
                 Place::Here => decision.write(Write::Event(event)),
-                Place::Root => decision.soft(Soft::Pass(Box::new(event))),
-                Place::Nowhere => decision,
+                Place::Root if self.untold.has_room() => decision.soft(Soft::Pass(Box::new(event))),
+                Place::Root | Place::Nowhere => decision,
             };
         }
         if heard != node.heard {
@@ -116,15 +116,12 @@ impl State {
         writes.extend(told);
     }
 
-    /// Where more is kept than may be, two events become one: durable writes, which are in the state already.
-    pub(crate) fn leave_out(&mut self, now: Now) -> Vec<Write> {
-        let mut writes = Vec::new();
-        while let Some((number, merged)) = self.untold.excess() {
-            self.untold.forget(now.steady, number);
-            self.untold.take(&merged);
-            writes.extend([Write::Untell(number), Write::Tell(merged)]);
-        }
-        writes
+    /// Where more is kept than may be, some is left out: durable writes, which are in the state already.
+    pub(crate) fn leave_out(&mut self, now: Now) -> impl Iterator<Item = Write> {
+        let left_out = self.untold.leave_out(now.steady).into_iter();
+        left_out.flat_map(|(number, merged)| {
+            std::iter::once(Write::Untell(number)).chain(merged.map(Write::Tell))
+        })
     }
 
     /// What the root is to be told next.

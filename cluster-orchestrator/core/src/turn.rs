@@ -1,8 +1,9 @@
 //! One turn: a batch of inputs, and everything that follows from it.
 
+use model::telling::keep_last;
 use model::time::{Instant, Now};
 
-use crate::{Decision, Input, State, Write};
+use crate::{Action, Decision, Input, State, Write};
 
 /// Decides a batch one after another on the working state, then reconciles until nothing is left to do.
 ///
@@ -36,9 +37,15 @@ pub fn turn_of(state: &mut State, now: Now, inputs: &[Input]) -> Decision {
     loop {
         let decision = state.decide(now, &Input::Reconcile);
         if take(state, decision) {
-            return total;
+            break;
         }
     }
+    // One confirmation stands for all that were to be sent to the same worker before it.
+    keep_last(&mut total.actions, |action| match action {
+        Action::Confirm(node, _) => Some(*node),
+        _ => None,
+    });
+    total
 }
 
 impl State {

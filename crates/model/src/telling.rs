@@ -12,6 +12,10 @@
 //! A store that is emptied or goes back to an older state, at either end, counts the same numbers again only under
 //! another nonce.
 //!
+//! # Bounds
+//! A child keeps no more than its capacity. Beyond it, one event stands for the two oldest of one job that are not under way
+//! ([`LEFT_OUT`]); where every job has one event only, the oldest goes.
+//!
 //! # Assumptions
 //! A child does not start [`Heard::LINES`] times without hearing one confirmation of what it tells at each of them.
 
@@ -117,7 +121,7 @@ pub struct Untold {
 }
 
 impl Untold {
-    /// Keeps so many events, and one of each job beyond that; 0: nothing is kept, and nothing told.
+    /// Keeps so many events; 0: nothing is kept, and nothing told.
     pub const fn new(capacity: usize) -> Self {
         Self {
             capacity,
@@ -135,6 +139,11 @@ impl Untold {
     /// Whether events are told at all.
     pub const fn is_kept(&self) -> bool {
         self.capacity > 0
+    }
+
+    /// Whether there is room for what is better left out than anything else: less than half is in use.
+    pub fn has_room(&self) -> bool {
+        self.kept.len() < self.capacity / 2
     }
 
     /// A start of this nonce begins.
@@ -170,7 +179,8 @@ impl Untold {
             return;
         };
         self.change_job(told.event.job, |numbers| numbers.remove(&number));
-        if let Some(sent) = self.sent {
+        // What was sent goes by its confirmation only.
+        if let Some(sent) = self.sent.filter(|sent| number <= *sent) {
             self.resends = 0;
             self.resend_at = now.plus(RESEND);
             if self.kept.range(..=sent).next().is_none() {
@@ -196,15 +206,40 @@ impl Untold {
         }
     }
 
-    /// The number of an event that is one too many, and the next one of its job as it stands for both.
-    pub fn excess(&self) -> Option<(u64, Told)> {
-        if self.kept.len() <= self.capacity {
-            return None;
+    /// Goes down to what may be kept: the events that went, each with the later one of its job as it stands for both.
+    pub fn leave_out(&mut self, now: Instant) -> Vec<(u64, Option<Told>)> {
+        let mut left_out = Vec::new();
+        while self.kept.len() > self.capacity {
+            let Some((number, merged)) = self.excess() else {
+                break;
+            };
+            self.forget(now, number);
+            if let Some(merged) = &merged {
+                self.take(merged);
+            }
+            left_out.push((number, merged));
         }
-        let (oldest, job) = self.several.first()?;
-        let next = self.of_job.get(job)?.iter().nth(1)?;
-        let merged = self.kept.get(oldest)?.merged(self.kept.get(next)?);
-        Some((*oldest, merged))
+        left_out
+    }
+
+    /// What goes next. What is under way may have been taken already, and stays as it is.
+    fn excess(&self) -> Option<(u64, Option<Told>)> {
+        let first = self.sent.map_or(0, |sent| sent + 1);
+        let pair = self.several.iter().find_map(|(_, job)| {
+            let mut numbers = self.of_job.get(job)?.range(first..);
+            Some((*numbers.next()?, *numbers.next()?))
+        });
+        match pair {
+            Some((oldest, next)) => {
+                let merged = self.kept.get(&oldest)?.merged(self.kept.get(&next)?);
+                Some((oldest, Some(merged)))
+            }
+            None => self
+                .kept
+                .range(first..)
+                .next()
+                .map(|(number, _)| (*number, None)),
+        }
     }
 
     /// The numbers that a confirmation of this event confirms; none if it is not there any more.
@@ -324,4 +359,12 @@ impl Heard {
         let surplus = self.lines.len().saturating_sub(Self::LINES);
         self.lines.drain(..surplus);
     }
+}
+
+/// Keeps the last one of each key; what has no key stays.
+pub fn keep_last<T, K: Ord>(items: &mut Vec<T>, key: impl Fn(&T) -> Option<K>) {
+    let mut seen = BTreeSet::new();
+    items.reverse();
+    items.retain(|item| key(item).is_none_or(|key| seen.insert(key)));
+    items.reverse();
 }

@@ -172,10 +172,7 @@ mod tests {
         happen(&mut untold, 2, 100);
         for at in 0..10 {
             happen(&mut untold, 1, at);
-            while let Some((number, merged)) = untold.excess() {
-                untold.forget(Instant(0), number);
-                untold.take(&merged);
-            }
+            untold.leave_out(Instant(0));
         }
         let rows: Vec<(u64, u32, i64)> = untold
             .iter()
@@ -195,13 +192,40 @@ mod tests {
     }
 
     #[test]
-    fn many_jobs_with_one_event_each_are_all_kept() {
+    fn of_more_jobs_than_are_kept_the_oldest_goes() {
         let mut untold = child(3);
         for job in 0..10 {
-            happen(&mut untold, job, 0);
+            happen(&mut untold, job, i64::try_from(job).unwrap());
         }
-        assert_eq!(untold.excess(), None);
-        assert_eq!(untold.iter().count(), 10);
+        let left_out = untold.leave_out(Instant(0));
+        let left_out: Vec<u64> = left_out.iter().map(|(number, _)| *number).collect();
+        assert_eq!(left_out, (1..=7).collect::<Vec<_>>());
+        assert_eq!(untold.iter().count(), 3);
+    }
+
+    #[test]
+    fn what_is_under_way_is_not_left_out_and_is_sent_again_in_time() {
+        let mut untold = child(40);
+        for at in 0..40 {
+            happen(&mut untold, 1, at);
+        }
+        assert_eq!(
+            numbers(&send(&mut untold, Instant(0)).unwrap()),
+            (1..=32).collect::<Vec<_>>()
+        );
+        // Whatever happens meanwhile, no confirmation for two seconds is the same.
+        for second in 0..2_u64 {
+            for at in 0..30 {
+                happen(&mut untold, 1, 100 + at);
+                untold.leave_out(Instant(second * 900));
+            }
+        }
+        assert_eq!(untold.iter().count(), 40);
+        assert!(untold.resend_at().is_some_and(|at| at <= Instant(2_000)));
+        let again = send(&mut untold, Instant(2_000)).unwrap();
+        assert_eq!(again.after, None);
+        assert_eq!(numbers(&again), (1..=32).collect::<Vec<_>>());
+        assert!(again.events.iter().all(|told| told.count == 1));
     }
 
     #[test]

@@ -104,10 +104,9 @@ impl State {
                 self.untold.take(&told);
                 writes.push(Write::Tell(told));
             }
-            while let Some((number, merged)) = self.untold.excess() {
-                self.untold.forget(now.steady, number);
-                self.untold.take(&merged);
-                writes.extend([Write::Untell(number), Write::Tell(merged)]);
+            for (number, merged) in self.untold.leave_out(now.steady) {
+                writes.push(Write::Untell(number));
+                writes.extend(merged.map(Write::Tell));
             }
             writes.push(Write::Said {
                 instance: news.instance,

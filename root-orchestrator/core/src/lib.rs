@@ -38,7 +38,7 @@ use model::location::Location;
 use model::name::Name;
 use model::node::{Liveness, Scheduling};
 use model::slot::Slot;
-use model::telling::{Heard, Stamp, Telling};
+use model::telling::{Heard, Stamp, Telling, keep_last};
 use model::time::{Instant, Now};
 use sync::{Digest, Entry, Held, Incarnation, Parcel, Term, UpReport};
 
@@ -569,7 +569,13 @@ pub fn turn_of(state: &mut State, now: Now, inputs: &[Input]) -> Decision {
     loop {
         let decision = state.decide(now, &Input::Reconcile);
         if take(state, decision) {
-            return total;
+            break;
         }
     }
+    // One confirmation stands for all that were to be sent to the same cluster before it.
+    keep_last(&mut total.actions, |action| match action {
+        Action::Confirm(cluster, _) => Some(*cluster),
+        _ => None,
+    });
+    total
 }

@@ -364,3 +364,48 @@ fn a_superseded_run_takes_nothing_and_confirms_nothing() {
     assert_eq!(of_workers(&site), Vec::<String>::new());
     assert_eq!(site.workers[&1].confirmed, []);
 }
+
+#[test]
+fn what_nobody_here_knows_does_not_push_out_what_is_known() {
+    let web = Document::new("web", 10, 1);
+    let mut site = assigned(&web);
+    let it = instance(&site);
+    site.turn([Input::RootClosed]);
+    for batch in 0..60 {
+        let strange = (1..=100).map(|number| {
+            let mut told = told(7, batch * 100 + number, it, CRASH);
+            told.event.job = JobId::from_bits(0x9000 + u128::from(batch * 100 + number));
+            told.event.instance = None;
+            told
+        });
+        tell(&mut site, 1, None, &strange.collect::<Vec<_>>());
+    }
+    assert_eq!(site.state.untold().count(), 5_000);
+    tell(&mut site, 1, None, &[told(7, 6_001, it, CRASH)]);
+    assert_eq!(
+        history(site.state.untold().next_back().map(|told| &told.event)),
+        ["worker RUNNING -> FAILED at 6501"]
+    );
+}
+
+#[test]
+fn messages_that_are_taken_together_are_confirmed_together() {
+    let web = Document::new("web", 10, 1);
+    let mut site = assigned(&web);
+    let it = instance(&site);
+    let node = site.workers[&1].id;
+    let messages = (1..=3).map(|number| Input::Told {
+        node,
+        telling: Telling {
+            after: None,
+            events: vec![told(7, number, it, CRASH)],
+        },
+    });
+    site.turn(messages.collect::<Vec<_>>());
+    let confirmed = site.last.iter().filter_map(|action| match action {
+        Action::Confirm(to, stamp) => Some((*to, stamp.number)),
+        _ => None,
+    });
+    assert_eq!(confirmed.collect::<Vec<_>>(), [(node, 3)]);
+    assert_eq!(of_workers(&site).len(), 3);
+}
