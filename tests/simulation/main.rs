@@ -28,7 +28,7 @@ fn seeds() -> std::ops::Range<u64> {
         .unwrap_or(0..1_000)
 }
 
-/// Seeds that failed once stay here for ever.
+/// Seeds beyond the usual ones that failed once stay here for ever.
 const KEPT: &[u64] = &[];
 
 /// Runs all seeds on both cores of the machine; every failing one is named, the first one with its trace.
