@@ -126,6 +126,10 @@ impl Controller {
             if let Err(error) = self.turn(std::mem::take(&mut batch)).await {
                 break Err(error);
             }
+            // What was decided last may not be stored.
+            if shutdown.is_cancelled() {
+                break Ok(());
+            }
             self.report_use();
             let state = &self.deps.state;
             self.deps
@@ -181,6 +185,11 @@ impl Controller {
                 batch.push(Input::Room(false));
             }
         };
+        self.end().await;
+        result
+    }
+
+    async fn end(mut self) {
         // The link says goodbye while the last things are done here.
         self.deps.linking.cancel();
         match self.deps.config.on_stop {
@@ -191,9 +200,17 @@ impl Controller {
             }
         }
         self.performer.close().await;
+        let put_off = record::ops(&self.put_off);
+        if !put_off.is_empty()
+            && let Err(error) = self.deps.writer.commit(put_off).await
+        {
+            tracing::warn!(
+                error = chain(&error),
+                "what was confirmed stays on the disk, and is told again"
+            );
+        }
         self.deps.writer.close().await;
         tracing::info!("the engine has stopped");
-        result
     }
 
     fn deadline(&self, ready_by: Option<Instant>) -> Option<Instant> {
@@ -224,6 +241,11 @@ impl Controller {
 
     /// Decides a batch, commits it, and performs what it says.
     async fn turn(&mut self, mut batch: Vec<Input>) -> Result<(), EngineError> {
+        // The link says it once.
+        let registered = batch.iter().rev().find_map(|input| match input {
+            Input::Registered(node) => Some(Input::Registered(*node)),
+            _ => None,
+        });
         let decision = loop {
             let decision = turn(&mut self.deps.state, now(), batch);
             let ops = self.due(&decision.writes);
@@ -245,11 +267,12 @@ impl Controller {
                 return Ok(());
             }
             // The runtimes are asked, and the cluster is told.
-            batch = vec![if self.connected {
+            let again = if self.connected {
                 Input::Connected
             } else {
                 Input::Reconcile
-            }];
+            };
+            batch = registered.iter().cloned().chain([again]).collect();
         };
         let joined = decision
             .writes

@@ -219,7 +219,7 @@ impl Restored {
             | Write::Boot(_)
             | Write::Desired(_)
             | Write::Tell(_)
-            | Write::Untell(_)
+            | Write::Untell { .. }
             | Write::Said { .. }
             | Write::Line(_)
             | Write::Sent(_)
@@ -250,7 +250,7 @@ fn restore(config: &Config, store: &dyn Store) -> Result<Restored, EngineError> 
         | Write::Desired(_)
         | Write::Journal { .. }
         | Write::Tell(_)
-        | Write::Untell(_)
+        | Write::Untell { .. }
         | Write::Said { .. }
         | Write::Line(_)
         | Write::Sent(_)

@@ -60,7 +60,7 @@ impl State {
                     }
                 }
                 Write::Tell(told) => self.untold.take(told),
-                Write::Untell(number) => self.untold.forget(now.steady, *number),
+                Write::Untell { number, .. } => self.untold.forget(now.steady, *number),
                 Write::Soft(soft) => self.take_soft(now, soft),
             }
         }

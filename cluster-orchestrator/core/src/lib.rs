@@ -298,7 +298,13 @@ pub enum Write {
     /// Durable: an event that the root is to be told, or another one in the place of one that is kept.
     Tell(Told),
     /// Durable: the event of that number is confirmed by the root, or left out.
-    Untell(u64),
+    Untell {
+        /// Which.
+        number: u64,
+        /// Whether it may be stored with the next write that cannot wait: where it is lost, the event is told once more, and
+        /// taken no second time.
+        can_wait: bool,
+    },
     /// Soft: everything that is rebuilt by asking.
     Soft(Soft),
 }
@@ -456,10 +462,9 @@ impl Write {
         !matches!(self, Self::Soft(_))
     }
 
-    /// Whether it may be stored with the next write that cannot wait: where it is lost, something is told once more, and
-    /// taken no second time.
+    /// Whether it may be stored with the next write that cannot wait.
     pub const fn can_wait(&self) -> bool {
-        matches!(self, Self::Untell(_))
+        matches!(self, Self::Untell { can_wait: true, .. })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{Action, Decision, Soft, Write};
 enum Place {
     /// Into the history of its job here, and to the root if it owns the job.
     Here,
-    /// To the root only, and not at the cost of what is known here.
+    /// To the root only, and only while half of what may be kept is free.
     Root,
     /// It is not the worker's to tell.
     Nowhere,
@@ -81,10 +81,13 @@ impl State {
 
     /// The root has everything up to this event.
     pub(crate) fn root_confirmed(&self, stamp: Stamp) -> Decision {
-        let numbers = self.untold.confirmed(stamp);
-        let decision = Decision::default();
-        numbers.into_iter().fold(decision, |decision, number| {
-            decision.write(Write::Untell(number))
+        let confirmed = self.untold.confirmed(stamp).into_iter();
+        confirmed.fold(Decision::default(), |decision, stamp| {
+            decision.write(Write::Untell {
+                number: stamp.number,
+                // Those of earlier starts would pile up where each start is followed by nothing else to store.
+                can_wait: self.untold.is_of_this_start(stamp),
+            })
         })
     }
 
@@ -120,7 +123,11 @@ impl State {
     pub(crate) fn leave_out(&mut self, now: Now) -> impl Iterator<Item = Write> {
         let left_out = self.untold.leave_out(now.steady).into_iter();
         left_out.flat_map(|(number, merged)| {
-            std::iter::once(Write::Untell(number)).chain(merged.map(Write::Tell))
+            let untell = Write::Untell {
+                number,
+                can_wait: true,
+            };
+            std::iter::once(untell).chain(merged.map(Write::Tell))
         })
     }
 

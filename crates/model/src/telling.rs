@@ -116,6 +116,8 @@ pub struct Untold {
     several: BTreeSet<(u64, JobId)>,
     /// The greatest number that was sent on this connection and is not confirmed.
     sent: Option<u64>,
+    /// Numbers before this one were sent at some time, so the parent may have taken them.
+    reached: u64,
     resend_at: Instant,
     resends: u32,
 }
@@ -131,6 +133,7 @@ impl Untold {
             of_job: BTreeMap::new(),
             several: BTreeSet::new(),
             sent: None,
+            reached: 0,
             resend_at: Instant(0),
             resends: 0,
         }
@@ -149,6 +152,11 @@ impl Untold {
     /// A start of this nonce begins.
     pub const fn begin(&mut self, line: u64) {
         self.line = line;
+    }
+
+    /// Whether the present start made that event.
+    pub const fn is_of_this_start(&self, stamp: Stamp) -> bool {
+        stamp.line == self.line
     }
 
     /// The stamp of the event that is taken `ahead` events after the next one.
@@ -222,9 +230,14 @@ impl Untold {
         left_out
     }
 
-    /// What goes next. What is under way may have been taken already, and stays as it is.
+    /// What goes next. What was sent before may have been taken, and goes last; what is under way stays.
     fn excess(&self) -> Option<(u64, Option<Told>)> {
-        let first = self.sent.map_or(0, |sent| sent + 1);
+        let after_sent = self.sent.map_or(0, |sent| sent + 1);
+        let mut starts = [self.reached, after_sent].into_iter();
+        starts.find_map(|first| self.excess_from(first))
+    }
+
+    fn excess_from(&self, first: u64) -> Option<(u64, Option<Told>)> {
         let pair = self.several.iter().find_map(|(_, job)| {
             let mut numbers = self.of_job.get(job)?.range(first..);
             Some((*numbers.next()?, *numbers.next()?))
@@ -242,14 +255,14 @@ impl Untold {
         }
     }
 
-    /// The numbers that a confirmation of this event confirms; none if it is not there any more.
-    pub fn confirmed(&self, stamp: Stamp) -> Vec<u64> {
+    /// The events that a confirmation of this one confirms; none if it is not there any more.
+    pub fn confirmed(&self, stamp: Stamp) -> Vec<Stamp> {
         if self.kept.get(&stamp.number).map(|told| told.stamp) != Some(stamp) {
             return Vec::new();
         }
         self.kept
             .range(..=stamp.number)
-            .map(|(number, _)| *number)
+            .map(|(_, told)| told.stamp)
             .collect()
     }
 
@@ -296,7 +309,10 @@ impl Untold {
             let wait = RESEND.saturating_mul(1 << self.resends.min(8));
             self.resend_at = now.plus(wait.min(RESEND_MAX));
         }
-        self.sent = telling.last().map(|stamp| stamp.number).or(self.sent);
+        if let Some(last) = telling.last() {
+            self.sent = Some(last.number);
+            self.reached = self.reached.max(last.number + 1);
+        }
     }
 
     /// When something is sent again, if nothing is confirmed until then.

@@ -127,7 +127,23 @@ impl<C: Core> Controller<C> {
         while self.queue.recv_many(&mut batch, BATCH).await > 0 {
             self.serve(&mut batch, &mut outlets, &shutdown).await;
         }
+        self.store_put_off().await;
         self.writer.close().await;
+    }
+
+    /// At a clean stop nothing else will come that it could be stored with.
+    async fn store_put_off(&self) {
+        let stored = match record::ops::<C>(&self.put_off) {
+            Ok(ops) if ops.is_empty() => return,
+            Ok(ops) => self.writer.commit(ops).await.map_err(NotStored::Store),
+            Err(error) => Err(NotStored::Record(error)),
+        };
+        if let Err(error) = stored {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "what was confirmed stays in the store, and is told again"
+            );
+        }
     }
 
     fn until_deadline(&self) -> Duration {

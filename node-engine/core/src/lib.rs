@@ -221,7 +221,13 @@ pub enum Write {
     /// Durable: an event that the cluster is to be told, or another one in the place of one that is kept.
     Tell(Told),
     /// Durable: the event of that number is confirmed, or left out.
-    Untell(u64),
+    Untell {
+        /// Which.
+        number: u64,
+        /// Whether it may be stored with the next write that cannot wait: where it is lost, the event is told once more, and
+        /// taken no second time.
+        can_wait: bool,
+    },
     /// Durable: the state of an instance after its last event; `None` forgets it.
     Said {
         /// Which.
@@ -292,15 +298,14 @@ impl Write {
                 | Self::Desired(_)
                 | Self::Journal { .. }
                 | Self::Tell(_)
-                | Self::Untell(_)
+                | Self::Untell { .. }
                 | Self::Said { .. }
         )
     }
 
-    /// Whether it may be stored with the next write that cannot wait: where it is lost, something is told once more, and
-    /// taken no second time.
+    /// Whether it may be stored with the next write that cannot wait.
     pub const fn can_wait(&self) -> bool {
-        matches!(self, Self::Untell(_))
+        matches!(self, Self::Untell { can_wait: true, .. })
     }
 }
 

@@ -188,7 +188,7 @@ impl State {
                 superseded,
             } => self.desired.refused(*want_whole, *superseded),
             Write::Tell(told) => self.untold.take(told),
-            Write::Untell(number) => self.untold.forget(now.steady, *number),
+            Write::Untell { number, .. } => self.untold.forget(now.steady, *number),
             Write::Said { instance, said } => {
                 match said {
                     Some(said) => self.said.insert(*instance, *said),

@@ -105,7 +105,10 @@ impl State {
                 writes.push(Write::Tell(told));
             }
             for (number, merged) in self.untold.leave_out(now.steady) {
-                writes.push(Write::Untell(number));
+                writes.push(Write::Untell {
+                    number,
+                    can_wait: true,
+                });
                 writes.extend(merged.map(Write::Tell));
             }
             writes.push(Write::Said {
@@ -139,10 +142,13 @@ impl State {
 
     /// The cluster has everything up to this event.
     pub(crate) fn confirmed(&self, stamp: Stamp) -> Decision {
-        let numbers = self.untold.confirmed(stamp);
-        let decision = Decision::default();
-        numbers.into_iter().fold(decision, |decision, number| {
-            decision.write(Write::Untell(number))
+        let confirmed = self.untold.confirmed(stamp).into_iter();
+        confirmed.fold(Decision::default(), |decision, stamp| {
+            decision.write(Write::Untell {
+                number: stamp.number,
+                // Those of earlier starts would pile up where each start is followed by nothing else to store.
+                can_wait: self.untold.is_of_this_start(stamp),
+            })
         })
     }
 

@@ -191,7 +191,7 @@ pub(crate) enum Link {
 
 /// A program with its store: `durable` gets the durable writes only.
 #[derive(Debug)]
-pub(crate) struct Program<S> {
+pub(crate) struct Program<S, W> {
     pub(crate) live: Option<S>,
     pub(crate) durable: S,
     pub(crate) backup: Option<S>,
@@ -202,13 +202,13 @@ pub(crate) struct Program<S> {
     pub(crate) tick_at: Option<u64>,
     /// Nonce of the present start.
     pub(crate) start: u64,
-    /// Confirmed events that are still on the disk: they go with the next commit.
-    pub(crate) put_off: Vec<u64>,
+    /// Durable writes that are stored with the next commit.
+    pub(crate) put_off: Vec<W>,
 }
 
 #[derive(Debug)]
 pub(crate) struct ClusterSim {
-    pub(crate) program: Program<cluster_core::State>,
+    pub(crate) program: Program<cluster_core::State, cluster_core::Write>,
     pub(crate) id: Option<ClusterId>,
     pub(crate) session: Option<u64>,
     pub(crate) link: bool,
@@ -218,7 +218,7 @@ pub(crate) struct ClusterSim {
 
 #[derive(Debug)]
 pub(crate) struct WorkerSim {
-    pub(crate) program: Program<node_core::State>,
+    pub(crate) program: Program<node_core::State, node_core::Write>,
     pub(crate) cluster: usize,
     pub(crate) runtime: Runtime,
     pub(crate) session: Option<u64>,
@@ -233,7 +233,7 @@ pub struct World {
     pub(crate) sabotage: Option<Sabotage>,
     pub(crate) rng: Rng,
     pub(crate) now: u64,
-    pub(crate) root: Program<root_core::State>,
+    pub(crate) root: Program<root_core::State, root_core::Write>,
     pub(crate) root_broken_at: u64,
     pub(crate) clusters: Vec<ClusterSim>,
     pub(crate) workers: Vec<WorkerSim>,
@@ -560,7 +560,7 @@ const fn down_beat(beat: node_core::Beat) -> cluster_core::Beat {
     }
 }
 
-const fn program<S>(durable: S) -> Program<S> {
+const fn program<S, W>(durable: S) -> Program<S, W> {
     Program {
         live: None,
         durable,

@@ -10,20 +10,14 @@ use sync::{Held, UpReport};
 
 use super::{Fate, Message, Program, Sabotage, Who, World, down_beat, up_beat};
 
-impl<S> Program<S> {
-    /// What the shells store now: confirmed events alone can wait.
-    fn due<W>(
-        &mut self,
-        writes: Vec<W>,
-        untell: impl Fn(u64) -> W,
-        untold: impl Fn(&W) -> Option<u64>,
-    ) -> Vec<W> {
-        let numbers: Vec<u64> = writes.iter().filter_map(untold).collect();
-        if numbers.len() == writes.len() {
-            self.put_off.extend(numbers);
+impl<S, W> Program<S, W> {
+    /// What the shells store now: what can wait is stored with what cannot.
+    fn due(&mut self, writes: Vec<W>, can_wait: impl Fn(&W) -> bool) -> Vec<W> {
+        self.put_off.extend(writes);
+        if self.put_off.iter().all(can_wait) {
             return Vec::new();
         }
-        self.put_off.drain(..).map(untell).chain(writes).collect()
+        std::mem::take(&mut self.put_off)
     }
 }
 
@@ -59,10 +53,7 @@ impl World {
         };
         let decision = cluster_core::turn(state, now, [input]);
         let program = &mut self.clusters[index].program;
-        let durable = program.due(decision.writes, ClusterWrite::Untell, |write| match write {
-            ClusterWrite::Untell(number) => Some(*number),
-            _ => None,
-        });
+        let durable = program.due(decision.writes, ClusterWrite::can_wait);
         let fate = self.fate(!durable.is_empty());
         if fate.commits {
             self.note_ended(index, &durable);
@@ -87,10 +78,7 @@ impl World {
         };
         let decision = node_core::turn(state, now, [input]);
         let program = &mut self.workers[index].program;
-        let durable = program.due(decision.writes, NodeWrite::Untell, |write| match write {
-            NodeWrite::Untell(number) => Some(*number),
-            _ => None,
-        });
+        let durable = program.due(decision.writes, NodeWrite::can_wait);
         let fate = self.fate(!durable.is_empty());
         if fate.commits {
             self.note_worker_events(index, &durable);
