@@ -68,7 +68,6 @@ fn row_23_overloaded_cluster_loses_nobody() {
 }
 
 #[test]
-#[ignore = "does not hold each time yet, or not under load: docs/robustness.md"]
 fn row_23_a_cluster_that_stood_still_blames_nobody() {
     row("row_23_still", |system, recorder, rng| {
         for _ in 0..3 {
