@@ -14,6 +14,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 const TOLD: Duration = Duration::from_secs(10);
 /// How often the application crashes meanwhile.
 const CRASHES: usize = 3;
+/// A worker that starts again soon what crashed.
+const WORKER: [&str; 4] = ["--runtimes", "native", "--crash-backoff", "200ms"];
 
 /// An event, as far as it is compared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,9 +82,14 @@ fn crash(system: &System) {
     restarted(system, "crashing", &former);
 }
 
-/// A job whose first start is told to everybody.
-fn begun(system: &System, document: &str) {
-    system.root().submit(document);
+/// A root, a cluster and a worker, and a job whose first start is told to everybody.
+fn begun() -> System {
+    let mut system = System::start(Settings::QUICK);
+    system.add_cluster("cluster-1", &[]);
+    system.add_worker("worker-1", 0, &WORKER);
+    system
+        .root()
+        .submit(&sleeper("crashing", "restart: always\n"));
     system.wait_state("crashing", "RUNNING", LIMIT);
     for client in [system.root(), system.cluster(0)] {
         wait_until("its start is told", TOLD, || {
@@ -93,16 +100,13 @@ fn begun(system: &System, document: &str) {
                 .ok_or_else(|| format!("{events:?}"))
         });
     }
+    system
 }
 
 #[test]
 fn row_04_a_cluster_that_is_away_hears_what_happened_once() {
     let _turn = alone();
-    let mut system = System::start(Settings::QUICK);
-    system.add_cluster("cluster-1", &[]);
-    let options = ["--runtimes", "native", "--crash-backoff", "200ms"];
-    system.add_worker("worker-1", 0, &options);
-    begun(&system, &sleeper("crashing", "restart: always\n"));
+    let mut system = begun();
 
     let gone = Instant::now();
     system.clusters[0].kill();
@@ -150,12 +154,8 @@ fn row_04_a_cluster_that_is_away_hears_what_happened_once() {
 #[test]
 fn row_01_a_root_that_is_away_hears_what_happened_once() {
     let _turn = alone();
-    let mut system = System::start(Settings::QUICK);
-    system.add_cluster("cluster-1", &[]);
-    let options = ["--runtimes", "native", "--crash-backoff", "200ms"];
-    system.add_worker("worker-1", 0, &options);
-    begun(&system, &sleeper("crashing", "restart: always\n"));
-    system.add_worker("worker-2", 0, &options);
+    let mut system = begun();
+    system.add_worker("worker-2", 0, &WORKER);
 
     let gone = Instant::now();
     system.root.kill();

@@ -197,14 +197,7 @@ fn row_20_a_lie_about_a_state_makes_no_second_copy_and_is_made_good() {
         },
     );
     // Where its end was heard before the engine fell, what the lie then said was a restart too.
-    let root = rig.system.root();
-    wait_until("it is shown so", CONVERGED, || {
-        let job = root.job("ended")?;
-        let restarts = job["instances"][0]["restarts"].as_u64();
-        (job["state"] == "RUNNING" && restarts.is_some_and(|count| (1..=2).contains(&count)))
-            .then_some(())
-            .ok_or_else(|| job.to_string())
-    });
+    rig.wait_restarts_of("ended", 1..=2);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A cluster whose workers have fake engines.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use edgeio_tests::fake_engine::{FakeEngine, Status};
@@ -107,14 +108,22 @@ impl Rig {
     /// Waits until the only instance of a job has been restarted so often and runs.
     #[track_caller]
     pub(crate) fn wait_restarts(&self, job: &str, restarts: u64) {
+        self.wait_restarts_of(job, restarts..=restarts);
+    }
+
+    /// Waits until it runs after one of these numbers of restarts.
+    #[track_caller]
+    pub(crate) fn wait_restarts_of(&self, job: &str, restarts: RangeInclusive<u64>) {
         let root = self.system.root();
         wait_until(
-            &format!("{job} runs after {restarts} restarts"),
+            &format!("{job} runs after {restarts:?} restarts"),
             CONVERGED,
             || {
                 let body = root.job(job)?;
                 let instance = &body["instances"][0];
-                (body["state"] == "RUNNING" && instance["restarts"] == restarts)
+                let count = instance["restarts"].as_u64();
+                let right = count.is_some_and(|count| restarts.contains(&count));
+                (body["state"] == "RUNNING" && right)
                     .then_some(())
                     .ok_or_else(|| body.to_string())
             },
