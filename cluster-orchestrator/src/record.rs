@@ -70,7 +70,7 @@ pub(crate) fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordErro
         Write::ForgetEvent(job, id) => changes.forget_event(*job, *id),
         Write::Heard { node, heard } => changes.heard(node.bits(), heard)?,
         Write::Tell(told) => changes.tell(told)?,
-        Write::Untell { number, .. } => changes.untell(*number),
+        Write::Untell(untell) => changes.untell(untell.number),
         Write::Soft(_) => {}
     }
     Ok(())

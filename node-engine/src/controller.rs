@@ -18,14 +18,13 @@ use node_core::{Action, Input, State, Write, turn};
 use protocol::message::information::{Information, Row};
 use protocol::message::{Beat, adopt, events, information, instances, sync};
 use protocol::skew;
-use store::{Op, Writer};
+use store::Writer;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::engine::{EngineError, Ready, core_config};
 use crate::facts::usage::Sampler;
-use crate::link::registration::random;
 use crate::link::{FromLink, Outgoing};
 use crate::logs::Runtimes;
 use crate::logs::standing::{Standing, Standings};
@@ -64,8 +63,6 @@ pub(crate) struct Deps {
 #[derive(Debug)]
 pub(crate) struct Controller {
     deps: Deps,
-    /// Durable writes that are stored with the next commit.
-    put_off: Vec<Write>,
     performer: Performer,
     sampler: Sampler,
     /// When the use of the machine is reported next.
@@ -98,7 +95,6 @@ impl Controller {
     pub(crate) fn new(deps: Deps) -> Self {
         Self {
             sampler: Sampler::new(deps.config.data_dir.clone()),
-            put_off: Vec::new(),
             performer: Performer::new(),
             information_at: now().steady,
             connected: false,
@@ -200,15 +196,6 @@ impl Controller {
             }
         }
         self.performer.close().await;
-        let put_off = record::ops(&self.put_off);
-        if !put_off.is_empty()
-            && let Err(error) = self.deps.writer.commit(put_off).await
-        {
-            tracing::warn!(
-                error = chain(&error),
-                "what was confirmed stays on the disk, and is told again"
-            );
-        }
         self.deps.writer.close().await;
         tracing::info!("the engine has stopped");
     }
@@ -248,16 +235,18 @@ impl Controller {
         });
         let decision = loop {
             let decision = turn(&mut self.deps.state, now(), batch);
-            let ops = self.due(&decision.writes);
+            let ops = record::ops(&decision.writes);
             if ops.is_empty() {
                 break decision;
             }
-            crashpoint!("node.turn.before_commit");
-            match self.deps.writer.commit(ops).await {
-                Ok(()) => {
-                    self.put_off.clear();
-                    break decision;
-                }
+            let stored = if decision.writes.iter().all(Write::can_wait) {
+                self.deps.writer.put_off(ops).await
+            } else {
+                crashpoint!("node.turn.before_commit");
+                self.deps.writer.commit(ops).await
+            };
+            match stored {
+                Ok(()) => break decision,
                 Err(error) => tracing::error!(
                     error = chain(&error),
                     "the store fails; nothing of this turn is done"
@@ -292,17 +281,6 @@ impl Controller {
         Ok(())
     }
 
-    /// What is to be stored now; nothing where all of it can wait.
-    fn due(&mut self, writes: &[Write]) -> Vec<Op> {
-        if writes.iter().all(Write::can_wait) {
-            self.put_off.extend_from_slice(writes);
-            return Vec::new();
-        }
-        let mut ops = record::ops(&self.put_off);
-        ops.extend(record::ops(writes));
-        ops
-    }
-
     /// Takes the store's word for everything that is durable, and forgets the rest; `false`: the engine ends.
     async fn rebuild(&mut self) -> bool {
         let boot = self.deps.state.boot() + 1;
@@ -329,9 +307,8 @@ impl Controller {
         let mut state = State::new(config, self.deps.kinds.iter().copied());
         state.apply(now(), &writes);
         // What this run numbered was not stored, and is numbered again.
-        state.apply(now(), &[Write::Line(random()), Write::Boot(boot)]);
+        state.apply(now(), &[Write::Line(daemon::random()), Write::Boot(boot)]);
         self.deps.state = state;
-        self.put_off.clear();
         true
     }
 

@@ -21,7 +21,6 @@ use crate::config::Config;
 use crate::controller::{Controller, Deps};
 use crate::facts::Machine;
 use crate::link::Link;
-use crate::link::registration::random;
 use crate::link::saved::Known;
 use crate::logs::kept::Kept;
 use crate::logs::standing::Standings;
@@ -136,7 +135,7 @@ pub async fn run(
     let boot = restored.boot / BOOT_STEP * BOOT_STEP + BOOT_STEP;
     let began = [Write::Boot(boot)];
     state.apply(now, &restored.writes);
-    state.apply(now, &[Write::Line(random())]);
+    state.apply(now, &[Write::Line(daemon::random())]);
     state.apply(now, &began);
     writer.commit(record::ops(&began)).await?;
     crashpoint!("node.start.committed");
@@ -219,7 +218,7 @@ impl Restored {
             | Write::Boot(_)
             | Write::Desired(_)
             | Write::Tell(_)
-            | Write::Untell { .. }
+            | Write::Untell(_)
             | Write::Said { .. }
             | Write::Line(_)
             | Write::Sent(_)
@@ -250,7 +249,7 @@ fn restore(config: &Config, store: &dyn Store) -> Result<Restored, EngineError> 
         | Write::Desired(_)
         | Write::Journal { .. }
         | Write::Tell(_)
-        | Write::Untell { .. }
+        | Write::Untell(_)
         | Write::Said { .. }
         | Write::Line(_)
         | Write::Sent(_)

@@ -18,7 +18,7 @@
 //! that is under way is not given up, since the cluster may have changed our password by then.
 
 mod direct;
-pub(crate) mod registration;
+mod registration;
 pub(crate) mod saved;
 mod session;
 

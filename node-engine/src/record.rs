@@ -126,7 +126,9 @@ pub(crate) fn ops(writes: &[Write]) -> Vec<Op> {
                 let number = told.stamp.number.to_be_bytes();
                 ops.push(put(UNTOLD, &number, &WireTold::from(told)));
             }
-            Write::Untell { number, .. } => ops.push(Op::delete(UNTOLD, number.to_be_bytes())),
+            Write::Untell(untell) => {
+                ops.push(Op::delete(UNTOLD, untell.number.to_be_bytes()));
+            }
             Write::Said { instance, said } => ops.push(match said {
                 Some(said) => put(SAID, &key(*instance), &said.as_str()),
                 None => Op::delete(SAID, key(*instance)),

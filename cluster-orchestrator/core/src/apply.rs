@@ -60,7 +60,7 @@ impl State {
                     }
                 }
                 Write::Tell(told) => self.untold.take(told),
-                Write::Untell { number, .. } => self.untold.forget(now.steady, *number),
+                Write::Untell(untell) => self.untold.forget(now.steady, untell.number),
                 Write::Soft(soft) => self.take_soft(now, soft),
             }
         }
@@ -498,7 +498,7 @@ impl State {
             }
             // It was made an event of those that are told.
             Soft::Pass(_) => {}
-            Soft::SentUp(telling) => self.untold.told(now.steady, telling),
+            Soft::SentUp(sent) => self.untold.told(now.steady, *sent),
             Soft::Root(connected) => {
                 self.root_connected = *connected;
                 self.untold.disconnected();

@@ -2,7 +2,7 @@
 
 use model::desired::{Desired, InstanceReport};
 use model::event::{Event, Tier};
-use model::id::{EventId, InstanceId};
+use model::id::InstanceId;
 use model::instance::{InstanceEvent, InstanceState, Transition};
 use model::time::Now;
 
@@ -99,21 +99,11 @@ impl State {
     pub(crate) fn event(
         now: Now,
         desired: &Desired,
-        (from, to): (&'static str, &'static str),
+        change: (&'static str, &'static str),
         cause: &str,
         message: String,
     ) -> Decision {
-        Decision::default().write(Write::Event(Event {
-            id: EventId::from_bits(0),
-            at: now.wall,
-            tier: Tier::Cluster,
-            job: desired.slot.job,
-            instance: Some(desired.instance),
-            generation: desired.generation,
-            from,
-            to,
-            cause: cause.to_owned(),
-            message,
-        }))
+        let event = Event::of_instance(now, desired, Tier::Cluster, change, cause, message);
+        Decision::default().write(Write::Event(event))
     }
 }

@@ -52,7 +52,7 @@ use model::job::Job;
 use model::name::Name;
 use model::node::{Leaving, NodeFacts, Scheduling, Usage};
 use model::slot::Slot;
-use model::telling::{Heard, Stamp, Telling, Told};
+use model::telling::{Heard, Sent, Stamp, Telling, Told, Untell};
 use model::time::{Instant, Now};
 use model::workload::RuntimeKind;
 use schedulers::Algorithm;
@@ -297,14 +297,8 @@ pub enum Write {
     },
     /// Durable: an event that the root is to be told, or another one in the place of one that is kept.
     Tell(Told),
-    /// Durable: the event of that number is confirmed by the root, or left out.
-    Untell {
-        /// Which.
-        number: u64,
-        /// Whether it may be stored with the next write that cannot wait: where it is lost, the event is told once more, and
-        /// taken no second time.
-        can_wait: bool,
-    },
+    /// Durable: an event is confirmed by the root, or left out.
+    Untell(Untell),
     /// Soft: everything that is rebuilt by asking.
     Soft(Soft),
 }
@@ -426,7 +420,7 @@ pub enum Soft {
     /// An event that the root is told, and nobody remembers here.
     Pass(Box<Event>),
     /// Events went out to the root.
-    SentUp(Telling),
+    SentUp(Sent),
     /// The uplink.
     Root(bool),
     /// A part of the root's change was staged.
@@ -464,7 +458,7 @@ impl Write {
 
     /// Whether it may be stored with the next write that cannot wait.
     pub const fn can_wait(&self) -> bool {
-        matches!(self, Self::Untell { can_wait: true, .. })
+        matches!(self, Self::Untell(Untell { can_wait: true, .. }))
     }
 }
 

@@ -52,7 +52,7 @@ pub struct Config {
     pub aggregate_pause: Duration,
     /// After a failure of the scheduler, until it is asked about the same again.
     pub scheduler_pause: Duration,
-    /// Events that are kept until the root has confirmed them, and one of each job beyond that; 0: none are told.
+    /// Events that are kept until the root has confirmed them; 0: none are told.
     pub untold: usize,
 }
 

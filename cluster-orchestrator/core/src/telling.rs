@@ -82,13 +82,10 @@ impl State {
     /// The root has everything up to this event.
     pub(crate) fn root_confirmed(&self, stamp: Stamp) -> Decision {
         let confirmed = self.untold.confirmed(stamp).into_iter();
-        confirmed.fold(Decision::default(), |decision, stamp| {
-            decision.write(Write::Untell {
-                number: stamp.number,
-                // Those of earlier starts would pile up where each start is followed by nothing else to store.
-                can_wait: self.untold.is_of_this_start(stamp),
-            })
-        })
+        Decision {
+            writes: confirmed.map(Write::Untell).collect(),
+            ..Decision::default()
+        }
     }
 
     /// Adds what the root is to be told to writes that are about to be applied.
@@ -122,12 +119,8 @@ impl State {
     /// Where more is kept than may be, some is left out: durable writes, which are in the state already.
     pub(crate) fn leave_out(&mut self, now: Now) -> impl Iterator<Item = Write> {
         let left_out = self.untold.leave_out(now.steady).into_iter();
-        left_out.flat_map(|(number, merged)| {
-            let untell = Write::Untell {
-                number,
-                can_wait: true,
-            };
-            std::iter::once(untell).chain(merged.map(Write::Tell))
+        left_out.flat_map(|(untell, merged)| {
+            std::iter::once(Write::Untell(untell)).chain(merged.map(Write::Tell))
         })
     }
 
@@ -138,7 +131,7 @@ impl State {
             .flatten()?;
         Some(
             Decision::default()
-                .soft(Soft::SentUp(telling.clone()))
+                .soft(Soft::SentUp(telling.sent()))
                 .act(Action::Tell(telling)),
         )
     }

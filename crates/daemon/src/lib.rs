@@ -11,11 +11,13 @@ pub mod dial;
 pub mod exit;
 pub mod listen;
 pub mod notify;
+mod random;
 mod ready;
 pub mod shutdown;
 mod tasks;
 pub mod telemetry;
 pub mod value;
 
+pub use random::random;
 pub use ready::ready_line;
 pub use tasks::{Ended, Ending, How, Outcome, Tasks};

@@ -1,8 +1,9 @@
 //! What happened to a job: its history.
 
+use crate::desired::Desired;
 use crate::id::{EventId, InstanceId, JobId};
 use crate::slot::Generation;
-use crate::time::Wall;
+use crate::time::{Now, Wall};
 
 /// Which tier says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,4 +50,29 @@ pub struct Event {
     pub cause: String,
     /// One sentence for people.
     pub message: String,
+}
+
+impl Event {
+    /// A change of what a slot's instance is; who keeps it gives it its id.
+    pub fn of_instance(
+        now: Now,
+        desired: &Desired,
+        tier: Tier,
+        (from, to): (&'static str, &'static str),
+        cause: &str,
+        message: String,
+    ) -> Self {
+        Self {
+            id: EventId::from_bits(0),
+            at: now.wall,
+            tier,
+            job: desired.slot.job,
+            instance: Some(desired.instance),
+            generation: desired.generation,
+            from,
+            to,
+            cause: cause.to_owned(),
+            message,
+        }
+    }
 }

@@ -102,6 +102,32 @@ impl Telling {
     pub fn last(&self) -> Option<Stamp> {
         self.events.last().map(|told| told.stamp)
     }
+
+    /// What its sender remembers of it.
+    pub fn sent(&self) -> Sent {
+        Sent {
+            from_oldest: self.after.is_none(),
+            last: self.last().map_or(0, |stamp| stamp.number),
+        }
+    }
+}
+
+/// A message that went out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    from_oldest: bool,
+    last: u64,
+}
+
+/// An event that is not kept any more: it is confirmed, or left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Untell {
+    /// Which.
+    pub number: u64,
+    /// Whether it may be stored with the next write that cannot wait: where it is lost, the event is told once more, and
+    /// taken no second time. Those of earlier starts may not: they would pile up where each start is followed by nothing else
+    /// to store.
+    pub can_wait: bool,
 }
 
 /// The child's side: what the parent has not confirmed, in the order in which it happened.
@@ -152,11 +178,6 @@ impl Untold {
     /// A start of this nonce begins.
     pub const fn begin(&mut self, line: u64) {
         self.line = line;
-    }
-
-    /// Whether the present start made that event.
-    pub const fn is_of_this_start(&self, stamp: Stamp) -> bool {
-        stamp.line == self.line
     }
 
     /// The stamp of the event that is taken `ahead` events after the next one.
@@ -215,7 +236,7 @@ impl Untold {
     }
 
     /// Goes down to what may be kept: the events that went, each with the later one of its job as it stands for both.
-    pub fn leave_out(&mut self, now: Instant) -> Vec<(u64, Option<Told>)> {
+    pub fn leave_out(&mut self, now: Instant) -> Vec<(Untell, Option<Told>)> {
         let mut left_out = Vec::new();
         while self.kept.len() > self.capacity {
             let Some((number, merged)) = self.excess() else {
@@ -225,7 +246,11 @@ impl Untold {
             if let Some(merged) = &merged {
                 self.take(merged);
             }
-            left_out.push((number, merged));
+            let untell = Untell {
+                number,
+                can_wait: true,
+            };
+            left_out.push((untell, merged));
         }
         left_out
     }
@@ -256,13 +281,16 @@ impl Untold {
     }
 
     /// The events that a confirmation of this one confirms; none if it is not there any more.
-    pub fn confirmed(&self, stamp: Stamp) -> Vec<Stamp> {
+    pub fn confirmed(&self, stamp: Stamp) -> Vec<Untell> {
         if self.kept.get(&stamp.number).map(|told| told.stamp) != Some(stamp) {
             return Vec::new();
         }
         self.kept
             .range(..=stamp.number)
-            .map(|(_, told)| told.stamp)
+            .map(|(number, told)| Untell {
+                number: *number,
+                can_wait: told.stamp.line == self.line,
+            })
             .collect()
     }
 
@@ -300,19 +328,16 @@ impl Untold {
     }
 
     /// That message went out.
-    pub fn told(&mut self, now: Instant, telling: &Telling) {
-        let again = telling.after.is_none() && self.sent.is_some();
-        if again {
-            self.resends += 1;
-        }
-        if telling.after.is_none() {
+    pub fn told(&mut self, now: Instant, sent: Sent) {
+        if sent.from_oldest {
+            if self.sent.is_some() {
+                self.resends += 1;
+            }
             let wait = RESEND.saturating_mul(1 << self.resends.min(8));
             self.resend_at = now.plus(wait.min(RESEND_MAX));
         }
-        if let Some(last) = telling.last() {
-            self.sent = Some(last.number);
-            self.reached = self.reached.max(last.number + 1);
-        }
+        self.sent = Some(sent.last);
+        self.reached = self.reached.max(sent.last + 1);
     }
 
     /// When something is sent again, if nothing is confirmed until then.

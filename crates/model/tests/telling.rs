@@ -51,7 +51,7 @@ mod tests {
     /// Sends what is due, as a core does.
     fn send(untold: &mut Untold, now: Instant) -> Option<Telling> {
         let telling = untold.telling(now)?;
-        untold.told(now, &telling);
+        untold.told(now, telling.sent());
         Some(telling)
     }
 
@@ -160,7 +160,7 @@ mod tests {
         happen(&mut untold, 1, 1);
         let of = |line, number| {
             let confirmed = untold.confirmed(Stamp { line, number }).into_iter();
-            confirmed.map(|stamp| stamp.number).collect::<Vec<_>>()
+            confirmed.map(|untell| untell.number).collect::<Vec<_>>()
         };
         assert_eq!(of(7, 2), [1, 2]);
         assert_eq!(of(7, 1), [1]);
@@ -201,7 +201,7 @@ mod tests {
             happen(&mut untold, job, i64::try_from(job).unwrap());
         }
         let left_out = untold.leave_out(Instant(0));
-        let left_out: Vec<u64> = left_out.iter().map(|(number, _)| *number).collect();
+        let left_out: Vec<u64> = left_out.iter().map(|(untell, _)| untell.number).collect();
         assert_eq!(left_out, (1..=7).collect::<Vec<_>>());
         assert_eq!(untold.iter().count(), 3);
     }
@@ -367,7 +367,7 @@ mod tests {
                         let stamp = self.confirmations[count - 1 - back];
                         for confirmed in self.untold.confirmed(stamp) {
                             self.untold.forget(self.now, confirmed.number);
-                            if self.untold.is_of_this_start(confirmed) {
+                            if confirmed.can_wait {
                                 self.put_off.push(confirmed.number);
                             } else {
                                 self.disk.remove(&confirmed.number);

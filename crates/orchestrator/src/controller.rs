@@ -28,7 +28,7 @@ use daemon::crashpoint;
 use daemon::notify::Notifier;
 use model::time::Now;
 use protocol::stored::RecordError;
-use store::{Op, Writer};
+use store::Writer;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -67,8 +67,6 @@ pub struct Controller<C: Core> {
     core: C,
     state: C::State,
     writer: Writer,
-    /// Durable writes that are stored with the next commit.
-    put_off: Vec<C::Write>,
     queue: mpsc::Receiver<Message<C>>,
     waiters: HashMap<C::RequestId, Waiter<C>>,
     panics: Panics,
@@ -127,23 +125,7 @@ impl<C: Core> Controller<C> {
         while self.queue.recv_many(&mut batch, BATCH).await > 0 {
             self.serve(&mut batch, &mut outlets, &shutdown).await;
         }
-        self.store_put_off().await;
         self.writer.close().await;
-    }
-
-    /// At a clean stop nothing else will come that it could be stored with.
-    async fn store_put_off(&self) {
-        let stored = match record::ops::<C>(&self.put_off) {
-            Ok(ops) if ops.is_empty() => return,
-            Ok(ops) => self.writer.commit(ops).await.map_err(NotStored::Store),
-            Err(error) => Err(NotStored::Record(error)),
-        };
-        if let Err(error) = stored {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "what was confirmed stays in the store, and is told again"
-            );
-        }
     }
 
     fn until_deadline(&self) -> Duration {
@@ -210,13 +192,16 @@ impl<C: Core> Controller<C> {
         let is_sweep = inputs.is_empty();
         let decision = decide::<C>(&mut self.state, inputs)?;
         self.metrics.placed::<C>(&decision.writes, begun.elapsed());
-        let ops = self.due(&decision.writes)?;
-        if !ops.is_empty() {
+        let ops = record::ops::<C>(&decision.writes)?;
+        if decision.writes.iter().all(C::can_wait) {
+            if !ops.is_empty() {
+                self.writer.put_off(ops).await?;
+            }
+        } else if !ops.is_empty() {
             crashpoint!("turn.before_commit");
             crashpoint!("sweep.before_commit", if is_sweep);
             let begun = Instant::now();
             self.writer.commit(ops).await?;
-            self.put_off.clear();
             self.metrics.committed(begun.elapsed());
             crashpoint!("turn.after_commit");
             crashpoint!("sweep.after_commit", if is_sweep);
@@ -234,17 +219,6 @@ impl<C: Core> Controller<C> {
         self.perform(decision.actions, outlets);
         crashpoint!("turn.acted");
         Ok(())
-    }
-
-    /// What is to be stored now; nothing where all of it can wait.
-    fn due(&mut self, writes: &[C::Write]) -> Result<Vec<Op>, RecordError> {
-        if writes.iter().all(C::can_wait) {
-            self.put_off.extend_from_slice(writes);
-            return Ok(Vec::new());
-        }
-        let mut ops = record::ops::<C>(&self.put_off)?;
-        ops.extend(record::ops::<C>(writes)?);
-        Ok(ops)
     }
 
     /// Performs actions in their order.

@@ -13,9 +13,8 @@
 mod reader;
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
 use std::fmt::Debug;
-use std::hash::{BuildHasher, Hash};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::message::question::{Logs, RequestId, Stream};
@@ -118,10 +117,9 @@ pub struct Full;
 impl<K: Child> Streams<K> {
     /// None open.
     pub fn new(children: Arc<dyn Tell<K>>) -> Self {
-        let random = RandomState::new().hash_one(std::process::id());
         let table = Table {
             open: HashMap::new(),
-            prefix: format!("{random:016x}"),
+            prefix: format!("{:016x}", daemon::random()),
             last: 0,
         };
         Self {

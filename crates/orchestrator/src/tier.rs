@@ -23,7 +23,7 @@ pub trait Core: Clone + Debug + Send + Sync + 'static {
     /// What it is told.
     type Input: Send + Sync + 'static;
     /// A change of the state.
-    type Write: Clone + Send + Sync + 'static;
+    type Write: Send + Sync + 'static;
     /// What is done after the commit.
     type Action: Send + 'static;
     /// Names a waiting request.

@@ -12,6 +12,8 @@
 //! - If a group fails, all its members fail, and so does every later request until somebody calls
 //!   [`Writer::load`]: a request decided on top of a lost one must not be stored.
 //! - A caller that stops waiting does not take its request back.
+//! - What is put off ([`Writer::put_off`]) is stored with the next group, before it, or when the writer closes; it is lost
+//!   with that group, and at a load.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -29,6 +31,7 @@ type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 enum Request {
     Commit { ops: Vec<Op>, answer: Answer<()> },
+    PutOff { ops: Vec<Op> },
     Load { answer: Answer<Vec<Record>> },
 }
 
@@ -54,6 +57,7 @@ impl Writer {
                 Groups {
                     store,
                     queue,
+                    put_off: Vec::new(),
                     failed: None,
                     next: None,
                 }
@@ -81,6 +85,16 @@ impl Writer {
         self.ask(|answer| Request::Commit { ops, answer }).await
     }
 
+    /// Stores `ops` with the next commit, for what may be lost: no sync of the disk is made for it.
+    ///
+    /// # Errors
+    ///
+    /// Ops that no store takes, and [`StoreError::Closed`].
+    pub async fn put_off(&self, ops: Vec<Op>) -> Result<(), StoreError> {
+        check_ops(&ops)?;
+        self.send(Request::PutOff { ops }).await
+    }
+
     /// Loads everything, after the commits queued before, and accepts commits again after a
     /// failed one.
     ///
@@ -104,12 +118,16 @@ impl Writer {
 
     async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
+        self.send(request(answer)).await?;
+        answered.await.map_err(|_gone| StoreError::Closed)?
+    }
+
+    async fn send(&self, request: Request) -> Result<(), StoreError> {
         let requests = self.requests.as_ref().ok_or(StoreError::Closed)?;
         requests
-            .send(request(answer))
+            .send(request)
             .await
-            .map_err(|_gone| StoreError::Closed)?;
-        answered.await.map_err(|_gone| StoreError::Closed)?
+            .map_err(|_gone| StoreError::Closed)
     }
 }
 
@@ -126,6 +144,8 @@ impl Drop for Writer {
 struct Groups {
     store: Arc<dyn Store>,
     queue: mpsc::Receiver<Request>,
+    /// Stored before the next group.
+    put_off: Vec<Op>,
     /// Why commits are refused until the next load.
     failed: Option<StoreError>,
     /// A load that ended a group and is served after it.
@@ -137,12 +157,24 @@ impl Groups {
         while let Some(request) = self.next.take().or_else(|| self.queue.blocking_recv()) {
             match request {
                 Request::Commit { ops, answer } => self.commit(ops, answer),
+                Request::PutOff { ops } => self.put_off.extend(ops),
                 Request::Load { answer } => self.load(answer),
             }
         }
+        if self.failed.is_none()
+            && !self.put_off.is_empty()
+            && let Err(error) = self.store.commit(&self.put_off)
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "what was put off is not stored"
+            );
+        }
     }
 
-    fn commit(&mut self, mut ops: Vec<Op>, answer: Answer<()>) {
+    fn commit(&mut self, more: Vec<Op>, answer: Answer<()>) {
+        let mut ops = std::mem::take(&mut self.put_off);
+        ops.extend(more);
         let mut answers = vec![answer];
         let mut bytes: usize = ops.iter().map(Op::len_bytes).sum();
         while bytes < GROUP_BYTES {
@@ -151,6 +183,10 @@ impl Groups {
                     bytes += more.iter().map(Op::len_bytes).sum::<usize>();
                     ops.extend(more);
                     answers.push(answer);
+                }
+                Ok(Request::PutOff { ops: more }) => {
+                    bytes += more.iter().map(Op::len_bytes).sum::<usize>();
+                    ops.extend(more);
                 }
                 Ok(load @ Request::Load { .. }) => {
                     self.next = Some(load);
@@ -186,6 +222,7 @@ impl Groups {
 
     fn load(&mut self, answer: Answer<Vec<Record>>) {
         let result = self.store.load();
+        self.put_off.clear();
         if result.is_ok() {
             self.failed = None;
         }

@@ -23,7 +23,7 @@ use model::id::{InstanceId, NodeId};
 use model::instance::{Endpoint, Exit, Health};
 use model::reason::Reason;
 use model::slot::Generation;
-use model::telling::{Stamp, Telling, Told};
+use model::telling::{Sent, Stamp, Telling, Told, Untell};
 use model::time::{Instant, Now, Wall};
 use model::workload::{Probe, RuntimeKind};
 use sync::{Change, Digest, Entry, Held, UpReport, Update};
@@ -63,7 +63,7 @@ pub struct Config {
     pub retry: Duration,
     /// The longest time between two probes of what was not healthy yet.
     pub probe_early: Duration,
-    /// Events that are kept until the cluster has confirmed them, and one of each job beyond that; 0: none are told.
+    /// Events that are kept until the cluster has confirmed them; 0: none are told.
     pub untold: usize,
 }
 
@@ -220,14 +220,8 @@ pub enum Write {
     },
     /// Durable: an event that the cluster is to be told, or another one in the place of one that is kept.
     Tell(Told),
-    /// Durable: the event of that number is confirmed, or left out.
-    Untell {
-        /// Which.
-        number: u64,
-        /// Whether it may be stored with the next write that cannot wait: where it is lost, the event is told once more, and
-        /// taken no second time.
-        can_wait: bool,
-    },
+    /// Durable: an event is confirmed, or left out.
+    Untell(Untell),
     /// Durable: the state of an instance after its last event; `None` forgets it.
     Said {
         /// Which.
@@ -238,7 +232,7 @@ pub enum Write {
     /// Soft: the nonce of this start, under which its events are numbered; after what the disk has, and before all else.
     Line(u64),
     /// Soft: events went out.
-    Sent(Telling),
+    Sent(Sent),
     /// Soft: where an instance is in its life here.
     Run {
         /// Which.
@@ -298,14 +292,14 @@ impl Write {
                 | Self::Desired(_)
                 | Self::Journal { .. }
                 | Self::Tell(_)
-                | Self::Untell { .. }
+                | Self::Untell(_)
                 | Self::Said { .. }
         )
     }
 
     /// Whether it may be stored with the next write that cannot wait.
     pub const fn can_wait(&self) -> bool {
-        matches!(self, Self::Untell { can_wait: true, .. })
+        matches!(self, Self::Untell(Untell { can_wait: true, .. }))
     }
 }
 

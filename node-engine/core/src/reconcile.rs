@@ -188,7 +188,7 @@ impl State {
                 superseded,
             } => self.desired.refused(*want_whole, *superseded),
             Write::Tell(told) => self.untold.take(told),
-            Write::Untell { number, .. } => self.untold.forget(now.steady, *number),
+            Write::Untell(untell) => self.untold.forget(now.steady, untell.number),
             Write::Said { instance, said } => {
                 match said {
                     Some(said) => self.said.insert(*instance, *said),
@@ -199,7 +199,7 @@ impl State {
                 self.untold.begin(*line);
                 self.begun = true;
             }
-            Write::Sent(telling) => self.untold.told(now.steady, telling),
+            Write::Sent(sent) => self.untold.told(now.steady, *sent),
             Write::Link(connected) => {
                 self.connected = *connected;
                 self.untold.disconnected();

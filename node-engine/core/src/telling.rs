@@ -104,11 +104,8 @@ impl State {
                 self.untold.take(&told);
                 writes.push(Write::Tell(told));
             }
-            for (number, merged) in self.untold.leave_out(now.steady) {
-                writes.push(Write::Untell {
-                    number,
-                    can_wait: true,
-                });
+            for (untell, merged) in self.untold.leave_out(now.steady) {
+                writes.push(Write::Untell(untell));
                 writes.extend(merged.map(Write::Tell));
             }
             writes.push(Write::Said {
@@ -135,7 +132,7 @@ impl State {
             .flatten()?;
         Some(
             Decision::default()
-                .write(Write::Sent(telling.clone()))
+                .write(Write::Sent(telling.sent()))
                 .act(Action::Tell(telling)),
         )
     }
@@ -143,13 +140,10 @@ impl State {
     /// The cluster has everything up to this event.
     pub(crate) fn confirmed(&self, stamp: Stamp) -> Decision {
         let confirmed = self.untold.confirmed(stamp).into_iter();
-        confirmed.fold(Decision::default(), |decision, stamp| {
-            decision.write(Write::Untell {
-                number: stamp.number,
-                // Those of earlier starts would pile up where each start is followed by nothing else to store.
-                can_wait: self.untold.is_of_this_start(stamp),
-            })
-        })
+        Decision {
+            writes: confirmed.map(Write::Untell).collect(),
+            ..Decision::default()
+        }
     }
 
     /// The events that the cluster has not confirmed, the oldest first.

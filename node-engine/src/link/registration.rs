@@ -1,7 +1,5 @@
 //! The handshake with the Cluster Manager.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::time::Duration;
 
 use model::id::NodeId;
@@ -73,18 +71,13 @@ pub(crate) struct Run {
     pub(crate) start: u64,
 }
 
-/// The standard library seeds its hashers from the system's random numbers.
-pub(crate) fn random() -> u64 {
-    RandomState::new().hash_one(std::process::id())
-}
-
 impl Run {
     pub(crate) fn new(boot: u64) -> Self {
         Self {
-            boot_id: format!("{:016x}{:016x}", random(), random()),
+            boot_id: format!("{:016x}{:016x}", daemon::random(), daemon::random()),
             boot,
             // 0 would mean "none".
-            start: random().max(1),
+            start: daemon::random().max(1),
         }
     }
 }

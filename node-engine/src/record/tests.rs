@@ -9,7 +9,7 @@ use model::id::{EventId, JobId};
 use model::job::{OnPartition, Owner, PlacementRules, ServiceSpec};
 use model::name::Name;
 use model::slot::Slot;
-use model::telling::Stamp;
+use model::telling::{Stamp, Untell};
 use model::time::{Now, Wall};
 use model::units::Resources;
 use model::workload::{Pull, Restart, SpecHash, Workload};
@@ -153,10 +153,10 @@ fn any_write() -> impl Strategy<Value = Write> {
             .prop_map(|(revision, put, remove)| update(revision, &put, &remove)),
         (any::<u8>(), any::<Option<i32>>()).prop_map(|(seed, ended)| journal(seed, ended)),
         (1..20_u64, any::<u8>()).prop_map(|(number, seed)| tell(number, seed)),
-        (1..20_u64).prop_map(|number| Write::Untell {
+        (1..20_u64).prop_map(|number| Write::Untell(Untell {
             number,
             can_wait: false,
-        }),
+        })),
         (any::<u8>(), 0..5_usize).prop_map(|(seed, word)| said(seed, word)),
         Just(Write::WholeDue),
     ]

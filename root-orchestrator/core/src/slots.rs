@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use model::desired::{Desired, Handover, SlotReport};
 use model::event::{Event, Tier};
-use model::id::{ClusterId, EventId, InstanceId};
+use model::id::{ClusterId, InstanceId};
 use model::job::{Job, OnPartition, Reconcile, ServiceSpec};
 use model::node::Liveness;
 use model::operation::Progress;
@@ -515,22 +515,12 @@ impl State {
         now: Now,
         desired: &Desired,
         tier: Tier,
-        (from, to): (&'static str, &'static str),
+        change: (&'static str, &'static str),
         cause: &str,
         message: String,
     ) -> Decision {
-        Decision::default().write(Write::Event(Event {
-            id: EventId::from_bits(0),
-            at: now.wall,
-            tier,
-            job: desired.slot.job,
-            instance: Some(desired.instance),
-            generation: desired.generation,
-            from,
-            to,
-            cause: cause.to_owned(),
-            message,
-        }))
+        let event = Event::of_instance(now, desired, tier, change, cause, message);
+        Decision::default().write(Write::Event(event))
     }
 }
 

@@ -72,7 +72,6 @@ impl<C: Core> Controller<C> {
         let decision = decide::<C>(&mut state, &inputs)?;
         ops.extend(record::ops::<C>(&decision.writes)?);
         self.writer.commit(ops).await?;
-        self.put_off.clear();
         self.state = state;
         // The commit that failed may be there, with events that nobody was told of.
         self.events.reset();

@@ -71,7 +71,6 @@ pub async fn open<C: Core>(
         core,
         state: begun.state,
         writer,
-        put_off: Vec::new(),
         queue,
         waiters: HashMap::new(),
         panics: Panics::default(),

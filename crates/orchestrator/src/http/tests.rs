@@ -46,7 +46,6 @@ enum Input {
     Curse,
 }
 
-#[derive(Clone)]
 enum Write {
     Term(Term),
     Event(Event),

@@ -161,3 +161,41 @@ async fn dropping_ends_the_thread() {
     drop(writer);
     assert_eq!(Arc::strong_count(&store), 1);
 }
+
+#[tokio::test]
+async fn what_is_put_off_costs_no_commit_and_is_stored_before_the_next_one() {
+    let store = Arc::new(Counting::default());
+    let writer = Writer::start(Arc::<Counting>::clone(&store)).unwrap();
+    writer.commit(put("a")).await.unwrap();
+    writer.put_off(vec![Op::delete(JOBS, *b"a")]).await.unwrap();
+    writer.put_off(put("b")).await.unwrap();
+    writer
+        .commit(vec![Op::delete(JOBS, *b"b"), Op::put(JOBS, *b"c", *b"v")])
+        .await
+        .unwrap();
+    assert_eq!(store.commits.load(Ordering::SeqCst), 2);
+    let records = store.load().unwrap().into_iter();
+    let keys: Vec<_> = records.map(|record| record.key).collect();
+    assert_eq!(keys, [b"c"]);
+
+    // At a clean end nothing else comes that it could be stored with.
+    writer.put_off(vec![Op::delete(JOBS, *b"c")]).await.unwrap();
+    writer.close().await;
+    assert_eq!(store.load().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn what_is_put_off_goes_with_the_commit_that_fails_and_at_a_load() {
+    let store = Arc::new(Counting::default());
+    let writer = Writer::start(Arc::<Counting>::clone(&store)).unwrap();
+    writer.put_off(put("a")).await.unwrap();
+    writer.commit(put("poison")).await.unwrap_err();
+    writer.put_off(put("b")).await.unwrap();
+    assert_eq!(writer.load().await.unwrap().len(), 0);
+    writer.commit(put("c")).await.unwrap();
+    writer.put_off(put("d")).await.unwrap();
+    // Who loads decides anew on what is there.
+    assert_eq!(writer.load().await.unwrap().len(), 1);
+    writer.close().await;
+    assert_eq!(store.load().unwrap().len(), 1);
+}
