@@ -105,6 +105,11 @@ id!(
 );
 id!(ClusterId, "cl", "A cluster, as its root knows it.");
 id!(
+    TokenId,
+    "join",
+    "A join token; no secret, unlike the rest of it."
+);
+id!(
     EventId,
     "evt",
     "An event of a job's history; greater ids are later ones of the same issuer."
