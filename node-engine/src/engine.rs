@@ -154,6 +154,7 @@ pub async fn run(
         node: state.node(),
         boot,
         known: Known::load(&config.data_dir, &cluster_host, state.node()),
+        tls: config.tls()?,
         config: config.clone(),
         inputs,
         sources,

@@ -20,7 +20,7 @@ use crate::gate::Peer;
 const HANDSHAKE: u8 = 0x16;
 
 /// A connection that was let in.
-pub type Stream = Either<TcpStream, TlsStream<TcpStream>>;
+pub type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// Who may speak in plain text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +87,9 @@ impl Door {
         }
         if first == [HANDSHAKE] {
             let acceptor = self.tls.as_ref().ok_or(Refused::NoTls)?;
-            let stream = acceptor.accept(stream).await.map_err(Refused::Io)?;
+            // On the heap, so that a connection in plain text has no room for one in TLS.
+            let accepted = Box::pin(acceptor.accept(stream)).await;
+            let stream = Box::new(accepted.map_err(Refused::Io)?);
             let shown = stream.get_ref().1.peer_certificates();
             let peer = shown.and_then(<[_]>::first).and_then(Peer::read);
             return Ok(Guest {

@@ -1,6 +1,8 @@
 //! Whom a client believes.
 
 use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -12,6 +14,11 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, PeerIncompatible, RootCertStore,
     SignatureScheme,
 };
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 use crate::key::{Credential, CredentialError, certificates};
 use crate::pin::Pin;
@@ -36,6 +43,14 @@ pub enum TrustError {
     /// No PEM.
     #[error("the authority's certificate cannot be read")]
     Authority(#[source] CredentialError),
+    /// The file of it cannot be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Not an authority's certificate, or one's own does not fit its key.
     #[error("the certificate cannot be used")]
     Certificate(#[source] Error),
@@ -57,6 +72,18 @@ impl Trust {
             roots.add(certificate).map_err(TrustError::Certificate)?;
         }
         Ok(Self(Anchor::Known(Arc::new(roots))))
+    }
+
+    /// The authority whose certificate is in that PEM file.
+    ///
+    /// # Errors
+    /// When the file cannot be read or used.
+    pub fn file(path: &Path) -> Result<Self, TrustError> {
+        let text = std::fs::read_to_string(path).map_err(|source| TrustError::File {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::authority(&text)
     }
 
     /// TLS towards servers of the authority, showing one's own credential where there is one.
@@ -84,6 +111,27 @@ impl Trust {
         };
         Ok(Arc::new(config))
     }
+}
+
+/// Speaks TLS over a stream where there is a configuration for it, and plain text where there is none.
+///
+/// # Errors
+/// When the stream breaks, or the server is not believed.
+pub async fn secured<S>(
+    stream: S,
+    tls: Option<Arc<ClientConfig>>,
+) -> io::Result<Either<S, Box<TlsStream<S>>>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    Ok(match tls {
+        Some(tls) => {
+            let connector = TlsConnector::from(tls);
+            let connected = Box::pin(connector.connect(any_name(), stream)).await;
+            Either::Right(Box::new(connected?))
+        }
+        None => Either::Left(stream),
+    })
 }
 
 /// The name in the handshake of a client that dials by what it was told: it means nothing, since the authority decides.

@@ -208,7 +208,7 @@ impl Connection {
                 let _ = tokio::time::timeout(self.limits.drain, told).await;
             }
             Ok(Err(refused)) => {
-                tracing::debug!(from = %self.from, %refused, "a connection was not opened")
+                tracing::debug!(from = %self.from, %refused, "a connection was not opened");
             }
             Err(_) => tracing::debug!(from = %self.from, "a connection said nothing"),
         }

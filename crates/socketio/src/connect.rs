@@ -123,7 +123,9 @@ pub enum ConnectError {
 pub async fn connect(options: Options) -> Result<(Client, Events), ConnectError> {
     let address = Address::parse(&options.url)?;
     check_namespace(&options.namespace)?;
-    tokio::time::timeout(options.connect_timeout, establish(&address, &options))
+    // On the heap: a handshake of TLS is large, and soon over.
+    let establishing = Box::pin(establish(&address, &options));
+    tokio::time::timeout(options.connect_timeout, establishing)
         .await
         .unwrap_or_else(|_| {
             Err(ConnectError::Timeout {
@@ -201,7 +203,7 @@ async fn establish(address: &Address, options: &Options) -> Result<(Client, Even
     match secured {
         Some((tls, name)) => {
             let connected = TlsConnector::from(tls).connect(name, stream).await;
-            upgrade(connected.map_err(transport)?, address, options).await
+            upgrade(Box::new(connected.map_err(transport)?), address, options).await
         }
         None => upgrade(stream, address, options).await,
     }

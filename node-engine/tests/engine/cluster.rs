@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use identity::door::{Door, Plain};
 use model::desired::{Desired, InstanceReport, JobHead, NodeItem, NodeKey, NodeSettings};
 use model::id::{InstanceId, JobId, NodeId};
 use model::instance::Observed as Word;
@@ -81,7 +82,7 @@ impl Cluster {
         let judge = Arc::clone(&desk);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = serve(
-            listener,
+            (listener, Door::plain(Plain::ThisMachine)),
             Options::default(),
             Arc::new(move |login| {
                 let right = judge.lock().unwrap().password.clone();
@@ -286,6 +287,7 @@ async fn serve_desk(node: NodeId, desk: Arc<Mutex<Desk>>, stop: CancellationToke
                     node,
                     broker_host: None,
                     broker_port: desk.port,
+                    broker_tls: false,
                     username: format!("{node}:{}", request.boot_id),
                     password: desk.password.clone(),
                     keep_alive: Duration::from_secs(5),

@@ -7,14 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use identity::any_name;
 use rumqttc::NetworkOptions;
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
@@ -57,15 +55,9 @@ pub(super) async fn dial(
     options: NetworkOptions,
     heard: Heard,
     tls: Option<Arc<ClientConfig>>,
-) -> io::Result<Either<Noted, TlsStream<Noted>>> {
+) -> io::Result<Either<Noted, Box<TlsStream<Noted>>>> {
     let stream = Noted::dial(place, options, heard).await?;
-    Ok(match tls {
-        Some(tls) => {
-            let connector = TlsConnector::from(tls);
-            Either::Right(connector.connect(any_name(), stream).await?)
-        }
-        None => Either::Left(stream),
-    })
+    identity::secured(stream, tls).await
 }
 
 /// A stream that notes when a byte comes.
