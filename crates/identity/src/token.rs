@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::id::TokenId;
+use model::id::JoinTokenId;
 use sha2::{Digest as _, Sha256};
 
 use crate::pin::Pin;
@@ -30,7 +30,7 @@ pub struct JoinToken {
     /// Who must answer there.
     pub pin: Pin,
     /// Which token it is.
-    pub id: TokenId,
+    pub id: JoinTokenId,
     /// What only its holder knows.
     pub secret: Secret,
 }
@@ -179,7 +179,7 @@ mod tests {
                 "[2001:db8::1]:10001".to_owned(),
             ],
             pin: "A".repeat(43).parse().unwrap(),
-            id: TokenId::from_bits(1),
+            id: JoinTokenId::from_bits(1),
             secret: Secret([7; 32]),
         }
     }

@@ -105,7 +105,7 @@ id!(
 );
 id!(ClusterId, "cl", "A cluster, as its root knows it.");
 id!(
-    TokenId,
+    JoinTokenId,
     "join",
     "A join token; no secret, unlike the rest of it."
 );
