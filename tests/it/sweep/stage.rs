@@ -202,6 +202,22 @@ impl Stage {
         self.died(point, status);
     }
 
+    /// Whether it dies at a point before something else is seen; the order is taken back if it does.
+    pub(super) fn falls(&mut self, point: &str, otherwise: impl Fn(&System) -> bool) -> bool {
+        let until = Instant::now() + 2 * REACHED;
+        while Instant::now() < until {
+            if let Some(status) = self.program().ended() {
+                self.died(point, status);
+                return true;
+            }
+            if otherwise(&self.system) {
+                return false;
+            }
+            pause(LOOK);
+        }
+        panic!("neither died it at {point} nor was there what comes instead of it");
+    }
+
     /// It died there, and nowhere else; the order is taken back.
     fn died(&mut self, point: &str, status: ExitStatus) {
         let program = self.program();
