@@ -77,6 +77,7 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
     (
         "edgeio",
         &[
+            "audit",
             "cluster-orchestrator",
             "daemon",
             "model",

@@ -54,7 +54,7 @@
 //! There is no secret in it. Who can write all files of the directory, `audit.head` among them, can make another log that is
 //! sound in itself, or put back an older copy of it. `audit.head` is not synced, so after a power cut lines of the last half
 //! minute may be missing from it, and somebody may cut them off before the program starts again. Against all of these, keep
-//! the number and hash that `verify` answers somewhere else: as long as that line is in the log with that hash,
+//! the number and hash that `edgeio audit verify` prints somewhere else: as long as that line is in the log with that hash,
 //! nothing before it was touched.
 
 mod digest;
