@@ -16,6 +16,7 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("sync", &[]),
     ("socketio", &[]),
     ("store", &[]),
+    ("audit", &[]),
     ("daemon", &[]),
     ("identity", &["model"]),
     ("protocol", &["model", "sync"]),
@@ -81,6 +82,7 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
     (
         "edgeio",
         &[
+            "audit",
             "cluster-orchestrator",
             "daemon",
             "model",
