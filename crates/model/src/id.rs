@@ -115,6 +115,12 @@ id!(
     "An event of a job's history; greater ids are later ones of the same issuer."
 );
 
+id!(
+    TokenId,
+    "tok",
+    "A token of a user, or an invitation; public, its secret is not."
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
