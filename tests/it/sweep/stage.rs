@@ -205,7 +205,7 @@ impl Stage {
     /// Whether it dies at a point before something else is seen; the order is taken back if it does.
     pub(super) fn falls(&mut self, point: &str, otherwise: impl Fn(&System) -> bool) -> bool {
         let until = Instant::now() + 2 * REACHED;
-        while Instant::now() < until {
+        loop {
             if let Some(status) = self.program().ended() {
                 self.died(point, status);
                 return true;
@@ -213,9 +213,12 @@ impl Stage {
             if otherwise(&self.system) {
                 return false;
             }
+            assert!(
+                Instant::now() < until,
+                "it neither died at {point}, nor was there what comes instead"
+            );
             pause(LOOK);
         }
-        panic!("neither died it at {point} nor was there what comes instead of it");
     }
 
     /// It died there, and nowhere else; the order is taken back.
