@@ -13,7 +13,7 @@ mod stage;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use edgeio_tests::harness::{crash_points, end_all_in, together, wait_until};
+use edgeio_tests::harness::{System, crash_points, end_all_in, together, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
 use stage::{Op, Stage, Tier};
@@ -295,41 +295,41 @@ fn one_shot(stage: &mut Stage, point: &str) {
 /// A worker is lost while nobody asks for anything: the cluster dies before it has noted the replacement, and again when
 /// it has. Where something came in at the same moment, the replacement was noted with that, and the worker is lost again.
 fn lost_worker(stage: &mut Stage) {
-    stage.live(None, Op::Deploy, (Tier::Root, "moving"));
-    stage.live(None, Op::Scale, (Tier::Root, "moving"));
     let steady = stage.one_copy("steady");
     let victim = usize::from(copies_below(stage, 0).contains(&steady.pid));
     let directory = stage.system.workers[victim].directory.clone();
-    assert!(
-        !copies_below(stage, victim).is_empty(),
-        "the replicas are spread"
-    );
-    let returns = |stage: &mut Stage| {
-        wait_until("the other worker runs all", Duration::from_secs(15), || {
-            let copies = stage.system.copies("moving");
-            (copies.len() == 3)
-                .then_some(())
-                .ok_or_else(|| format!("{copies:?}"))
-        });
-        stage.system.workers[victim].program.again();
-        stage.forget_processes("moving");
-        stage.settle();
-    };
+    let mut jobs = (0..).map(|number| format!("moving-{number}"));
     for point in ["sweep.before_commit", "sweep.after_commit"] {
-        let fell = (0..5).any(|_| {
+        let fell = jobs.by_ref().take(5).any(|job| {
+            // A job each time: what was replaced is all on the other worker.
+            stage.live(None, Op::Deploy, (Tier::Root, &job));
+            stage.live(None, Op::Scale, (Tier::Root, &job));
+            assert!(
+                !copies_below(stage, victim).is_empty(),
+                "the replicas are spread"
+            );
+            let replaced = |system: &System| system.copies(&job).len() == 3;
             stage.program().arm(point);
             stage.system.workers[victim].program.kill();
             end_all_in(&directory);
-            let fell = stage.falls(point, |system| system.copies("moving").len() == 3);
-            if !fell {
+            let fell = stage.falls(point, replaced);
+            if fell {
+                stage.revive();
+            } else {
                 stage.program().disarm();
-                returns(stage);
             }
+            wait_until("the other worker runs all", Duration::from_secs(15), || {
+                let copies = stage.system.copies(&job);
+                (copies.len() == 3)
+                    .then_some(())
+                    .ok_or_else(|| format!("{copies:?}"))
+            });
+            stage.system.workers[victim].program.again();
+            stage.forget_processes("moving-");
+            stage.settle();
             fell
         });
         assert!(fell, "five losses of a worker, and never {point}");
-        stage.revive();
-        returns(stage);
     }
     assert_eq!(stage.one_copy("steady"), steady);
 }

@@ -265,9 +265,13 @@ impl Stage {
         copies[0].clone()
     }
 
-    /// Its processes may be others from now on.
-    pub(super) fn forget_processes(&mut self, job: &str) {
-        self.jobs.get_mut(job).unwrap().keeps.clear();
+    /// The processes of jobs whose name begins so may be others from now on.
+    pub(super) fn forget_processes(&mut self, jobs: &str) {
+        let named = self
+            .jobs
+            .iter_mut()
+            .filter(|(name, _)| name.starts_with(jobs));
+        named.for_each(|(_, job)| job.keeps.clear());
     }
 
     /// What a document says and must be done, and the request for it.
