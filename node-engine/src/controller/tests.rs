@@ -169,6 +169,7 @@ fn item(index: u32) -> DesiredEntry {
         resources: Resources::default(),
         restart: Restart::Always,
         health: None,
+        security: model::security::Security::default(),
         stop_grace: Duration::from_secs(5),
     });
     let job = JobId::from_bits(1);

@@ -135,6 +135,7 @@ impl Bed {
             resources: Resources::default(),
             restart: Restart::Always,
             health: None,
+            security: model::security::Security::default(),
             stop_grace: Duration::from_secs(5),
         }
     }
