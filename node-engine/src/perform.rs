@@ -25,7 +25,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use crate::EngineError;
 use crate::config::Config;
 use crate::facts;
-use crate::runtime::docker::{Docker, Host, ImageLimit, Patience};
+use crate::runtime::docker::{DEFAULT_USER, Docker, Host, ImageLimit, Patience};
 use crate::runtime::native::Native;
 use crate::runtime::noop::Noop;
 use crate::runtime::{Asked, Exited, Identity, Runtime, Status, chain};
@@ -100,6 +100,7 @@ pub(crate) fn runtimes(
                 let host = Host {
                     address: config.docker_host.clone(),
                     patience: Patience::new(config.docker_timeout, config.docker_check),
+                    user: DEFAULT_USER,
                 };
                 let docker =
                     Docker::new(node, host, facts::cores(), &config.data_dir, exits.clone());

@@ -11,6 +11,7 @@
 
 mod bed;
 mod docker;
+mod hardening;
 mod health;
 mod images;
 mod logs;
