@@ -10,6 +10,7 @@
 )]
 
 mod bed;
+mod confinement;
 mod docker;
 mod hardening;
 mod health;
