@@ -71,6 +71,7 @@ impl Rig {
         let (exits, ended) = mpsc::channel(64);
         let shutdown = CancellationToken::new();
         let controller = Controller::new(Deps {
+            policy: Arc::default(),
             config: Config {
                 data_dir: folder.path().to_owned(),
                 ..Config::default()

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use landlock::{
-    ABI, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, path_beneath_rules,
+    ABI, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
+    path_beneath_rules,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
@@ -146,6 +147,13 @@ impl Confinement {
             .restrict_self()?;
         Ok(())
     }
+}
+
+/// Whether this kernel restricts where programs write.
+pub(crate) fn is_enforced() -> bool {
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    let asked = ruleset.handle_access(AccessFs::from_write(ABI::V1));
+    asked.is_ok_and(|ruleset| ruleset.create().is_ok())
 }
 
 /// Gives a folder that is new, and all that is in it, to a user.
