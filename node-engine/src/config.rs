@@ -62,6 +62,10 @@ pub struct Config {
     /// new work.
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
     pub docker_check: Duration,
+    /// What the owner of this machine lets others run on it, in TOML; policy.toml in the data directory if that is there
+    /// and none is given.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// A label of this worker, as KEY=VALUE; may be given again.
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
     pub labels: Vec<(String, String)>,

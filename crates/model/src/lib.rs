@@ -20,6 +20,7 @@ pub mod node;
 pub mod operation;
 pub mod reason;
 pub mod rebuild;
+pub mod security;
 pub mod slot;
 pub mod telling;
 pub mod time;

@@ -314,8 +314,12 @@ async fn serve_desk(node: NodeId, desk: Arc<Mutex<Desk>>, stop: CancellationToke
 
 /// A native application of that command line.
 pub(crate) fn application(seed: u128, command: &[&str]) -> Desired {
-    let name = Name::new("app").unwrap();
-    let workload = protocol::workload::sealed(Workload {
+    instance(seed, workload(command))
+}
+
+/// What runs that command line natively.
+pub(crate) fn workload(command: &[&str]) -> Workload {
+    Workload {
         hash: SpecHash::default(),
         runtime: RuntimeKind::Native,
         image: None,
@@ -329,8 +333,15 @@ pub(crate) fn application(seed: u128, command: &[&str]) -> Desired {
         resources: Resources::default(),
         restart: Restart::Always,
         health: None,
+        security: model::security::Security::default(),
         stop_grace: Duration::from_secs(5),
-    });
+    }
+}
+
+/// An instance of that workload, as a cluster would send it.
+pub(crate) fn instance(seed: u128, workload: Workload) -> Desired {
+    let name = Name::new("app").unwrap();
+    let workload = protocol::workload::sealed(workload);
     let job = JobId::from_bits(seed);
     Desired {
         handover: model::desired::Handover::default(),

@@ -54,6 +54,7 @@ fn workload(text: &str) -> Workload {
         resources: Resources::default(),
         restart: Restart::Always,
         health: None,
+        security: model::security::Security::default(),
         stop_grace: Duration::from_secs(5),
     })
 }
