@@ -345,6 +345,7 @@ pub(crate) fn workload(runtime: RuntimeKind, image: &str) -> Workload {
         volumes: Vec::new(),
         files: BTreeMap::new(),
         resources: Resources::default(),
+        security: model::security::Security::default(),
         restart: Restart::Always,
         health: None,
         stop_grace: Duration::from_secs(5),
