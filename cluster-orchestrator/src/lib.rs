@@ -113,7 +113,7 @@ pub async fn run(
     begin(config, place, store, shutdown, ready).await
 }
 
-/// As [`run`], on a store of the caller's; `--store` is not looked at.
+/// As [`run`], on a store of the caller's; `--store` and `--data-dir` are not looked at, and its authority lives in memory.
 ///
 /// # Errors
 /// As [`run`].
@@ -123,6 +123,10 @@ pub async fn run_on(
     shutdown: CancellationToken,
     ready: impl FnOnce(Ready) + Send,
 ) -> Result<(), ClusterError> {
+    let config = Config {
+        store: StoreKind::Memory,
+        ..config
+    };
     let place = Place::take(&config)?;
     begin(config, place, store, shutdown, ready).await
 }
