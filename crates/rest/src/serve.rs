@@ -1,15 +1,22 @@
 //! Serving a router over HTTP/1.1, with TLS or without, at one port.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::{Extension, Router};
+use axum::Router;
+use axum::http::Request;
+use axum::response::Response;
+use axum::routing::future::RouteFuture;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use identity::door::{Door, Guest, Refused};
+use identity::gate::Peer;
 use rustix::net::sockopt::{
     set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl,
     set_tcp_user_timeout,
@@ -19,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Service;
 
 use crate::patience::Patient;
 
@@ -63,7 +71,7 @@ impl Default for Limits {
 
 /// Serves until the token is cancelled, with the default limits: then requests under way are finished.
 ///
-/// Handlers find who proved to be somebody as an `Extension<Option<identity::gate::Peer>>`.
+/// Handlers find who proved to be somebody as an `Extension<Shown>`.
 ///
 /// # Errors
 /// Never in fact: a failed accept is logged and tried again.
@@ -151,6 +159,32 @@ fn keep_alive(stream: &TcpStream, stuck: Duration) -> io::Result<()> {
     Ok(())
 }
 
+/// By what a client proved who it is, if it did.
+pub type Shown = Option<Arc<Peer>>;
+
+/// The router, as one client reaches it: each request says whose it is. As a layer of the router this would be a router of
+/// its own for each connection.
+#[derive(Clone)]
+struct Known {
+    router: Router,
+    peer: Shown,
+}
+
+impl Service<Request<Incoming>> for Known {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request<Incoming>>::poll_ready(&mut self.router, context)
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer.clone());
+        self.router.call(request)
+    }
+}
+
 struct Connection {
     door: Door,
     from: SocketAddr,
@@ -170,14 +204,17 @@ impl Connection {
         let Some(Guest { stream, peer }) = self.enter(stream).await else {
             return;
         };
-        let router = self.router.layer(Extension(peer));
+        let guest = Known {
+            router: self.router.clone(),
+            peer: peer.map(Arc::new),
+        };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header)
             .max_buf_size(self.limits.header_bytes.max(8_192))
             .serve_connection(
                 TokioIo::new(Patient::new(stream, self.limits.stuck)),
-                TowerToHyperService::new(router),
+                TowerToHyperService::new(guest),
             )
             .with_upgrades();
         tokio::pin!(connection);

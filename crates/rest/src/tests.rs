@@ -6,7 +6,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use identity::authority::{Authority, Life};
 use identity::door::{Door, Plain};
-use identity::gate::{self, Peer, Showing};
+use identity::gate::{self, Showing};
 use identity::{Credential, Holder, Key, Trust, any_name};
 use model::id::ClusterId;
 use model::time::Wall;
@@ -54,7 +54,7 @@ async fn list(accept: Accept, Query(page): Query<PageQuery>) -> Result<Response,
 }
 
 /// Who asks, by its certificate.
-async fn who(Extension(peer): Extension<Option<Peer>>) -> String {
+async fn who(Extension(peer): Extension<Shown>) -> String {
     peer.map_or_else(|| "nobody".to_owned(), |peer| peer.holder.to_string())
 }
 
