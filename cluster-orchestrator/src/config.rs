@@ -2,14 +2,17 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::dial::Dialled;
 use daemon::notify::Notifier;
 use daemon::value::{duration, listen_address};
+use identity::{Trust, TrustError};
 use model::location::Location;
 use model::name::Name;
-use orchestrator::StoreKind;
+use orchestrator::{StoreKind, with_sources};
+use rustls::ClientConfig;
 use schedulers::Algorithm;
 
 use crate::{ClusterError, Ready};
@@ -18,6 +21,7 @@ use crate::{ClusterError, Ready};
 const ROOT: Dialled = Dialled {
     option: "--root",
     schemes: &["http", "ws"],
+    secure: &["https", "wss"],
     path: true,
     example: "http://192.0.2.1:10000",
 };
@@ -26,6 +30,7 @@ const ROOT: Dialled = Dialled {
 const BROKER: Dialled = Dialled {
     option: "--broker",
     schemes: &["mqtt"],
+    secure: &[],
     path: false,
     example: "mqtt://127.0.0.1:1883",
 };
@@ -89,6 +94,10 @@ pub struct Config {
     /// The broker's host name or address that workers are told; the host that they used if it is not given.
     #[arg(long, value_name = "HOST")]
     pub advertise: Option<String>,
+    /// The certificate of the authority that the root's is from, for a --root of https: a file in PEM. A root has its own
+    /// in identity/authority.pem of its data directory.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// The credential that lets this cluster join its root.
     #[arg(long, value_name = "TOKEN", hide_env_values = true)]
     pub join_token: Option<String>,
@@ -163,6 +172,7 @@ impl Config {
                 "--scheduler {scheduler} is for tests alone; leave it out"
             ));
         }
+        faults.extend(self.tls().err().map(|error| error.to_string()));
         let broker = self.broker_address();
         let name = self.cluster_name();
         match (name, broker) {
@@ -235,6 +245,31 @@ impl Config {
         };
         ROOT.read(url, self.insecure)?;
         Ok(())
+    }
+
+    /// TLS towards the root, where it is asked for.
+    ///
+    /// # Errors
+    /// When nothing says whom to believe, or that cannot be read.
+    pub(crate) fn tls(&self) -> Result<Option<Arc<ClientConfig>>, ClusterError> {
+        let root = self.root.as_deref().map(|root| ROOT.read(root, true));
+        let secure = matches!(root, Some(Ok(root)) if root.secure);
+        if !secure {
+            return Ok(None);
+        }
+        let Some(file) = &self.ca else {
+            return Err(ClusterError::Config(
+                "--root is to be reached by TLS; say whom to believe with --ca FILE, which at the root is \
+                 identity/authority.pem in its data directory"
+                    .to_owned(),
+            ));
+        };
+        let unusable = |error: TrustError| {
+            let what = with_sources(&error);
+            ClusterError::Config(format!("--ca {} cannot be used: {what}", file.display()))
+        };
+        let trust = Trust::file(file).map_err(unusable)?;
+        trust.client(None).map(Some).map_err(unusable)
     }
 }
 
@@ -321,6 +356,25 @@ mod tests {
             assert_eq!(of(&root_url, &broker_url, false), expected);
             assert_eq!(of(&root_url, &broker_url, true), (true, true));
         }
-        assert!(!of("https://127.0.0.1", "mqtt://127.0.0.1", true).0);
+        assert_eq!(
+            of("https://192.0.2.1", "mqtt://127.0.0.1", false),
+            (true, true)
+        );
+        assert!(!of("ftp://127.0.0.1", "mqtt://127.0.0.1", true).0);
+    }
+
+    #[test]
+    fn tls_to_a_root_needs_somebody_to_believe() {
+        let of = |ca: Option<&str>| {
+            let config = Config {
+                root: Some("https://192.0.2.1:10000".to_owned()),
+                ca: ca.map(PathBuf::from),
+                ..Config::default()
+            };
+            config.checked().unwrap_err().to_string()
+        };
+        assert!(of(None).contains("identity/authority.pem"));
+        assert!(of(Some("/nowhere.pem")).contains("/nowhere.pem"));
+        assert!(of(Some("/dev/null")).contains("cannot be read"));
     }
 }

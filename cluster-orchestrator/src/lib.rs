@@ -30,14 +30,17 @@ use std::time::Duration;
 
 use daemon::Tasks;
 use daemon::listen::bind;
+use identity::door::Door;
 use model::id::{ClusterId, NodeId};
 use mqtt::endpoint;
 use mqtt::link::{self, Link};
 use orchestrator::http::Backups;
 use orchestrator::http::logs::Logs;
+use orchestrator::keys::{self, Keys};
 use orchestrator::streams::Streams;
 use orchestrator::{Controller, Tier, open_store};
 use protocol::message::fallback::Fallback;
+use rustls::ClientConfig;
 use serde::Serialize;
 use store::Store;
 use tokio::net::TcpListener;
@@ -110,7 +113,7 @@ pub async fn run(
     begin(config, place, store, shutdown, ready).await
 }
 
-/// As [`run`], on a store of the caller's; `--store` and `--data-dir` are not looked at.
+/// As [`run`], on a store of the caller's; `--store` and `--data-dir` are not looked at, and its authority lives in memory.
 ///
 /// # Errors
 /// As [`run`].
@@ -120,6 +123,10 @@ pub async fn run_on(
     shutdown: CancellationToken,
     ready: impl FnOnce(Ready) + Send,
 ) -> Result<(), ClusterError> {
+    let config = Config {
+        store: StoreKind::Memory,
+        ..config
+    };
     let place = Place::take(&config)?;
     begin(config, place, store, shutdown, ready).await
 }
@@ -129,6 +136,8 @@ struct Place {
     core: cluster_core::Config,
     http: TcpListener,
     mqtt: Mqtt,
+    /// TLS towards the root, where it is spoken.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 /// Where workers are heard.
@@ -142,12 +151,18 @@ enum Mqtt {
 impl Place {
     fn take(config: &Config) -> Result<Self, ClusterError> {
         let (core, external) = config.checked()?;
+        let tls = config.tls()?;
         let http = bind(config.http, config.insecure)?;
         let mqtt = match external {
             Some(address) => Mqtt::External(address),
             None => Mqtt::Own(bind(config.mqtt, config.insecure)?),
         };
-        Ok(Self { core, http, mqtt })
+        Ok(Self {
+            core,
+            http,
+            mqtt,
+            tls,
+        })
     }
 }
 
@@ -158,8 +173,19 @@ async fn begin(
     shutdown: CancellationToken,
     ready: impl FnOnce(Ready) + Send,
 ) -> Result<(), ClusterError> {
-    let Place { core, http, mqtt } = place;
+    let Place {
+        core,
+        http,
+        mqtt,
+        tls,
+    } = place;
     let metrics = Metrics::new()?;
+    let mut ports = vec![local(&http)?];
+    if let Mqtt::Own(listener) = &mqtt {
+        ports.push(local(listener)?);
+    }
+    let names = keys::names(&ports, config.advertise.as_deref());
+    let keys = Keys::open(config.store, &config.data_dir, Tier::Cluster, names)?;
     let name = config.cluster_name()?.to_string();
     let backups = Backups::new(Arc::clone(&store), Tier::Cluster, Some(name));
     let core = Cluster {
@@ -167,13 +193,17 @@ async fn begin(
         algorithm: config.scheduler,
     };
     let (controller, handle) = orchestrator::open(store, core, metrics.common.clone()).await?;
-    let site = Site {
+    let mut site = Site {
+        door: keys.door(config.insecure),
         config,
         handle,
         metrics,
         backups,
+        tls,
         tasks: Tasks::new(shutdown.child_token()),
     };
+    let token = site.tasks.token().clone();
+    site.tasks.spawn("keys", keys.renew(token));
     site.serve(controller, http, mqtt, ready).await
 }
 
@@ -183,6 +213,10 @@ struct Site {
     handle: Handle,
     metrics: Metrics,
     backups: Backups,
+    /// How the own ports are entered.
+    door: Door,
+    /// TLS towards the root, where it is spoken.
+    tls: Option<Arc<ClientConfig>>,
     tasks: Tasks,
 }
 
@@ -276,11 +310,17 @@ impl Site {
             }
             Mqtt::Own(listener) => {
                 let address = local(&listener)?;
-                let handle = endpoint::serve(listener, limits, authenticate, sender, token.clone())
-                    .map_err(|source| ClusterError::Io {
-                        operation: "serve MQTT",
-                        source,
-                    })?;
+                let handle = endpoint::serve(
+                    (listener, self.door.clone()),
+                    limits,
+                    authenticate,
+                    sender,
+                    token.clone(),
+                )
+                .map_err(|source| ClusterError::Io {
+                    operation: "serve MQTT",
+                    source,
+                })?;
                 let broker = Broker {
                     link: Link::Own(handle),
                     url: format!("mqtt://{address}"),
@@ -314,6 +354,7 @@ impl Site {
             location: self.config.location.clone(),
             http: format!("http://{http}"),
             join_token: self.config.join_token.clone(),
+            tls: self.tls.clone(),
             reconnect_max: self.config.reconnect_max,
         };
         let (handle, metrics) = (self.handle.clone(), self.metrics.clone());
@@ -346,6 +387,7 @@ impl Site {
             handle: self.handle.clone(),
             host: broker.host.clone(),
             port: broker.port,
+            tls: matches!(broker.link, Link::Own(_)),
             keep_alive: self.config.keep_alive,
             report_interval: self.config.report_interval,
             fallback,
@@ -356,8 +398,10 @@ impl Site {
         );
         let (router, io) = workers::serve(router, desk);
         let token = self.tasks.token().clone();
-        self.tasks
-            .spawn("http", rest::serve(listener, router, token));
+        self.tasks.spawn(
+            "http",
+            rest::serve((listener, self.door.clone()), router, token),
+        );
         io
     }
 }

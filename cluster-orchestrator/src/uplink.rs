@@ -34,6 +34,7 @@ use protocol::message::question::{Ask, RequestId};
 use protocol::message::reply::Chunk;
 use protocol::message::uplink::relay::Frame;
 use protocol::message::uplink::{self, Standing};
+use rustls::ClientConfig;
 use serde_json::Value;
 use socketio::{Client, ConnectError, Event, Events};
 use sync::{Held, UpReport};
@@ -111,6 +112,8 @@ pub(crate) struct Options {
     pub(crate) location: Location,
     pub(crate) http: String,
     pub(crate) join_token: Option<String>,
+    /// TLS, and whom it believes, for a root of `https`.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) reconnect_max: Duration,
 }
 
@@ -250,6 +253,7 @@ impl Uplink {
             let options = socketio::Options {
                 namespace: uplink::NAMESPACE.to_owned(),
                 max_message: MESSAGE,
+                tls: self.options.tls.clone(),
                 connect_timeout: TIMEOUT,
                 ..socketio::Options::new(self.options.root.clone())
             };

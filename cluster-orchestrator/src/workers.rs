@@ -39,6 +39,8 @@ pub(crate) struct Desk {
     /// The broker's host; `None`: the one that the worker used.
     pub(crate) host: Option<String>,
     pub(crate) port: u16,
+    /// Whether the broker speaks TLS: the own endpoint does.
+    pub(crate) tls: bool,
     pub(crate) keep_alive: Duration,
     pub(crate) report_interval: Duration,
     /// The other way to this cluster; `None` until the root was met.
@@ -140,6 +142,7 @@ impl Desk {
                     node,
                     broker_host: self.host.clone().or(used),
                     broker_port: self.port,
+                    broker_tls: self.tls,
                     username: format!("{node}:{}", request.boot_id),
                     password,
                     keep_alive: self.keep_alive,

@@ -2,16 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::dial::{self, Dialled};
 use daemon::value::{duration, pair};
+use identity::{Trust, TrustError};
 use model::name::Name;
 use model::node::Leaving;
 use model::units::{Bytes, Millicores, Resources};
 use model::workload::RuntimeKind;
 
+use rustls::ClientConfig;
+
 use crate::EngineError;
+use crate::runtime::chain;
 use crate::runtime::docker::DEFAULT_HOST;
 use crate::runtime::native::ShimCommand;
 
@@ -19,6 +24,7 @@ use crate::runtime::native::ShimCommand;
 const CLUSTER: Dialled = Dialled {
     option: "--cluster",
     schemes: &["http", "ws"],
+    secure: &["https", "wss"],
     path: true,
     example: "http://192.0.2.1:10001",
 };
@@ -36,6 +42,10 @@ pub struct Config {
     /// The cluster-orchestrator to join.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:10001")]
     pub cluster: String,
+    /// The certificate of the authority that the cluster's is from, for a --cluster of https: a file in PEM. A cluster has
+    /// its own in identity/authority.pem of its data directory.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// The directory of everything that must survive a restart; made if it is not there.
     #[arg(long, value_name = "DIR", default_value = "./edgeio-node")]
     pub data_dir: PathBuf,
@@ -52,6 +62,10 @@ pub struct Config {
     /// new work.
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
     pub docker_check: Duration,
+    /// What the owner of this machine lets others run on it, in TOML; policy.toml in the data directory if that is there
+    /// and none is given.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// A label of this worker, as KEY=VALUE; may be given again.
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
     pub labels: Vec<(String, String)>,
@@ -279,6 +293,9 @@ impl Config {
         if let Err(EngineError::Config(fault)) = self.cluster_host() {
             faults.push(fault);
         }
+        if let Err(EngineError::Config(fault)) = self.tls() {
+            faults.push(fault);
+        }
         if self.reconnect_max < Duration::from_millis(1) {
             faults.push("--reconnect-max must be at least 1ms".to_owned());
         }
@@ -327,6 +344,32 @@ impl Config {
             .map_err(|error| EngineError::Config(error.to_string()))
     }
 
+    /// TLS towards the cluster, where it is asked for.
+    ///
+    /// # Errors
+    /// When nothing says whom to believe, or that cannot be read.
+    pub(crate) fn tls(&self) -> Result<Option<Arc<ClientConfig>>, EngineError> {
+        let secure = CLUSTER
+            .read(&self.cluster, true)
+            .is_ok_and(|cluster| cluster.secure);
+        if !secure {
+            return Ok(None);
+        }
+        let Some(file) = &self.ca else {
+            return Err(EngineError::Config(
+                "--cluster is to be reached by TLS; say whom to believe with --ca FILE, which at the cluster is \
+                 identity/authority.pem in its data directory"
+                    .to_owned(),
+            ));
+        };
+        let unusable = |error: TrustError| {
+            let what = chain(&error);
+            EngineError::Config(format!("--ca {} cannot be used: {what}", file.display()))
+        };
+        let trust = Trust::file(file).map_err(unusable)?;
+        trust.client(None).map(Some).map_err(unusable)
+    }
+
     /// The host and the port in the cluster's URL.
     ///
     /// # Errors
@@ -334,7 +377,11 @@ impl Config {
     pub(crate) fn cluster_address(&self) -> Result<(String, u16), EngineError> {
         let host = self.cluster_host()?;
         let remote = CLUSTER.read(&self.cluster, true).ok();
-        let port = remote.and_then(|remote| remote.port).unwrap_or(80);
+        let usual = match &remote {
+            Some(remote) if remote.secure => 443,
+            Some(_) | None => 80,
+        };
+        let port = remote.and_then(|remote| remote.port).unwrap_or(usual);
         Ok((host, port))
     }
 
@@ -371,14 +418,30 @@ mod tests {
         }
         assert!(at("http://192.0.2.1:10001", false).is_err());
         assert_eq!(at("http://192.0.2.1:10001", true).unwrap(), "192.0.2.1");
+        assert_eq!(at("https://192.0.2.1", false).unwrap(), "192.0.2.1");
         for bad in [
-            "https://localhost",
+            "ftp://localhost",
             "localhost:10001",
             "http://",
             "http://[::1",
         ] {
             assert!(at(bad, true).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn tls_to_a_cluster_needs_somebody_to_believe() {
+        let of = |ca: Option<&str>| {
+            let config = Config {
+                cluster: "https://192.0.2.1:10001".to_owned(),
+                ca: ca.map(PathBuf::from),
+                ..Config::default()
+            };
+            config.check().unwrap_err().to_string()
+        };
+        assert!(of(None).contains("identity/authority.pem"));
+        assert!(of(Some("/nowhere.pem")).contains("/nowhere.pem"));
+        assert!(of(Some("/dev/null")).contains("cannot be read"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! - It never waits for the network: what the link has no room for is dropped, and the sync protocol sends it again.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::crashpoint;
@@ -29,6 +30,7 @@ use crate::link::{FromLink, Outgoing};
 use crate::logs::Runtimes;
 use crate::logs::standing::{Standing, Standings};
 use crate::perform::{Performer, runtimes};
+use crate::policy::Policy;
 use crate::record;
 use crate::runtime::{Asked, Exited, chain};
 
@@ -45,6 +47,7 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Deps {
     pub(crate) config: Config,
+    pub(crate) policy: Arc<Policy>,
     pub(crate) kinds: BTreeSet<RuntimeKind>,
     pub(crate) state: State,
     pub(crate) writer: Writer,
@@ -95,7 +98,7 @@ impl Controller {
     pub(crate) fn new(deps: Deps) -> Self {
         Self {
             sampler: Sampler::new(deps.config.data_dir.clone()),
-            performer: Performer::new(),
+            performer: Performer::new(Arc::clone(&deps.policy)),
             information_at: now().steady,
             connected: false,
             room: true,
@@ -319,7 +322,15 @@ impl Controller {
             return Ok(());
         };
         let kinds = self.deps.kinds.iter().copied();
-        let runtimes = runtimes(&self.deps.config, node, kinds, &self.deps.exits)?;
+        let runtimes = {
+            let Deps {
+                config,
+                policy,
+                exits,
+                ..
+            } = &self.deps;
+            runtimes(config, policy, node, kinds, exits)?
+        };
         if let Some(former) = self.performer.node() {
             tracing::warn!(worker.id = %node, former = %former, "the cluster knows this worker by another id; containers of the former one are left alone");
         }

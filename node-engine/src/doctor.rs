@@ -9,6 +9,7 @@
 mod cluster;
 mod container;
 mod local;
+mod policy;
 
 use std::process::ExitCode;
 
@@ -98,6 +99,7 @@ impl Finding {
 /// Looks at a worker with the options that its engine is started with.
 pub async fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = local::examine(config);
+    findings.extend(policy::examine(config));
     findings.extend(container::examine(config).await);
     findings.extend(cluster::examine(config).await);
     findings

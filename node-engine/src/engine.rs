@@ -25,6 +25,7 @@ use crate::link::saved::Known;
 use crate::logs::kept::Kept;
 use crate::logs::standing::Standings;
 use crate::logs::{Runtimes, Sources};
+use crate::policy::Policy;
 use crate::record::{self, RecordError};
 use crate::runtime::docker;
 
@@ -124,12 +125,13 @@ pub async fn run(
     config.check()?;
     let cluster_host = config.cluster_host()?;
     make_data_dir(&config.data_dir)?;
+    let policy = Policy::load(&config)?;
     let store = open(&config.data_dir)?;
     let restored = restore(&config, store.as_ref())?;
     crashpoint!("node.start.loaded");
     let writer = Writer::start(store)?;
     let kinds = restored.kinds(&config).await;
-    let facts = facts(&config, &kinds)?;
+    let facts = facts(&config, &policy, &kinds)?;
     let mut state = State::new(core_config(&config), kinds.iter().copied());
     let now = crate::controller::now();
     let boot = restored.boot / BOOT_STEP * BOOT_STEP + BOOT_STEP;
@@ -154,6 +156,7 @@ pub async fn run(
         node: state.node(),
         boot,
         known: Known::load(&config.data_dir, &cluster_host, state.node()),
+        tls: config.tls()?,
         config: config.clone(),
         inputs,
         sources,
@@ -164,6 +167,7 @@ pub async fn run(
     let sweeping = tokio::spawn(Kept::new(&config.data_dir).keep_tidy(linking.clone()));
     let controller = Controller::new(Deps {
         config,
+        policy: Arc::new(policy),
         kinds,
         state,
         writer,
@@ -292,8 +296,17 @@ fn open(data_dir: &Path) -> Result<Arc<dyn Store>, EngineError> {
     Ok(Arc::new(Embedded::open(&data_dir.join(STORE), options)?))
 }
 
-fn facts(config: &Config, kinds: &BTreeSet<RuntimeKind>) -> Result<NodeFacts, EngineError> {
+fn facts(
+    config: &Config,
+    policy: &Policy,
+    kinds: &BTreeSet<RuntimeKind>,
+) -> Result<NodeFacts, EngineError> {
     let machine = Machine::read(&config.data_dir);
+    let mut runtimes = kinds.clone();
+    // What runs is found and stopped; no cluster places more here.
+    if !policy.has_native() {
+        runtimes.remove(&RuntimeKind::Native);
+    }
     Ok(NodeFacts {
         name: config.worker_name(&machine.hostname)?,
         hostname: machine.hostname,
@@ -302,7 +315,7 @@ fn facts(config: &Config, kinds: &BTreeSet<RuntimeKind>) -> Result<NodeFacts, En
         allocatable: config.capacity.of(machine.capacity),
         accelerators: Vec::new(),
         sensors: Vec::new(),
-        runtimes: kinds.clone(),
+        runtimes,
         labels: config.label_map(),
         engine_version: env!("CARGO_PKG_VERSION").to_owned(),
     })

@@ -2,7 +2,6 @@
 //!
 //! The engine adds what only it knows (name, labels, limits of its operator) and registers with the whole.
 
-pub mod network;
 pub mod usage;
 
 use std::fs;
@@ -32,7 +31,7 @@ impl Machine {
         let disk = disk(data_dir).map_or(Bytes(0), |disk| disk.total);
         Self {
             hostname: uname.nodename().to_string_lossy().into_owned(),
-            addresses: network::addresses(),
+            addresses: daemon::network::addresses(),
             architecture: uname.machine().to_string_lossy().into_owned(),
             capacity: Resources { cpu, memory, disk },
         }

@@ -5,6 +5,7 @@
 //!   the disk, `perform` does what it says to the [`runtime`]s, `link` speaks to the cluster.
 //! - [`logs`] answers who wants to read what applications wrote.
 //! - [`doctor`] says what keeps a worker from working.
+//! - [`policy`] says what the machine's owner lets run.
 //! - [`facts`] says what this machine is; [`shim`] is the parent of each native application.
 //!
 //! # Guarantees
@@ -19,6 +20,7 @@ pub mod facts;
 mod link;
 pub mod logs;
 mod perform;
+pub mod policy;
 mod record;
 pub mod runtime;
 pub mod shim;

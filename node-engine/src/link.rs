@@ -33,6 +33,7 @@ use model::node::Leaving;
 use model::node::NodeFacts;
 use mqtt::backoff::Backoff;
 use node_core::Input;
+use rustls::ClientConfig;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -78,6 +79,8 @@ pub(crate) struct Link {
     /// What the disk says of the last registration.
     pub(crate) known: Known,
     pub(crate) config: Config,
+    /// TLS towards the cluster, where it is spoken.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) inputs: mpsc::Sender<FromLink>,
     /// What answers in chunks are made from.
     pub(crate) sources: Sources,
@@ -93,6 +96,7 @@ struct Dialler {
     run: Run,
     connects: Arc<AtomicU64>,
     known: Known,
+    tls: Option<Arc<ClientConfig>>,
     inputs: mpsc::Sender<FromLink>,
     sources: Sources,
     leaving: Leaving,
@@ -102,7 +106,10 @@ impl Dialler {
     /// A connection to be made: to the broker, or through a relay.
     fn session(&self, saved: Saved, relay: Option<RelayAt>) -> Session {
         let connects = self.connects.fetch_add(1, Ordering::Relaxed) + 1;
+        // A relay is the root's, which has an authority of its own.
+        let secure = relay.is_none() && saved.tls;
         Session {
+            tls: self.tls.clone().filter(|_| secure),
             saved,
             relay,
             boot_id: self.run.boot_id.clone(),
@@ -146,6 +153,7 @@ impl Link {
             run: Run::new(self.boot),
             connects: Arc::default(),
             known: self.known,
+            tls: self.tls,
             inputs: self.inputs,
             sources: self.sources,
             leaving: self.config.on_stop,

@@ -25,6 +25,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use crate::EngineError;
 use crate::config::Config;
 use crate::facts;
+use crate::policy::Policy;
 use crate::runtime::docker::{Docker, Host, ImageLimit, Patience};
 use crate::runtime::native::Native;
 use crate::runtime::noop::Noop;
@@ -45,6 +46,7 @@ pub(crate) struct Performer {
     subjects: HashMap<Id, Subject>,
     queues: BTreeMap<InstanceId, Queue>,
     starts: Arc<Semaphore>,
+    policy: Arc<Policy>,
     probes: Probes,
 }
 
@@ -82,6 +84,7 @@ impl Operation {
 /// When the data directory cannot be written.
 pub(crate) fn runtimes(
     config: &Config,
+    policy: &Policy,
     node: NodeId,
     kinds: impl IntoIterator<Item = RuntimeKind>,
     exits: &mpsc::Sender<Exited>,
@@ -91,7 +94,8 @@ pub(crate) fn runtimes(
             RuntimeKind::Native => {
                 let shim = config.shim_command()?;
                 let native = Native::new(node, &config.data_dir, shim, exits.clone());
-                Runtime::Native(native.map_err(|source| EngineError::DataDir {
+                let confined = native.and_then(|native| native.confined(policy.confinement()));
+                Runtime::Native(confined.map_err(|source| EngineError::DataDir {
                     path: config.data_dir.clone(),
                     source,
                 })?)
@@ -100,6 +104,7 @@ pub(crate) fn runtimes(
                 let host = Host {
                     address: config.docker_host.clone(),
                     patience: Patience::new(config.docker_timeout, config.docker_check),
+                    user: policy.container_user(),
                 };
                 let docker =
                     Docker::new(node, host, facts::cores(), &config.data_dir, exits.clone());
@@ -119,13 +124,14 @@ pub(crate) fn runtimes(
 
 impl Performer {
     /// A performer with nothing to do.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(policy: Arc<Policy>) -> Self {
         Self {
             ours: None,
             running: JoinSet::new(),
             subjects: HashMap::new(),
             queues: BTreeMap::new(),
             starts: Arc::new(Semaphore::new(STARTS)),
+            policy,
             probes: Probes::new(),
         }
     }
@@ -309,6 +315,7 @@ impl Performer {
                 let runtime = self.runtime(desired.service.workload.runtime);
                 let node = self.node();
                 let starts = Arc::clone(&self.starts);
+                let policy = Arc::clone(&self.policy);
                 let task = async move {
                     let native = desired.service.workload.runtime == RuntimeKind::Native;
                     let _turn = if native {
@@ -316,7 +323,7 @@ impl Performer {
                     } else {
                         None
                     };
-                    start(runtime, node, &desired).await
+                    start(runtime, node, &policy, &desired).await
                 };
                 (self.running.spawn(task), Subject::Start(instance))
             }
@@ -335,7 +342,12 @@ impl Performer {
     }
 }
 
-async fn start(runtime: Option<Arc<Runtime>>, node: Option<NodeId>, desired: &Desired) -> Input {
+async fn start(
+    runtime: Option<Arc<Runtime>>,
+    node: Option<NodeId>,
+    policy: &Policy,
+    desired: &Desired,
+) -> Input {
     let instance = desired.instance;
     let workload = &desired.service.workload;
     let (Some(runtime), Some(node)) = (runtime, node) else {
@@ -344,6 +356,14 @@ async fn start(runtime: Option<Arc<Runtime>>, node: Option<NodeId>, desired: &De
             instance,
             reason: Reason::new(ReasonCode::RuntimeMissing, message),
         };
+    };
+    // Before all else that is done with it, whoever asked for it.
+    let workload = match policy.admit(&desired.job.tenant, workload) {
+        Ok(workload) => workload,
+        Err(reason) => {
+            tracing::warn!(instance.id = %instance, job = %desired.job.name, reason = reason.message, "an instance is not started");
+            return Input::StartForbidden { instance, reason };
+        }
     };
     let identity = Identity {
         node,
@@ -355,7 +375,7 @@ async fn start(runtime: Option<Arc<Runtime>>, node: Option<NodeId>, desired: &De
         tenant: desired.job.tenant.clone(),
         generation: desired.generation,
     };
-    match runtime.start(&identity, workload).await {
+    match runtime.start(&identity, &workload).await {
         Ok(started) => {
             tracing::info!(instance.id = %instance, job = %identity.job_name, "an instance runs");
             crashpoint!("node.start.done");

@@ -6,21 +6,25 @@
 //! # Flow
 //! 1. A session of its own, so that nothing meant for the engine's group or terminal reaches it.
 //! 2. The lock: a second shim of the same folder ends here, so there is never a second copy.
-//! 3. The application, in its own process group and within its limits; `state.json` says how that went.
+//! 3. The application, in its own process group, within its limits and bounds ([`confine`]); `state.json` says how that went.
 //! 4. Standard output, until now a pipe to the engine on which nothing is ever written, becomes `/dev/null`: its end
 //!    tells the engine to read `state.json`.
 //! 5. When the application ends, all that it left behind is killed; then `exit.json` says how it ended.
 //!
 //! It has two threads and no async runtime, since there is one for each native instance.
+//!
+//! `node-engine shim <folder> <program> <args>…` becomes that program within the bounds of the folder's instance: a command
+//! that checks its health may do no more than the application.
 
 pub mod cgroup;
+pub mod confine;
 pub mod output;
 pub mod process;
 pub mod record;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -42,10 +46,13 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Runs the shim with the arguments after `shim`; returns when the application has ended and that is recorded.
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
-    let [folder] = args.as_slice() else {
+    let Some((folder, beside)) = args.split_first() else {
         return ExitCode::from(64);
     };
     let folder = Folder::new(PathBuf::from(folder));
+    if let Some((program, args)) = beside.split_first() {
+        return beside_it(&folder, program, args);
+    }
     // Fails only for a leader of a group, which has what is wanted already.
     let _ = rustix::process::setsid();
     // What the application leaves behind becomes ours, so it can be found and ended.
@@ -74,6 +81,37 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
         }
         (Err(_), _) => ExitCode::from(69),
     }
+}
+
+/// Becomes a program that runs beside the application; returns only when it cannot.
+fn beside_it(folder: &Folder, program: &OsString, args: &[OsString]) -> ExitCode {
+    let Some(spec) = folder.spec() else {
+        return ExitCode::from(66);
+    };
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .env_clear()
+        .envs(environment(&spec))
+        .current_dir(folder.work());
+    // One that an older engine started has no bounds, and neither have its checks.
+    let error = match &spec.confinement {
+        Some(confinement) => {
+            confinement.limit();
+            confinement.exec(&folder.work(), &mut command)
+        }
+        None => command.exec(),
+    };
+    let _ = writeln!(io::stderr(), "it cannot be run: {error}");
+    ExitCode::from(126)
+}
+
+/// All variables of an application: none of the engine's own but where programs are found.
+fn environment(spec: &Spec) -> impl Iterator<Item = (OsString, OsString)> {
+    let path = std::env::var_os("PATH").map(|path| ("PATH".into(), path));
+    let own = spec.environment.iter();
+    path.into_iter()
+        .chain(own.map(|(name, value)| (name.into(), value.into())))
 }
 
 /// An application that runs.
@@ -122,18 +160,19 @@ fn spawn(folder: &Folder, spec: &Spec) -> io::Result<Application> {
     command
         .args(&spec.args)
         .env_clear()
-        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-        .envs(&spec.environment)
+        .envs(environment(spec))
         .current_dir(folder.work())
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer);
+    let confinement = spec.confinement.clone().unwrap_or_default();
+    confinement.limit();
     let (home, unlimited) = match limits.enter() {
         Ok(home) => (Some(home), unlimited),
         Err(why) => (None, Some(why)),
     };
-    let spawned = command.spawn();
+    let spawned = confinement.spawn(&folder.work(), &mut command);
     if let Some(home) = home {
         home.enter();
     }

@@ -28,6 +28,7 @@ use daemon::Tasks;
 use daemon::listen::bind;
 use orchestrator::http::Backups;
 use orchestrator::http::logs::Logs;
+use orchestrator::keys::{self, Keys};
 use orchestrator::streams::Streams;
 use orchestrator::{Tier, open_store};
 use protocol::message::uplink::RelayAt;
@@ -89,7 +90,7 @@ pub async fn run(
     begin(config, place, store, shutdown, ready).await
 }
 
-/// As [`run`], on a store of the caller's; `--store` and `--data-dir` are not looked at.
+/// As [`run`], on a store of the caller's; `--store` and `--data-dir` are not looked at, and its authority lives in memory.
 ///
 /// # Errors
 /// As [`run`].
@@ -99,6 +100,10 @@ pub async fn run_on(
     shutdown: CancellationToken,
     ready: impl FnOnce(Ready) + Send,
 ) -> Result<(), RootError> {
+    let config = Config {
+        store: StoreKind::Memory,
+        ..config
+    };
     let place = Place::take(&config)?;
     begin(config, place, store, shutdown, ready).await
 }
@@ -149,6 +154,9 @@ async fn begin(
         relay,
     } = place;
     let metrics = Metrics::new()?;
+    let names = keys::names(&[address], config.advertise.as_deref());
+    let keys = Keys::open(config.store, &config.data_dir, Tier::Root, names)?;
+    let door = keys.door(config.insecure);
     let backups = Backups::new(Arc::clone(&store), Tier::Root, None);
     let (controller, handle) =
         orchestrator::open(store, Root(core), metrics.common.clone()).await?;
@@ -205,7 +213,8 @@ async fn begin(
         shutdown: token.clone(),
     };
     let (router, io) = uplink::serve(router, desk);
-    tasks.spawn("http", rest::serve(listener, router, token.clone()));
+    tasks.spawn("http", rest::serve((listener, door), router, token.clone()));
+    tasks.spawn("keys", keys.renew(token.clone()));
     ready(Ready {
         event: "ready",
         http: format!("http://{address}"),

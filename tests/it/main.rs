@@ -15,6 +15,7 @@ mod crashes;
 mod deploy;
 mod docker;
 mod documents;
+mod encrypted;
 mod engine;
 mod fallback;
 mod health;

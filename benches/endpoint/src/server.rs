@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use identity::door::{Door, Plain};
 use mqtt::endpoint::{self, Handle, Inbound, Login, Options, Published, Verdict};
 use protocol::topic::Topic;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,7 +28,7 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
     let steering = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let (sender, mut inbound) = mpsc::channel(1024);
     let handle = endpoint::serve(
-        listener,
+        (listener, Door::plain(Plain::ThisMachine)),
         Options::default(),
         Arc::new(authenticate),
         sender,

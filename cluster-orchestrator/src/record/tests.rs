@@ -98,6 +98,7 @@ fn service(name: Name, replicas: u8) -> Arc<ServiceSpec> {
         },
         restart: Restart::OnFailure,
         health: None,
+        security: model::security::Security::default(),
         stop_grace: Duration::from_millis(1_234),
     };
     Arc::new(ServiceSpec {

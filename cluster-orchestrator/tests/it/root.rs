@@ -168,6 +168,7 @@ fn assignment() -> AssignmentEntry {
         },
         restart: Restart::Always,
         health: None,
+        security: model::security::Security::default(),
         stop_grace: Duration::from_secs(5),
     });
     assignment_entry(Desired {

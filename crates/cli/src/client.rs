@@ -4,6 +4,8 @@ mod address;
 mod sse;
 
 use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::problem::Problem;
@@ -12,10 +14,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use ureq::http::{Method, Request, Response};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::failure::{Failure, Refusal};
 
-use address::{is_local, is_token};
+use address::{Place, is_token, place};
 
 pub(crate) use address::segment;
 pub(crate) use sse::{Message, Messages};
@@ -35,6 +38,8 @@ pub(crate) struct Target {
     pub(crate) token: Option<String>,
     /// Whether requests may leave this machine in plain text.
     pub(crate) insecure: bool,
+    /// The file of the authority that is believed where the address asks for TLS.
+    pub(crate) ca: Option<PathBuf>,
     /// What said that it is there.
     pub(crate) named_by: &'static str,
 }
@@ -86,6 +91,24 @@ pub(crate) struct Stream {
     pub(crate) body: BufReader<Box<dyn Read>>,
 }
 
+/// TLS that believes the authorities of a file.
+fn believing(ca: &Path) -> Result<TlsConfig, Failure> {
+    let failed = |source| Failure::Read {
+        path: ca.to_owned(),
+        source,
+    };
+    let pem = std::fs::read(ca).map_err(failed)?;
+    let certificate = Certificate::from_pem(&pem).map_err(|error| Failure::Config {
+        path: ca.to_owned(),
+        why: format!("it is no certificate in PEM ({error})"),
+    })?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&[certificate]))
+        .unversioned_rustls_crypto_provider(provider)
+        .build())
+}
+
 impl Client {
     /// A client of that server.
     ///
@@ -96,6 +119,7 @@ impl Client {
             url,
             token,
             insecure,
+            ca,
             named_by,
         } = target;
         let usage = |why: &str| {
@@ -104,10 +128,10 @@ impl Client {
             ))
         };
         let base = url.trim_end_matches('/');
-        let local = is_local(base).map_err(usage)?;
-        if !local && !insecure {
+        let Place { local, secure } = place(base).map_err(usage)?;
+        if !local && !secure && !insecure {
             return Err(usage(
-                "requests would leave this machine in plain text; use --insecure if the network is trusted",
+                "requests would leave this machine in plain text; write https://, or use --insecure if the network is trusted",
             ));
         }
         if token.as_ref().is_some_and(|token| !is_token(token)) {
@@ -122,6 +146,12 @@ impl Client {
             .max_redirects_will_error(false)
             .timeout_connect(Some(CONNECT))
             .user_agent(concat!("edgeio/", env!("CARGO_PKG_VERSION")));
+        if secure {
+            let ca = ca.as_deref().ok_or_else(|| {
+                usage("nothing says whom to believe; give the server's authority.pem with --ca")
+            })?;
+            config = config.tls_config(believing(ca)?);
+        }
         if local {
             // A proxy cannot reach what this machine alone reaches.
             config = config.proxy(None);

@@ -1,6 +1,7 @@
 //! The client's commands, one file each.
 
 pub(crate) mod apply;
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod completions;
 pub(crate) mod context;
@@ -66,6 +67,7 @@ pub(crate) fn run(options: &Options, environment: Environment<'_>) -> Result<(),
         Action::Uncordon(cordon) => {
             cordon::run(&client()?, cordon::Wish::Uncordon, &cordon.what, format)
         }
+        Action::Audit(audit) => audit::run(&audit.what, format),
         Action::Context(context) => {
             context::run(&context.what, &options.connection, environment, format)
         }

@@ -47,6 +47,15 @@ pub(crate) struct Connection {
         help_heading = "Options of all requests"
     )]
     pub(crate) token_file: Option<PathBuf>,
+    /// Whom to believe where the URL begins with https: the file of the server's authority, which is
+    /// identity/authority.pem in its data directory; also as EDGEIO_CA.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Options of all requests"
+    )]
+    pub(crate) ca: Option<PathBuf>,
     /// Allows requests in plain text to other machines; also as EDGEIO_INSECURE.
     #[arg(long, global = true, help_heading = "Options of all requests")]
     pub(crate) insecure: bool,
@@ -83,6 +92,14 @@ impl Connection {
         let insecure = self.insecure
             || environment("EDGEIO_INSECURE").is_some_and(|text| is_true(&text))
             || matches!(&origin, Origin::Context(context, _) if context.insecure);
+        let of_context = match &origin {
+            Origin::Context(context, _) => context.ca.clone(),
+            Origin::Flag | Origin::Environment | Origin::Default => None,
+        };
+        let ca = self.ca.clone().filter(|path| !path.as_os_str().is_empty());
+        let ca = ca
+            .or_else(|| environment("EDGEIO_CA").map(PathBuf::from))
+            .or(of_context);
         let named_by = match origin {
             Origin::Flag => "named by --url",
             Origin::Environment => "named by EDGEIO_URL",
@@ -94,6 +111,7 @@ impl Connection {
             url,
             token,
             insecure,
+            ca,
             named_by,
         })
     }
@@ -189,6 +207,7 @@ mod tests {
             url: format!("http://{host}"),
             token_file: None,
             token: Some(Secret(format!("of-{host}"))),
+            ca: None,
             insecure,
         };
         Contexts {

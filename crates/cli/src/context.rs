@@ -4,9 +4,9 @@
 //! current = "lab"
 //!
 //! [contexts.lab]
-//! url = "http://192.0.2.10:10000"
+//! url = "https://192.0.2.10:10000"
 //! token_file = "/home/me/lab.token"
-//! insecure = true
+//! ca = "/home/me/lab.pem"
 //! ```
 
 use std::collections::BTreeMap;
@@ -45,6 +45,9 @@ pub(crate) struct Context {
     /// The credential itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) token: Option<Secret>,
+    /// The file of the authority that is believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ca: Option<PathBuf>,
     /// Whether requests may leave this machine in plain text.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) insecure: bool,

@@ -44,6 +44,9 @@ pub(crate) enum Failure {
     /// A backup cannot be used.
     #[error("{0}")]
     Backup(Box<orchestrator::backup::RestoreError>),
+    /// An audit log is broken, or cannot be read.
+    #[error("{0}")]
+    Audit(Box<audit::VerifyError>),
     /// Nothing more can be printed.
     #[error("cannot write to standard output")]
     Print {
@@ -121,6 +124,7 @@ impl Failure {
             Self::Read { .. }
             | Self::Write { .. }
             | Self::Backup(_)
+            | Self::Audit(_)
             | Self::Print { .. }
             | Self::Unreachable { .. }
             | Self::Broken { .. }
@@ -142,6 +146,7 @@ impl Failure {
             | Self::Read { .. }
             | Self::Write { .. }
             | Self::Backup(_)
+            | Self::Audit(_)
             | Self::Print { .. }
             | Self::Unreachable { .. }
             | Self::Broken { .. }
@@ -172,6 +177,7 @@ impl Failure {
                 vec![first(&format!(": {source}"))]
             }
             Self::Backup(error) => vec![format!("error: {}", orchestrator::with_sources(error.as_ref()))],
+            Self::Audit(error) => vec![format!("error: {}", orchestrator::with_sources(error.as_ref()))],
             Self::Unreachable { named_by, source, .. } => vec![
                 first(&format!(", which is {named_by}: {source}")),
                 "Start a system with 'edgeio up', or name another one with --url, EDGEIO_URL or 'edgeio context'."

@@ -6,8 +6,8 @@ mod tests;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    apply, backup, completions, context, cordon, delete, describe, doctor, events, explain, forget,
-    get, logs, migrate, restart, restore, scale, top, wait,
+    apply, audit, backup, completions, context, cordon, delete, describe, doctor, events, explain,
+    forget, get, logs, migrate, restart, restore, scale, top, wait,
 };
 use crate::connection::Connection;
 use crate::output::Format;
@@ -79,6 +79,7 @@ pub(crate) enum Action {
     Backup(backup::Options),
     Restore(restore::Options),
     Doctor(doctor::Options),
+    Audit(audit::Options),
     Context(context::Options),
     Completions(completions::Options),
 }

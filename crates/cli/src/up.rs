@@ -235,6 +235,7 @@ fn client_of(url: &str, token: Option<String>) -> Result<Client, Failure> {
         url: url.to_owned(),
         token,
         insecure: false,
+        ca: None,
         named_by: "served by this process",
     })
 }

@@ -7,8 +7,10 @@ use std::net::IpAddr;
 pub struct Dialled {
     /// The option as it is written, for example `--root`.
     pub option: &'static str,
-    /// What its URL may begin with, all of them plain text.
+    /// What its URL may begin with for plain text.
     pub schemes: &'static [&'static str],
+    /// What its URL may begin with for TLS.
+    pub secure: &'static [&'static str],
     /// Whether a path may follow the host.
     pub path: bool,
     /// A URL that is right.
@@ -22,6 +24,8 @@ pub struct Remote {
     pub host: String,
     /// The port, if one is given.
     pub port: Option<u16>,
+    /// Whether TLS is spoken.
+    pub secure: bool,
 }
 
 /// Why a server must not be dialled.
@@ -40,18 +44,20 @@ pub enum DialError {
     /// The server is on another machine, and nobody said that plain text is wanted.
     #[error(
         "{option} {url:?} is another machine, and the connection would be in plain text; \
-         allow that with --insecure if the network is trusted"
+         {remedy}allow that with --insecure if the network is trusted"
     )]
     Insecure {
         /// The option.
         option: &'static str,
         /// Its value.
         url: String,
+        /// What would not be plain text.
+        remedy: String,
     },
 }
 
 impl Dialled {
-    /// The host and port of the option's value; a host off this machine needs `insecure`.
+    /// The host and port of the option's value; plain text to a host off this machine needs `insecure`.
     ///
     /// # Errors
     /// For a URL that cannot be dialled, and for one that must not be.
@@ -61,10 +67,15 @@ impl Dialled {
             url: url.to_owned(),
             example: self.example,
         })?;
-        if !plain_allowed(&remote.host, insecure) {
+        if !remote.secure && !plain_allowed(&remote.host, insecure) {
+            let remedy = self
+                .secure
+                .first()
+                .map_or_else(String::new, |scheme| format!("write {scheme}://, or "));
             return Err(DialError::Insecure {
                 option: self.option,
                 url: url.to_owned(),
+                remedy,
             });
         }
         Ok(remote)
@@ -75,11 +86,14 @@ impl Dialled {
         let (host_and_port, path) = rest.split_once('/').unwrap_or((rest, ""));
         // A query or a fragment means nothing here.
         let usable = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#');
-        if !self.schemes.contains(&scheme) || !(path.is_empty() || self.path) {
+        let secure = self.secure.contains(&scheme);
+        if !(secure || self.schemes.contains(&scheme)) || !(path.is_empty() || self.path) {
             return None;
         }
         let (host, port) = authority(host_and_port)?;
-        path.chars().all(usable).then_some(Remote { host, port })
+        path.chars()
+            .all(usable)
+            .then_some(Remote { host, port, secure })
     }
 }
 
@@ -123,12 +137,14 @@ mod tests {
     const ROOT: Dialled = Dialled {
         option: "--root",
         schemes: &["http", "ws"],
+        secure: &["https", "wss"],
         path: true,
         example: "http://127.0.0.1:10000",
     };
     const BROKER: Dialled = Dialled {
         option: "--broker",
         schemes: &["mqtt"],
+        secure: &[],
         path: false,
         example: "mqtt://127.0.0.1:1883",
     };
@@ -157,9 +173,13 @@ mod tests {
             assert!(matches!(error, DialError::Insecure { .. }), "{far}");
             let text = error.to_string();
             assert!(text.contains("--root") && text.contains("--insecure"));
+            assert!(text.contains("write https://, or allow"), "{text}");
             assert!(ROOT.read(far, true).is_ok(), "{far}");
         }
         assert!(BROKER.read("mqtt://192.0.2.1", false).is_err());
+        for far in ["https://192.0.2.1:10000", "wss://root.example/x"] {
+            assert!(ROOT.read(far, false).unwrap().secure, "{far}");
+        }
     }
 
     #[test]
@@ -167,7 +187,7 @@ mod tests {
         for bad in [
             "",
             "localhost:1",
-            "https://localhost",
+            "ftp://localhost",
             "http://",
             "http:///x",
             "http://[::1",

@@ -10,6 +10,7 @@ pub mod crash;
 pub mod dial;
 pub mod exit;
 pub mod listen;
+pub mod network;
 pub mod notify;
 mod random;
 mod ready;

@@ -111,7 +111,9 @@ impl Desired {
                 .chain(&workload.files)
                 .map(|(key, value)| key.len() + value.len() + 6)
                 .sum::<usize>();
-        let bytes = 480 + texts + 40 * (workload.ports.len() + workload.volumes.len());
+        let lists = workload.ports.len() + workload.volumes.len();
+        let capabilities = workload.security.capabilities.len();
+        let bytes = 540 + texts + 40 * lists + 20 * capabilities;
         let hash = u128::from_be_bytes(workload.hash.0);
         (hash ^ self.job.id.bits(), bytes)
     }

@@ -105,9 +105,20 @@ id!(
 );
 id!(ClusterId, "cl", "A cluster, as its root knows it.");
 id!(
+    JoinTokenId,
+    "join",
+    "A join token; no secret, unlike the rest of it."
+);
+id!(
     EventId,
     "evt",
     "An event of a job's history; greater ids are later ones of the same issuer."
+);
+
+id!(
+    TokenId,
+    "tok",
+    "A token of a user, or an invitation; public, its secret is not."
 );
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! derive serde: wire and disk shapes belong to `protocol` and to the `record` modules of the programs. Only ids and
 //! units cross those borders as they are.
 
+pub mod access;
 pub mod aggregate;
 pub mod book;
 pub mod brake;
@@ -19,6 +20,7 @@ pub mod node;
 pub mod operation;
 pub mod reason;
 pub mod rebuild;
+pub mod security;
 pub mod slot;
 pub mod telling;
 pub mod time;

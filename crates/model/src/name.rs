@@ -53,6 +53,11 @@ pub fn default_tenant() -> Name {
     Name("default".into())
 }
 
+/// The first user.
+pub fn first_user() -> Name {
+    Name("admin".into())
+}
+
 /// A value before every name, for the start of ranges; it is no name itself.
 pub fn least() -> Name {
     Name("".into())

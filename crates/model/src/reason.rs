@@ -51,6 +51,8 @@ pub enum ReasonCode {
     ImagePullFailed,
     /// The worker could not start it.
     StartFailed,
+    /// The policy of the worker's owner forbids it there.
+    ForbiddenByWorker,
     /// It ends again and again; the next attempt waits.
     CrashLoop,
     /// It ended and its restart policy leaves it ended.
@@ -94,6 +96,7 @@ impl ReasonCode {
             Self::ClusterLost => "cluster_lost",
             Self::ImagePullFailed => "image_pull_failed",
             Self::StartFailed => "start_failed",
+            Self::ForbiddenByWorker => "forbidden_by_worker",
             Self::CrashLoop => "crash_loop",
             Self::Exited => "exited",
             Self::Unhealthy => "unhealthy",
@@ -126,6 +129,7 @@ impl ReasonCode {
             Self::Refused => "refused",
             Self::ImagePullFailed => "without the image",
             Self::StartFailed | Self::DeployDeadline => "failed to start it",
+            Self::ForbiddenByWorker => "forbidding it",
             Self::CrashLoop => "crashing",
             Self::Exited => "ended",
             Self::Unhealthy => "unhealthy",

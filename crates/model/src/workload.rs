@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::security::Security;
 use crate::units::Resources;
 
 /// Which runtime of a worker runs it.
@@ -233,6 +234,15 @@ pub struct Workload {
     pub restart: Restart,
     /// How its worker finds out whether it is well; `None`: what runs is well.
     pub health: Option<HealthCheck>,
+    /// What its container asks for beyond the least; native processes have no use for it.
+    pub security: Security,
     /// Between the polite signal and the kill.
     pub stop_grace: Duration,
+}
+
+impl Workload {
+    /// Whether its container's root file system is read-only: files are put into that before the start, which is a writing.
+    pub fn is_read_only(&self) -> bool {
+        self.security.read_only && self.files.is_empty()
+    }
 }

@@ -47,6 +47,7 @@ mod tests {
                 resources: Resources::default(),
                 restart: Restart::Always,
                 health: None,
+                security: model::security::Security::default(),
                 stop_grace: Duration::from_secs(5),
             }),
             placement: PlacementRules::default(),

@@ -16,6 +16,7 @@
 mod silence;
 mod stream;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,12 +24,13 @@ use rumqttc::{
     AsyncClient, Broker, ConnectionError, Event as Incident, EventLoop, LastWill, MqttOptions,
     NetworkOptions, Packet, PublishOptions, SubscribeFilter,
 };
+use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use silence::Silence;
-use stream::{Heard, Noted};
+use stream::Heard;
 
 /// Messages that may wait for their PUBACK.
 const INFLIGHT: u16 = 32;
@@ -43,6 +45,8 @@ pub struct Options {
     pub host: String,
     /// The broker's TCP port.
     pub port: u16,
+    /// TLS, and whom it believes; plain text where there is none.
+    pub tls: Option<Arc<ClientConfig>>,
     /// The client id; a worker's is its node id.
     pub client_id: String,
     /// The user name; a worker's is `<node id>:<boot id>`.
@@ -67,6 +71,7 @@ impl Options {
         Self {
             host: host.into(),
             port,
+            tls: None,
             client_id: client_id.into(),
             username: None,
             password: None,
@@ -85,6 +90,7 @@ impl std::fmt::Debug for Options {
         f.debug_struct("Options")
             .field("host", &self.host)
             .field("port", &self.port)
+            .field("tls", &self.tls.is_some())
             .field("client_id", &self.client_id)
             .field("username", &self.username)
             .finish_non_exhaustive()
@@ -194,10 +200,14 @@ pub fn connect(options: Options, shutdown: CancellationToken) -> (Client, Events
     let (events, queue) = mpsc::channel(options.queue.max(1));
     let max_packet = options.max_packet;
     let network = network(&options);
+    let tls = options.tls.clone();
     let requests = options.queue.max(1);
     let (mut options, heard) = (translate(options), Heard::new());
     let noted = heard.clone();
-    options.set_socket_connector(move |place, network| Noted::dial(place, network, noted.clone()));
+    // TLS is put around it here, so that every byte is a sign of life, and whom it believes is ours to say.
+    options.set_socket_connector(move |place, network| {
+        stream::dial(place, network, noted.clone(), tls.clone())
+    });
     // The options were filled in by setters that cannot fail, so this builder has nothing to refuse.
     let (inner, mut eventloop) = AsyncClient::builder(options).capacity(requests).build();
     eventloop.set_network_options(network);

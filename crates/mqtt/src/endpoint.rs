@@ -1,7 +1,8 @@
 //! A cluster's own MQTT 3.1.1 server (OASIS standard), restricted to the topics of [`protocol::topic`].
 //!
 //! # Flow
-//! 1. A peer connects and sends CONNECT within [`Options::connect_within`]; the caller's [`Authenticate`] judges the [`Login`].
+//! 1. A peer comes in by the [`Door`], with TLS or without, and sends CONNECT within [`Options::connect_within`]; the caller's
+//!    [`Authenticate`] judges the [`Login`].
 //! 2. A worker's session takes the one seat of its node. Whoever sat there is displaced first.
 //! 3. The worker subscribes to its own `control` and `request`; what it publishes becomes [`Inbound::Message`].
 //! 4. [`Handle::publish`] puts a message into the session's bounded queue and answers at once.
@@ -45,13 +46,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use identity::door::Door;
+use identity::gate::Peer;
 use model::id::NodeId;
 use protocol::topic::Topic;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use connection::Arrival;
 use registry::Registry;
 pub use session::UNRELEASED_LIMIT;
 
@@ -102,6 +107,8 @@ pub struct Login {
     pub password: Option<Bytes>,
     /// The address the connection comes from.
     pub peer: SocketAddr,
+    /// By what the peer proved who it is, if it did. Whether that has expired is for the owner to look at.
+    pub certificate: Option<Peer>,
     /// Whether a clean session was asked for; it is given in any case.
     pub clean_session: bool,
 }
@@ -113,6 +120,7 @@ impl fmt::Debug for Login {
             .field("client_id", &self.client_id)
             .field("username", &self.username)
             .field("peer", &self.peer)
+            .field("certificate", &self.certificate)
             .finish_non_exhaustive()
     }
 }
@@ -249,7 +257,7 @@ pub(crate) struct Shared {
 ///
 /// Errors if the listener does not know its own address.
 pub fn serve(
-    listener: TcpListener,
+    (listener, door): (TcpListener, Door),
     options: Options,
     authenticate: Authenticate,
     inbound: mpsc::Sender<Inbound>,
@@ -259,7 +267,7 @@ pub fn serve(
     let mut handle = detached(options, authenticate, inbound, shutdown);
     handle.local_addr = local_addr;
     let (shared, witness) = (Arc::clone(&handle.shared), handle.running.subscribe());
-    tokio::spawn(connection::accept(listener, shared, witness));
+    tokio::spawn(connection::accept((listener, door), shared, witness));
     Ok(handle)
 }
 
@@ -313,7 +321,7 @@ impl Handle {
         self.shared.registry.connections()
     }
 
-    /// Serves one peer on a stream that did not come from the listener: one with TLS around it, or a pipe.
+    /// Serves one peer on a stream that did not come from the listener, for example a pipe: a peer without a certificate.
     ///
     /// Returns when the peer is gone and its end was told. Does not count towards [`Options::max_connections`].
     pub async fn attach<S>(&self, stream: S, peer: SocketAddr)
@@ -321,7 +329,12 @@ impl Handle {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let _witness = self.running.subscribe();
-        connection::serve(stream, peer, Arc::clone(&self.shared)).await;
+        let arrival = Arrival {
+            peer,
+            certificate: None,
+            until: Instant::now() + self.shared.options.connect_within,
+        };
+        connection::serve(stream, arrival, Arc::clone(&self.shared)).await;
     }
 
     /// The address the endpoint listens on; port 0 if it does not.

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use identity::Holder;
+use identity::door::{Door, Plain};
+use identity::gate::Peer;
 use model::id::NodeId;
 use protocol::topic::Topic;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,8 +29,16 @@ pub(crate) struct Rig {
     pub(crate) shutdown: CancellationToken,
 }
 
-/// Workers come with their id and the password, readers without a user name, and the rest is refused.
+/// Workers come with their certificate, or with their id and the password, readers without a user name, and the rest is
+/// refused.
 fn authenticate(login: &Login) -> Verdict {
+    if let Some(Peer {
+        holder: Holder::Worker(node),
+        ..
+    }) = login.certificate
+    {
+        return Verdict::Worker(node);
+    }
     match (&login.username, &login.password) {
         (None, _) => Verdict::Reader,
         (Some(user), Some(password)) if password == PASSWORD.as_bytes() => {
@@ -44,11 +55,15 @@ impl Rig {
     }
 
     pub(crate) async fn with(options: Options, inbound: usize) -> Self {
+        Self::behind(Door::plain(Plain::ThisMachine), options, inbound).await
+    }
+
+    pub(crate) async fn behind(door: Door, options: Options, inbound: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (sender, receiver) = mpsc::channel(inbound);
         let shutdown = CancellationToken::new();
         let handle = endpoint::serve(
-            listener,
+            (listener, door),
             options,
             Arc::new(authenticate),
             sender,

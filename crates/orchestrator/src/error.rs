@@ -9,6 +9,7 @@ use daemon::{Outcome, exit};
 use store::StoreError;
 
 use crate::StartError;
+use crate::keys::KeysError;
 
 /// What helps where the store's content is of no use.
 const RESTORE: &str = " (move its data directory away, and run 'edgeio restore FILE --data-dir DIR' with a backup, or \
@@ -39,6 +40,9 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// What it proves itself with cannot be used.
+    #[error("cannot use the identity in the data directory")]
+    Keys(#[from] KeysError),
     /// The store cannot be opened.
     #[error("cannot open the store{}", remedy(.0))]
     Store(#[from] StoreError),
@@ -67,7 +71,9 @@ impl RunError {
         match self {
             Self::Config(_) => exit::CONFIG,
             Self::Bind(error) => error.exit_code(),
-            Self::DataDir { .. } | Self::Store(_) | Self::Start(_) => exit::STORE_UNUSABLE,
+            Self::DataDir { .. } | Self::Keys(_) | Self::Store(_) | Self::Start(_) => {
+                exit::STORE_UNUSABLE
+            }
             Self::Io { .. } | Self::Metrics(_) | Self::Ended(_) => exit::FAILURE,
         }
     }

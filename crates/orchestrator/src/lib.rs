@@ -4,6 +4,7 @@
 //! - [`Core`] is what an orchestrator's decisions are to its shell, [`Jobs`] what of them the jobs API needs.
 //! - [`Controller`] owns the state, commits what was decided, and hands what follows to the program's [`Outlets`].
 //! - [`Handle`] is how everybody else reaches the state.
+//! - [`keys`] is what an orchestrator proves itself with.
 //! - [`record`] keeps what both store, [`http`] serves what both serve, [`streams`] carries answers
 //!   in chunks, [`tunnels`] connections of workers through the root, [`Metrics`] counts what both count.
 //! - [`backup`] is what a store is carried away as, and what is made of it again.
@@ -14,6 +15,7 @@
 pub mod backup;
 pub mod clock;
 pub mod http;
+pub mod keys;
 pub mod record;
 pub mod streams;
 pub mod tunnels;

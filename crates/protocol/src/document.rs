@@ -27,6 +27,7 @@ mod json;
 mod mount;
 mod read;
 pub mod schema;
+mod security;
 mod service;
 mod takeover;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use fault::Fault;
 pub(crate) use fault::Faults;
 use fault::Position;
 pub(crate) use job::{is_label_key, is_label_value};
+pub use mount::{is_clean_path, is_never_given, is_volume_name};
 pub(crate) use read::Spot;
 use tree::Node;
 

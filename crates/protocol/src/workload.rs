@@ -5,6 +5,7 @@
 
 mod health;
 mod job;
+mod security;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub use health::{WireHealth, WireHttpProbe, WireTcpProbe};
 pub use job::{
     WireJobSpec, WireOnPartition, WirePlacement, WireReconcile, WireServiceSpec, WireTakeover,
 };
+pub use security::WireSecurity;
 
 /// Where nothing else is said, an application has this long between the polite signal and the kill.
 const DEFAULT_STOP_GRACE_MS: u64 = 5_000;
@@ -71,6 +73,9 @@ pub struct WireWorkload {
     pub restart: Restart,
     /// Which runtime.
     pub runtime: RuntimeKind,
+    /// Left out where nothing is asked for.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub security: WireSecurity,
     /// Milliseconds.
     #[serde(
         default = "default_stop_grace",
@@ -191,6 +196,7 @@ impl From<&Workload> for WireWorkload {
             pull: workload.pull,
             restart: workload.restart,
             runtime: workload.runtime,
+            security: WireSecurity::from(&workload.security),
             stop_grace_ms: millis(workload.stop_grace),
             volumes: workload.volumes.iter().map(WireVolume::from).collect(),
         }
@@ -228,6 +234,7 @@ impl TryFrom<WireWorkload> for Workload {
             },
             restart: wire.restart,
             health: wire.health.map(HealthCheck::try_from).transpose()?,
+            security: wire.security.into(),
             stop_grace: Duration::from_millis(wire.stop_grace_ms),
         })
     }

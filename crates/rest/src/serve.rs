@@ -1,21 +1,32 @@
-//! Serving a router over HTTP/1.1.
+//! Serving a router over HTTP/1.1, with TLS or without, at one port.
 
+use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use axum::response::Response;
+use axum::routing::future::RouteFuture;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use identity::door::{Door, Guest, Refused};
+use identity::gate::Peer;
 use rustix::net::sockopt::{
     set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl,
     set_tcp_user_timeout,
 };
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Service;
 
 use crate::patience::Patient;
 
@@ -26,10 +37,15 @@ const BETWEEN_PROBES: Duration = Duration::from_secs(10);
 /// Questions without an answer that end the connection.
 const PROBES: u32 = 3;
 
+/// What plain text from another machine is answered.
+const USE_TLS: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\nconnection: close\r\n\r\n\
+    {\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,\
+    \"detail\":\"other machines reach this server by https only\"}\n";
+
 /// What a client may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// For the header of a request, and between two requests of a connection.
+    /// For a TLS handshake, for the header of a request, and between two requests of a connection.
     pub header: Duration,
     /// Bytes of a request's header, and of the read buffer; 8 KiB at least.
     pub header_bytes: usize,
@@ -55,14 +71,16 @@ impl Default for Limits {
 
 /// Serves until the token is cancelled, with the default limits: then requests under way are finished.
 ///
+/// Handlers find who proved to be somebody as an `Extension<Shown>`.
+///
 /// # Errors
 /// Never in fact: a failed accept is logged and tried again.
 pub async fn serve(
-    listener: TcpListener,
+    (listener, door): (TcpListener, Door),
     router: Router,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    serve_with(listener, router, shutdown, Limits::default()).await
+    serve_with((listener, door), router, shutdown, Limits::default()).await
 }
 
 /// As [`serve`], with other limits.
@@ -70,15 +88,17 @@ pub async fn serve(
 /// # Errors
 /// As [`serve`].
 pub async fn serve_with(
-    listener: TcpListener,
+    (listener, door): (TcpListener, Door),
     router: Router,
     shutdown: CancellationToken,
     limits: Limits,
 ) -> io::Result<()> {
     let connections = TaskTracker::new();
     let seats = Arc::new(Semaphore::new(limits.connections));
-    while let Some((stream, seat)) = accept(&listener, &seats, &shutdown).await {
+    while let Some((stream, from, seat)) = accept(&listener, &seats, &shutdown).await {
         let connection = Connection {
+            door: door.clone(),
+            from,
             router: router.clone(),
             shutdown: shutdown.clone(),
             limits,
@@ -105,12 +125,12 @@ async fn accept(
     listener: &TcpListener,
     seats: &Arc<Semaphore>,
     shutdown: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let accepted = async {
         let seat = Arc::clone(seats).acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok((stream, _peer)) => return Some((stream, seat)),
+                Ok((stream, from)) => return Some((stream, from, seat)),
                 Err(error) => {
                     // Out of descriptors, or a peer that is gone again: both pass.
                     tracing::warn!(%error, "cannot accept a connection");
@@ -139,7 +159,35 @@ fn keep_alive(stream: &TcpStream, stuck: Duration) -> io::Result<()> {
     Ok(())
 }
 
+/// By what a client proved who it is, if it did.
+pub type Shown = Option<Arc<Peer>>;
+
+/// The router, as one client reaches it: each request says whose it is. As a layer of the router this would be a router of
+/// its own for each connection.
+#[derive(Clone)]
+struct Known {
+    router: Router,
+    peer: Shown,
+}
+
+impl Service<Request<Incoming>> for Known {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request<Incoming>>::poll_ready(&mut self.router, context)
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer.clone());
+        self.router.call(request)
+    }
+}
+
 struct Connection {
+    door: Door,
+    from: SocketAddr,
     router: Router,
     shutdown: CancellationToken,
     limits: Limits,
@@ -153,13 +201,20 @@ impl Connection {
         if let Err(error) = keep_alive(&stream, self.limits.stuck) {
             tracing::debug!(%error, "a connection is kept open without looking whether its client is there");
         }
+        let Some(Guest { stream, peer }) = self.enter(stream).await else {
+            return;
+        };
+        let guest = Known {
+            router: self.router.clone(),
+            peer: peer.map(Arc::new),
+        };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header)
             .max_buf_size(self.limits.header_bytes.max(8_192))
             .serve_connection(
                 TokioIo::new(Patient::new(stream, self.limits.stuck)),
-                TowerToHyperService::new(self.router.clone()),
+                TowerToHyperService::new(guest),
             )
             .with_upgrades();
         tokio::pin!(connection);
@@ -173,6 +228,28 @@ impl Connection {
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended");
         }
+    }
+
+    /// Waits for the first byte and the handshake; `None` where there is nobody to serve.
+    async fn enter(&self, stream: TcpStream) -> Option<Guest> {
+        let entering = tokio::time::timeout(self.limits.header, self.door.enter(stream, self.from));
+        let entered = tokio::select! {
+            () = self.shutdown.cancelled() => return None,
+            entered = entering => entered,
+        };
+        match entered {
+            Ok(Ok(guest)) => return Some(guest),
+            Ok(Err(Refused::Plain(mut stream))) => {
+                tracing::debug!(from = %self.from, "a request in plain text came from another machine");
+                let told = stream.write_all(USE_TLS.as_bytes());
+                let _ = tokio::time::timeout(self.limits.drain, told).await;
+            }
+            Ok(Err(refused)) => {
+                tracing::debug!(from = %self.from, %refused, "a connection was not opened");
+            }
+            Err(_) => tracing::debug!(from = %self.from, "a connection said nothing"),
+        }
+        None
     }
 }
 

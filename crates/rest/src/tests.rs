@@ -1,9 +1,15 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use axum::Router;
 use axum::response::Response;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
+use identity::authority::{Authority, Life};
+use identity::door::{Door, Plain};
+use identity::gate::{self, Showing};
+use identity::{Credential, Holder, Key, Trust, any_name};
+use model::id::ClusterId;
+use model::time::Wall;
 use prometheus::Registry;
 use protocol::document::{Format, Options};
 use serde_json::{Value, json};
@@ -47,6 +53,11 @@ async fn list(accept: Accept, Query(page): Query<PageQuery>) -> Result<Response,
     Ok(accept.ok(&Cursor::page(rows, page.limit()?, |row| *row)))
 }
 
+/// Who asks, by its certificate.
+async fn who(Extension(peer): Extension<Shown>) -> String {
+    peer.map_or_else(|| "nobody".to_owned(), |peer| peer.holder.to_string())
+}
+
 /// Begins at once, and ends long after the time for a header.
 async fn slowly() -> axum::body::Body {
     let parts = futures_util::stream::unfold(0, |part| async move {
@@ -64,17 +75,27 @@ async fn slowly() -> axum::body::Body {
 }
 
 async fn service(limits: Limits) -> Service {
+    served_by(Door::plain(Plain::ThisMachine), limits).await
+}
+
+async fn served_by(door: Door, limits: Limits) -> Service {
     let registry = Registry::new();
     let router = Router::new()
         .route("/jobs", post(submit))
         .route("/list", get(list))
         .route("/slowly", get(slowly))
+        .route("/who", get(who))
         .route("/jobs/{job}", get(|Path(job): Path<String>| async { job }));
     let router = finish(router, Metrics::register(&registry).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let served = tokio::spawn(serve_with(listener, router, shutdown.clone(), limits));
+    let served = tokio::spawn(serve_with(
+        (listener, door),
+        router,
+        shutdown.clone(),
+        limits,
+    ));
     Service {
         address,
         shutdown,
@@ -319,5 +340,39 @@ fn json_is_what_nobody_has_to_ask_for() {
         "text/yaml, text/html",
     ] {
         assert_eq!(of(accept), Format::Yaml, "{accept}");
+    }
+}
+
+#[tokio::test]
+async fn one_port_serves_tls_and_plain_text_and_a_certificate_says_who_asks() {
+    let life = Life {
+        from: Wall(0),
+        lasting: Duration::from_hours(1),
+    };
+    let (authority, _) = Authority::make("root", Wall(0)).unwrap();
+    let showing = Showing::new(&authority.server(&[], life).unwrap()).unwrap();
+    let tls = gate::server(&authority, showing).unwrap();
+    let service = served_by(Door::new(tls, Plain::ThisMachine), Limits::default()).await;
+    assert_eq!(service.ask("GET /who", &[], b"").await.body, "nobody");
+
+    let key = Key::make().unwrap();
+    let holder = Holder::Cluster(ClusterId::from_bits(7));
+    let issued = authority
+        .issue(&key.request().unwrap(), holder, life)
+        .unwrap();
+    let own = Credential::new(&issued.certificate, &key).unwrap();
+    let trust = Trust::authority(&authority.certificate()).unwrap();
+    for (own, expected) in [
+        (None, "nobody".to_owned()),
+        (Some(&own), holder.to_string()),
+    ] {
+        let connector = tokio_rustls::TlsConnector::from(trust.client(own).unwrap());
+        let stream = TcpStream::connect(service.address).await.unwrap();
+        let mut stream = connector.connect(any_name(), stream).await.unwrap();
+        let request = "GET /who HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with(&expected), "{answer}");
     }
 }

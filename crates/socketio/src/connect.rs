@@ -7,10 +7,13 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::http::Uri;
@@ -29,11 +32,13 @@ const READ_BUFFER: usize = 8 * 1024;
 /// Where to connect, and as whom.
 #[derive(Clone)]
 pub struct Options {
-    /// `http://host[:port][/path]`, or `ws://…`. A path is where a proxy has mounted the server; `/socket.io/` is
+    /// `http://host[:port][/path]`, or `https://…`, `ws://…`, `wss://…`. A path is where a proxy has mounted the server; `/socket.io/` is
     /// appended to it.
     pub url: String,
     /// The Socket.IO namespace, `/` by default.
     pub namespace: String,
+    /// What TLS believes, for an address that begins with `https` or `wss`.
+    pub tls: Option<Arc<ClientConfig>>,
     /// What the server's connect middleware is shown; never logged.
     pub auth: Option<Value>,
     /// Limit for everything until the namespace is joined, 5 s by default.
@@ -48,6 +53,7 @@ impl Options {
         Self {
             url: url.into(),
             namespace: "/".to_owned(),
+            tls: None,
             auth: None,
             connect_timeout: Duration::from_secs(5),
             max_message: 1024 * 1024,
@@ -117,7 +123,9 @@ pub enum ConnectError {
 pub async fn connect(options: Options) -> Result<(Client, Events), ConnectError> {
     let address = Address::parse(&options.url)?;
     check_namespace(&options.namespace)?;
-    tokio::time::timeout(options.connect_timeout, establish(&address, &options))
+    // On the heap: a handshake of TLS is large, and soon over.
+    let establishing = Box::pin(establish(&address, &options));
+    tokio::time::timeout(options.connect_timeout, establishing)
         .await
         .unwrap_or_else(|_| {
             Err(ConnectError::Timeout {
@@ -132,6 +140,8 @@ pub async fn connect(options: Options) -> Result<(Client, Events), ConnectError>
 struct Address {
     host: String,
     port: u16,
+    /// Whether TLS is spoken.
+    secure: bool,
     /// The WebSocket address with path and query.
     endpoint: String,
 }
@@ -143,11 +153,11 @@ impl Address {
             value: url.to_owned(),
         };
         let uri: Uri = url.parse().map_err(|_| invalid("address"))?;
-        match uri.scheme_str() {
-            Some("http" | "ws") => {}
-            Some("https" | "wss") => return Err(invalid("address (TLS is not supported yet)")),
-            _ => return Err(invalid("address (expected http://HOST:PORT)")),
-        }
+        let secure = match uri.scheme_str() {
+            Some("http" | "ws") => false,
+            Some("https" | "wss") => true,
+            _ => return Err(invalid("address (expected https://HOST:PORT)")),
+        };
         let authority = uri.authority().ok_or_else(|| invalid("address"))?;
         if authority.as_str().contains('@') {
             return Err(invalid("address (credentials do not belong into it)"));
@@ -159,7 +169,11 @@ impl Address {
         Ok(Self {
             // An IPv6 address stands in brackets in a URL, and without them in a socket address.
             host: authority.host().trim_matches(['[', ']']).to_owned(),
-            port: authority.port_u16().unwrap_or(80),
+            port: authority
+                .port_u16()
+                .unwrap_or(if secure { 443 } else { 80 }),
+            secure,
+            // What encrypts the stream is beneath it.
             endpoint: format!("ws://{authority}{path}/socket.io/?EIO=4&transport=websocket"),
         })
     }
@@ -180,11 +194,49 @@ async fn establish(address: &Address, options: &Options) -> Result<(Client, Even
         url: options.url.clone(),
         source,
     };
+    let secured = secured(address, options)?;
     let stream = TcpStream::connect((address.host.as_str(), address.port))
         .await
         .map_err(transport)?;
     // Messages are small and answers are waited for.
     stream.set_nodelay(true).map_err(transport)?;
+    match secured {
+        Some((tls, name)) => {
+            let connected = TlsConnector::from(tls).connect(name, stream).await;
+            upgrade(Box::new(connected.map_err(transport)?), address, options).await
+        }
+        None => upgrade(stream, address, options).await,
+    }
+}
+
+/// What TLS needs, where it is spoken.
+fn secured(
+    address: &Address,
+    options: &Options,
+) -> Result<Option<(Arc<ClientConfig>, ServerName<'static>)>, ConnectError> {
+    if !address.secure {
+        return Ok(None);
+    }
+    let invalid = |what| ConnectError::Invalid {
+        what,
+        value: options.url.clone(),
+    };
+    let tls = options.tls.clone();
+    let tls = tls.ok_or_else(|| invalid("address (it asks for TLS, and nobody is believed)"))?;
+    let name = ServerName::try_from(address.host.clone())
+        .map_err(|_| invalid("address (its host cannot be named in TLS)"))?;
+    Ok(Some((tls, name)))
+}
+
+/// Makes a WebSocket of a stream, and joins.
+async fn upgrade<S>(
+    stream: S,
+    address: &Address,
+    options: &Options,
+) -> Result<(Client, Events), ConnectError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(READ_BUFFER)
@@ -354,6 +406,13 @@ mod tests {
                 "ws://root:10000/socket.io/",
             ),
             ("ws://edge", "edge", 80, "ws://edge/socket.io/"),
+            ("wss://edge", "edge", 443, "ws://edge/socket.io/"),
+            (
+                "https://root:10000/x",
+                "root",
+                10000,
+                "ws://root:10000/x/socket.io/",
+            ),
             ("http://[::1]:7/", "::1", 7, "ws://[::1]:7/socket.io/"),
             ("http://h:1/edge/", "h", 1, "ws://h:1/edge/socket.io/"),
         ];
@@ -363,6 +422,7 @@ mod tests {
             let expected = Address {
                 host: host.to_owned(),
                 port,
+                secure: url.starts_with("https") || url.starts_with("wss"),
                 endpoint,
             };
             assert_eq!(address, expected, "{url}");
@@ -376,7 +436,6 @@ mod tests {
             "root",
             "root:10000",
             "ftp://h",
-            "https://h",
             "http://u:p@h",
             "http://h/?x",
         ] {
@@ -388,6 +447,14 @@ mod tests {
         }
         assert!(check_namespace("a").is_err());
         assert!(check_namespace("/a,b").is_err());
+    }
+
+    #[test]
+    fn tls_without_anybody_to_believe_is_refused_before_anything_is_dialled() {
+        let options = Options::new("https://192.0.2.1");
+        let address = Address::parse(&options.url).unwrap();
+        let error = secured(&address, &options).unwrap_err();
+        assert!(error.to_string().contains("believed"), "{error}");
     }
 
     #[test]

@@ -8,10 +8,12 @@
     reason = "a broken invariant is told to the fuzzer by a panic"
 )]
 
+mod identity;
 mod mqtt_session;
 mod names;
 mod wire;
 
+pub use identity::identity;
 pub use mqtt_session::mqtt_session;
 pub use names::names;
 pub use wire::{document, messages, socketio, uplink};
@@ -20,11 +22,12 @@ pub use wire::{document, messages, socketio, uplink};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("mqtt_session", mqtt_session),
     ("document", document),
     ("messages", messages),
     ("uplink", uplink),
     ("socketio", socketio),
     ("names", names),
+    ("identity", identity),
 ];

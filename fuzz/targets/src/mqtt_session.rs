@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use identity::door::{Door, Plain};
 use model::id::NodeId;
 use mqtt::endpoint::{self, Handle, Inbound, Login, Options, Verdict};
 use protocol::topic::{Direction, Topic};
@@ -59,7 +60,7 @@ impl Bench {
                 ..Options::default()
             };
             endpoint::serve(
-                listener,
+                (listener, Door::plain(Plain::ThisMachine)),
                 options,
                 Arc::new(authenticate),
                 sender,

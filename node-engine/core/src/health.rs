@@ -152,6 +152,7 @@ impl State {
                 Run::Running { .. }
                 | Run::Starting { .. }
                 | Run::Waiting { .. }
+                | Run::Forbidden { .. }
                 | Run::Stopping { .. },
             )
             | None => return Decision::default(),

@@ -170,6 +170,13 @@ pub enum Input {
         /// Why.
         reason: Reason,
     },
+    /// The worker's owner does not let an instance run here: no attempt follows while this engine runs.
+    StartForbidden {
+        /// Which.
+        instance: InstanceId,
+        /// Why.
+        reason: Reason,
+    },
     /// An application ended.
     Exited {
         /// Which.
@@ -480,6 +487,11 @@ pub enum Run {
         until_wall: Wall,
         /// See `Starting`.
         failures: u32,
+        /// Why.
+        reason: Reason,
+    },
+    /// The worker's owner does not let it run here; the next engine asks again.
+    Forbidden {
         /// Why.
         reason: Reason,
     },

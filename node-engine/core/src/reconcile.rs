@@ -42,7 +42,7 @@ impl State {
         let due = |(instance, run): &(InstanceId, &Run)| match run {
             Run::Waiting { until, .. } => *until <= now.steady && self.may_start(*instance),
             Run::Stopping { retry_at, .. } => *retry_at <= now.steady,
-            Run::Starting { .. } | Run::Running { .. } => false,
+            Run::Starting { .. } | Run::Running { .. } | Run::Forbidden { .. } => false,
         };
         let next_due = || self.timed_runs().find(due).map(|(instance, _)| instance);
         let instance = self.dirty.first().copied().or_else(next_due)?;
@@ -84,12 +84,21 @@ impl State {
             }
             Some(Run::Stopping { .. }) => return decision,
             // A start under way is stopped too: the runtime does both in order.
-            Some(Run::Starting { .. } | Run::Running { .. } | Run::Waiting { .. })
-                if !journal.leaving =>
-            {
+            Some(
+                Run::Starting { .. }
+                | Run::Running { .. }
+                | Run::Waiting { .. }
+                | Run::Forbidden { .. },
+            ) if !journal.leaving => {
                 return decision;
             }
-            None | Some(Run::Starting { .. } | Run::Running { .. } | Run::Waiting { .. }) => 0,
+            None
+            | Some(
+                Run::Starting { .. }
+                | Run::Running { .. }
+                | Run::Waiting { .. }
+                | Run::Forbidden { .. },
+            ) => 0,
         };
         if journal.leaving {
             return decision.and(self.stop(now, instance, journal, None));
@@ -315,6 +324,10 @@ impl State {
                 reason: reason.clone(),
                 next_attempt: Some(*until_wall),
             },
+            (Some(Run::Forbidden { reason }), None) => Observed::Failed {
+                reason: reason.clone(),
+                next_attempt: None,
+            },
             (None | Some(Run::Starting { .. } | Run::Stopping { .. }), None) => {
                 self.not_running(journal)
             }
@@ -354,6 +367,12 @@ impl State {
 fn checkup_of(run: Option<&Run>) -> Option<&Checkup> {
     match run {
         Some(Run::Running { checkup, .. }) => checkup.as_ref(),
-        Some(Run::Starting { .. } | Run::Waiting { .. } | Run::Stopping { .. }) | None => None,
+        Some(
+            Run::Starting { .. }
+            | Run::Waiting { .. }
+            | Run::Forbidden { .. }
+            | Run::Stopping { .. },
+        )
+        | None => None,
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use model::id::InstanceId;
 use model::instance::{Endpoint, Exit};
 use model::reason::{Reason, ReasonCode};
+use model::security::User;
 use model::time::{Now, Wall};
-use model::workload::{Restart, RuntimeKind};
+use model::workload::{Restart, RuntimeKind, Workload};
 
 use crate::{Again, Checkup, Decision, Found, FoundStatus, Journal, Listing, Run, State, Write};
 
@@ -101,6 +102,7 @@ impl State {
                 Run::Waiting { .. }
                 | Run::Starting { .. }
                 | Run::Running { .. }
+                | Run::Forbidden { .. }
                 | Run::Stopping { .. } => None,
             })
     }
@@ -188,6 +190,18 @@ impl State {
         Decision::default().write(self.wait(now, instance, self.failures(instance), reason.clone()))
     }
 
+    /// It is left as it is: what was not allowed once is not allowed a second later.
+    pub(crate) fn forbidden(&self, instance: InstanceId, reason: &Reason) -> Decision {
+        if !matches!(self.runs.get(&instance), Some(Run::Starting { .. })) {
+            return Decision::default();
+        }
+        let reason = reason.clone();
+        Decision::default().write(Write::Run {
+            instance,
+            run: Some(Run::Forbidden { reason }),
+        })
+    }
+
     /// A crash is restarted here, by the restart policy, with or without a link.
     pub(crate) fn exited(&self, now: Now, instance: InstanceId, exit: &Exit) -> Decision {
         let Some(journal) = self
@@ -203,7 +217,7 @@ impl State {
         if journal.ended.is_some()
             || matches!(
                 self.runs.get(&instance),
-                Some(Run::Waiting { .. } | Run::Stopping { .. })
+                Some(Run::Waiting { .. } | Run::Forbidden { .. } | Run::Stopping { .. })
             )
         {
             return Decision::default();
@@ -239,7 +253,11 @@ impl State {
         } else {
             ReasonCode::Exited
         };
-        let message = format!("the application ended ({}) and is started again", how(exit));
+        let message = format!(
+            "the application ended ({}) and is started again{}",
+            how(exit),
+            hint(&desired.service.workload, exit)
+        );
         Decision::default()
             .write(Write::Exit {
                 instance,
@@ -278,6 +296,7 @@ impl State {
                 Run::Running { .. }
                 | Run::Starting { .. }
                 | Run::Waiting { .. }
+                | Run::Forbidden { .. }
                 | Run::Stopping { .. },
             )
             | None => self.failures(instance),
@@ -291,7 +310,7 @@ impl State {
                 | Run::Running { failures, .. }
                 | Run::Waiting { failures, .. },
             ) => *failures,
-            Some(Run::Stopping { .. }) | None => 0,
+            Some(Run::Forbidden { .. } | Run::Stopping { .. }) | None => 0,
         }
     }
 
@@ -324,7 +343,13 @@ impl State {
         let retry_at = now.steady.plus(self.config.retry);
         let again = match self.runs.get(&instance) {
             Some(Run::Stopping { again, .. }) => again.clone(),
-            Some(Run::Running { .. } | Run::Starting { .. } | Run::Waiting { .. }) | None => None,
+            Some(
+                Run::Running { .. }
+                | Run::Starting { .. }
+                | Run::Waiting { .. }
+                | Run::Forbidden { .. },
+            )
+            | None => None,
         };
         Decision::default().write(Write::Run {
             instance,
@@ -334,8 +359,36 @@ impl State {
 }
 
 /// The sentence for an end that is left as it is.
-pub(crate) fn ended(exit: &Exit) -> String {
-    format!("the application ended ({})", how(exit))
+pub(crate) fn ended(workload: Option<&Workload>, exit: &Exit) -> String {
+    let hint = workload.map_or_else(String::new, |workload| hint(workload, exit));
+    format!("the application ended ({}){hint}", how(exit))
+}
+
+/// What to write in the document, where the last words of a container that failed are those of one that was refused what
+/// it did not ask for.
+fn hint(workload: &Workload, exit: &Exit) -> String {
+    let security = &workload.security;
+    if workload.runtime != RuntimeKind::Docker || exit.success() {
+        return String::new();
+    }
+    let says = |words: &str| {
+        let lines = exit.log_tail.iter();
+        lines
+            .map(|line| line.to_lowercase())
+            .any(|line| line.contains(words))
+    };
+    let remedy = if says("read-only file system") && workload.is_read_only() {
+        "its root file system is read-only: write in /tmp, /run or a volume, or ask for security: {read_only: false}"
+    } else if (says("permission denied") || says("operation not permitted"))
+        && (security.user != Some(User::Root) || security.capabilities.is_empty())
+    {
+        "it has neither root nor capabilities unless it asks for them: security: {user: root, capabilities: [CHOWN, …]}"
+    } else if says("resource temporarily unavailable") {
+        "it may have reached its limit of processes: ask for more with security: {pids: …}"
+    } else {
+        return String::new();
+    };
+    format!("; {remedy}")
 }
 
 /// "exit code 3", "signal 9", "out of memory".

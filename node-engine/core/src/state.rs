@@ -157,7 +157,7 @@ impl State {
                     .is_some_and(|journal| journal.ended.is_some())
                     || matches!(
                         self.runs.get(&desired.instance),
-                        Some(Run::Running { .. } | Run::Waiting { .. })
+                        Some(Run::Running { .. } | Run::Waiting { .. } | Run::Forbidden { .. })
                     )
                     || !self
                         .runtimes
@@ -209,6 +209,7 @@ impl State {
                 endpoints,
             } => self.started(now, *instance, *since, endpoints),
             Input::StartFailed { instance, reason } => self.start_failed(now, *instance, reason),
+            Input::StartForbidden { instance, reason } => self.forbidden(*instance, reason),
             Input::Exited { instance, exit } => self.exited(now, *instance, exit),
             Input::Stopped { instance } => self.stopped(now, *instance),
             Input::StopFailed { instance } => self.stop_failed(now, *instance),
@@ -235,7 +236,7 @@ impl State {
         let runs = self.timed_runs().filter_map(|(instance, run)| match run {
             Run::Waiting { until, .. } => self.may_start(instance).then_some(*until),
             Run::Stopping { retry_at, .. } => Some(*retry_at),
-            Run::Starting { .. } | Run::Running { .. } => None,
+            Run::Starting { .. } | Run::Running { .. } | Run::Forbidden { .. } => None,
         });
         let lists = self.runtimes.values().filter_map(|listing| match listing {
             Some(Listing::Silent { retry_at }) => Some(*retry_at),

@@ -68,7 +68,8 @@ impl State {
                 } else {
                     Said::Failed
                 };
-                (said, "exited", crate::runs::ended(&exit))
+                let workload = self.desired(instance).map(|it| &*it.service.workload);
+                (said, "exited", crate::runs::ended(workload, &exit))
             }
         };
         if before == Some(said) {

@@ -71,6 +71,7 @@ impl Rig {
         let (exits, ended) = mpsc::channel(64);
         let shutdown = CancellationToken::new();
         let controller = Controller::new(Deps {
+            policy: Arc::default(),
             config: Config {
                 data_dir: folder.path().to_owned(),
                 ..Config::default()
@@ -169,6 +170,7 @@ fn item(index: u32) -> DesiredEntry {
         resources: Resources::default(),
         restart: Restart::Always,
         health: None,
+        security: model::security::Security::default(),
         stop_grace: Duration::from_secs(5),
     });
     let job = JobId::from_bits(1);

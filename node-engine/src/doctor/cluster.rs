@@ -1,9 +1,11 @@
 //! The cluster: its HTTP, its clock, its MQTT.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::fmt::rfc2822::DateTimeParser;
+use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -43,14 +45,21 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
             return vec![Finding::bad("cluster", error.to_string(), remedy)];
         }
     };
-    let mut findings = http(&config.cluster, &host, port).await;
-    findings.push(mqtt(config, &host).await);
+    let tls = match config.tls() {
+        Ok(tls) => tls,
+        Err(error) => {
+            let remedy = "give the cluster's authority.pem with --ca";
+            return vec![Finding::bad("cluster", error.to_string(), remedy)];
+        }
+    };
+    let mut findings = http(&config.cluster, (&host, port), tls.clone()).await;
+    findings.push(mqtt(config, &host, tls).await);
     findings
 }
 
-async fn http(url: &str, host: &str, port: u16) -> Vec<Finding> {
+async fn http(url: &str, place: (&str, u16), tls: Option<Arc<ClientConfig>>) -> Vec<Finding> {
     let check = "cluster";
-    let answer = match timeout(PATIENCE, get(host, port, "/api/v1/nodes?limit=1")).await {
+    let answer = match timeout(PATIENCE, get(place, tls, "/api/v1/nodes?limit=1")).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
             let what = format!("the cluster at {url} cannot be reached: {error}");
@@ -107,8 +116,12 @@ fn clock(date: Option<&str>) -> Option<Finding> {
     })
 }
 
-async fn get(host: &str, port: u16, path: &str) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect((host, port)).await?;
+async fn get(
+    (host, port): (&str, u16),
+    tls: Option<Arc<ClientConfig>>,
+    path: &str,
+) -> io::Result<Answer> {
+    let mut stream = identity::secured(TcpStream::connect((host, port)).await?, tls).await?;
     let authority = if host.contains(':') {
         format!("[{host}]:{port}")
     } else {
@@ -137,7 +150,7 @@ async fn get(host: &str, port: u16, path: &str) -> io::Result<Answer> {
 }
 
 /// Whether the broker answers a CONNECT. It is a stranger's: with the worker's own name it would end its session.
-async fn mqtt(config: &Config, host: &str) -> Finding {
+async fn mqtt(config: &Config, host: &str, tls: Option<Arc<ClientConfig>>) -> Finding {
     let check = "mqtt";
     let saved = saved::load(&config.data_dir);
     let (host, port) = saved.as_ref().map_or_else(
@@ -145,7 +158,9 @@ async fn mqtt(config: &Config, host: &str) -> Finding {
         |saved| (saved.host.clone(), saved.port),
     );
     let known = saved.is_some();
-    let what = match timeout(PATIENCE, connect(&host, port)).await {
+    // A cluster's own endpoint speaks TLS where its registration does; only one that joined knows of another broker.
+    let tls = tls.filter(|_| saved.is_none_or(|saved| saved.tls));
+    let what = match timeout(PATIENCE, connect(&host, port, tls)).await {
         Ok(Ok(())) => return Finding::ok(check, format!("a broker answers at {host}:{port}")),
         Ok(Err(error)) => format!("the broker at {host}:{port} cannot be used: {error}"),
         Err(_) => format!("the broker at {host}:{port} does not answer within 5 s"),
@@ -159,7 +174,7 @@ async fn mqtt(config: &Config, host: &str) -> Finding {
     }
 }
 
-async fn connect(host: &str, port: u16) -> io::Result<()> {
+async fn connect(host: &str, port: u16, tls: Option<Arc<ClientConfig>>) -> io::Result<()> {
     let client = format!("edgeio-doctor-{}", std::process::id());
     // MQTT 3.1.1, section 3.1: protocol name and level, a clean session, 10 s of keep-alive, the client's id.
     let mut body = b"\x00\x04MQTT\x04\x02\x00\x0a\x00".to_vec();
@@ -167,7 +182,7 @@ async fn connect(host: &str, port: u16) -> io::Result<()> {
     body.extend_from_slice(client.as_bytes());
     let mut packet = vec![0x10, body.len() as u8];
     packet.append(&mut body);
-    let mut stream = TcpStream::connect((host, port)).await?;
+    let mut stream = identity::secured(TcpStream::connect((host, port)).await?, tls).await?;
     stream.write_all(&packet).await?;
     let mut head = [0; 2];
     stream.read_exact(&mut head).await.map_err(|error| {

@@ -185,6 +185,28 @@ fn folders_and_engines_on_them_are_told() {
 }
 
 #[test]
+fn what_the_owner_lets_run_is_told_and_a_policy_that_is_wrong_is_bad() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path());
+    let findings = policy::examine(&config);
+    assert_eq!(of(&findings, "policy").level, Level::Ok, "{findings:?}");
+    let user = of(&findings, "native_user");
+    let is_root = rustix::process::geteuid().is_root();
+    assert_eq!(user.level == Level::Warn, is_root, "{user:?}");
+    let _ = of(&findings, "landlock");
+    let file = folder.path().join("own.toml");
+    config.policy = Some(file.clone());
+    std::fs::write(&file, "[native]\nenabled = false\n").unwrap();
+    let findings = policy::examine(&config);
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].what.contains("own.toml"), "{findings:?}");
+    std::fs::write(&file, "[native]\nenabled = 7\n").unwrap();
+    let findings = policy::examine(&config);
+    assert_eq!(worst(&findings), Level::Bad);
+    assert!(findings[0].what.contains("line 2"), "{findings:?}");
+}
+
+#[test]
 fn a_finding_is_two_lines_at_most_and_plain_json() {
     let finding = Finding::bad("disk", "it is full", "empty it");
     assert_eq!(

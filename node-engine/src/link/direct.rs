@@ -143,7 +143,13 @@ impl<'l> Direct<'l> {
     /// Asks the cluster to let us in. Only its word keeps us from the broker that we know; its silence does not.
     async fn register(&mut self) -> Result<Asked, Unwanted> {
         let run = &self.dialler.run;
-        let registered = registration::register(self.config, &self.facts, self.node, run).await;
+        let registered = registration::register(
+            (self.config, &self.dialler.tls),
+            &self.facts,
+            self.node,
+            run,
+        )
+        .await;
         let welcome = match registered {
             Ok(welcome) => welcome,
             Err(Failure::Refused(Refused { code, message })) => {
@@ -159,7 +165,8 @@ impl<'l> Direct<'l> {
             }
         };
         let host = self.dialler.known.broker_host(&welcome);
-        if !self.config.may_reach(&host) {
+        let secure = welcome.broker_tls && self.dialler.tls.is_some();
+        if !secure && !self.config.may_reach(&host) {
             self.complaints.add(&format!(
                 "the cluster's broker {host} is another machine, and the connection would be in plain text; allow that with --insecure"
             ));

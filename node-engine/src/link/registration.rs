@@ -1,11 +1,13 @@
 //! The handshake with the Cluster Manager.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::id::NodeId;
 use model::node::NodeFacts;
 use protocol::message::MessageError;
 use protocol::message::register::{EVENT, NAMESPACE, Refused, Request, Welcome, read_answer};
+use rustls::ClientConfig;
 use socketio::{AckError, ConnectError, Options};
 
 use crate::config::Config;
@@ -32,13 +34,14 @@ pub(crate) enum Failure {
 
 /// Registers once.
 pub(crate) async fn register(
-    config: &Config,
+    (config, tls): (&Config, &Option<Arc<ClientConfig>>),
     facts: &NodeFacts,
     node: Option<NodeId>,
     run: &Run,
 ) -> Result<Welcome, Failure> {
     let options = Options {
         namespace: NAMESPACE.to_owned(),
+        tls: tls.clone(),
         ..Options::new(config.cluster.clone())
     };
     // Dropping `_events` ends the connection: all that follows goes over MQTT.

@@ -26,6 +26,9 @@ pub(crate) struct Saved {
     pub(crate) host: String,
     /// The broker's port.
     pub(crate) port: u16,
+    /// Whether it speaks TLS there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) tls: bool,
     /// MQTT password.
     pub(crate) password: String,
     keep_alive_ms: u64,
@@ -79,6 +82,7 @@ impl Saved {
                 .broker_host
                 .unwrap_or_else(|| cluster_host.to_owned()),
             port: welcome.broker_port,
+            tls: welcome.broker_tls,
             password: welcome.password,
             keep_alive_ms: welcome.keep_alive.as_millis() as u64,
         }
@@ -223,6 +227,7 @@ mod tests {
             node: NodeId::from_bits(7),
             host: "127.0.0.1".to_owned(),
             port: 10_003,
+            tls: true,
             password: "secret".to_owned(),
             keep_alive_ms: 5_000,
             relay: None,
@@ -245,6 +250,7 @@ mod tests {
             node: NodeId::from_bits(7),
             broker_host: None,
             broker_port: 10_003,
+            broker_tls: false,
             username: String::new(),
             password: "secret".to_owned(),
             keep_alive: Duration::from_secs(5),

@@ -1,5 +1,6 @@
 //! One connection to the broker.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use protocol::message::connection::{self, Connection};
 use protocol::message::question::{self, Ask, Question};
 use protocol::message::{adopt, control, events, reply};
 use protocol::topic::Topic;
+use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +35,8 @@ pub(crate) struct Session {
     pub(crate) saved: Saved,
     /// The relay that it goes through; `None`: it goes to the cluster's broker.
     pub(crate) relay: Option<RelayAt>,
+    /// TLS, where it is spoken.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) boot_id: String,
     /// Greater than that of every connection of this worker before.
     pub(crate) connect: u64,
@@ -108,6 +112,7 @@ impl Session {
             ),
         };
         Options {
+            tls: self.tls.clone(),
             username: Some(username),
             password: Some(Bytes::from(self.saved.password.clone())),
             keep_alive: self.saved.keep_alive(),

@@ -1,14 +1,17 @@
 //! Applications as containers of an engine that speaks the Docker API (1.41 or newer).
 //!
 //! The engine is the record: everything is found again by its labels, and only containers that carry this worker's id
-//! are ever touched. A deploy costs two calls, and a third only where ports were published.
+//! are ever touched. A deploy costs three calls (one of them asks as whom the image runs, unless its document says that), and
+//! a fourth only where ports were published.
 
 mod about;
+mod account;
 mod body;
 mod containers;
 mod events;
 mod fault;
 mod files;
+mod holder;
 mod host;
 mod images;
 mod logs;
@@ -16,6 +19,7 @@ mod place;
 mod probe;
 mod pull;
 mod read;
+mod volumes;
 mod watched;
 
 use std::path::Path;
@@ -34,6 +38,7 @@ use tokio::task::JoinHandle;
 use crate::logs::Wanted;
 use crate::logs::kept::Kept;
 use crate::logs::standing::Known;
+use account::Named;
 use fault::{gone_is_fine, start_failed};
 use images::Images;
 use place::{Placed, Placing};
@@ -41,7 +46,7 @@ use pull::Pulls;
 use watched::{Phase, Watched};
 
 pub(crate) use about::About;
-pub use host::{DEFAULT_HOST, Host, Patience};
+pub use host::{DEFAULT_HOST, DEFAULT_USER, Host, Patience};
 pub use images::ImageLimit;
 pub use logs::LogReader;
 
@@ -74,6 +79,8 @@ struct Shared {
     /// The output of containers that are gone.
     kept: Kept,
     images: Images,
+    /// Users that images have by a name.
+    named: Named,
     pulls: Pulls,
 }
 
@@ -123,6 +130,7 @@ impl Docker {
             fault: watch::Sender::new(None),
             kept: Kept::new(data_dir),
             images: Images::new(data_dir),
+            named: Named::default(),
             pulls: Pulls::default(),
         });
         let events = tokio::spawn(events::follow(Arc::clone(&shared)));
@@ -260,6 +268,8 @@ impl Docker {
         };
         let docker = self.shared.client().await.map_err(failed)?;
         let all = self.shared.all(&docker).await.map_err(failed)?;
+        let all = self.shared.without_holders(&docker, all).await;
+        let all = all.map_err(failed)?;
         let all = self.shared.with_left_out(&docker, all).await;
         let found: Vec<Result<Option<Found>, Error>> = stream::iter(all)
             .map(|summary| self.shared.found(&docker, summary))

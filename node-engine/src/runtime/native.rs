@@ -2,6 +2,7 @@
 //!
 //! All that this runtime knows stands in `<data_dir>/instances/<instance>/`, so a new engine knows it too.
 
+mod account;
 mod logs;
 mod look;
 mod probe;
@@ -13,7 +14,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -41,6 +42,7 @@ use super::{
 use crate::logs::Wanted;
 use crate::logs::kept::Kept;
 use crate::logs::standing::Known;
+use crate::shim::confine::Confinement;
 use crate::shim::record::{Folder, Running, Spec, State};
 use crate::shim::{output, process};
 
@@ -70,6 +72,7 @@ pub struct Native {
     locks: Keyed,
     watches: Mutex<HashMap<InstanceId, AbortHandle>>,
     said_unlimited: AtomicBool,
+    confinement: Box<Confinement>,
     /// The output of instances that are gone.
     kept: Kept,
 }
@@ -81,7 +84,7 @@ impl Native {
     /// When the data directory cannot be written.
     pub fn new(
         node: NodeId,
-        data_dir: &std::path::Path,
+        data_dir: &Path,
         shim: ShimCommand,
         exits: mpsc::Sender<Exited>,
     ) -> io::Result<Self> {
@@ -98,8 +101,21 @@ impl Native {
             locks,
             watches,
             said_unlimited: AtomicBool::new(false),
+            confinement: Box::default(),
             kept: Kept::new(data_dir),
         })
+    }
+
+    /// Starts applications within these bounds rather than the usual ones.
+    ///
+    /// # Errors
+    /// When a user of its own cannot be let through to the instances' folders.
+    pub fn confined(mut self, confinement: Confinement) -> io::Result<Self> {
+        if let Some(account) = confinement.account {
+            account::let_through(&self.instances, account)?;
+        }
+        *self.confinement = confinement;
+        Ok(self)
     }
 
     pub(super) async fn start(
@@ -107,7 +123,7 @@ impl Native {
         identity: &Identity,
         workload: &Workload,
     ) -> Result<Started, StartError> {
-        let spec = spec::spec(identity, workload)?;
+        let spec = spec::spec(identity, workload, &self.confinement)?;
         let _turn = self.locks.lock(identity.instance).await;
         let folder = self.folder(identity.instance);
         if folder.exists() {
@@ -128,7 +144,9 @@ impl Native {
         let made = folder
             .make(&spec)
             .and_then(|()| self.kept.give_back(identity.instance, &folder.output()));
-        let made = made.and_then(|()| spec::put_files(&folder.work(), &workload.files));
+        let made = made
+            .and_then(|()| spec::put_files(&folder.work(), &workload.files))
+            .and_then(|()| folder.give(&spec));
         crashpoint!("native.start.made");
         let launched = match made {
             Ok(()) => self.launch(&folder, &spec).await,
@@ -289,6 +307,9 @@ impl Native {
         command
             .args(&self.shim.args)
             .arg(folder.path())
+            // What the engine was told, a token among it, is not for those who can look at its children.
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
             .env(remains::SHIM_OF, instance.to_string())
             .current_dir("/");
         command

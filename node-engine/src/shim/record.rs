@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use model::id::{InstanceId, NodeId};
@@ -18,6 +18,8 @@ use model::units::{Bytes, Millicores};
 use model::workload::{SpecHash, Transport};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use super::confine::{Account, Confinement, give};
 
 /// The name of the folder of the output.
 const OUTPUT: &str = "output";
@@ -45,6 +47,16 @@ pub struct Spec {
     pub cpu: Millicores,
     /// Ports that the document names.
     pub ports: Vec<PortRecord>,
+    /// Its bounds; `None` in what an older engine wrote, which had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confinement: Option<Confinement>,
+}
+
+impl Spec {
+    /// The user that it has of its own.
+    fn account(&self) -> Option<Account> {
+        self.confinement.as_ref()?.account
+    }
 }
 
 /// A published port on disk.
@@ -190,17 +202,30 @@ impl Folder {
         self.path.join(OUTPUT)
     }
 
-    /// Makes the folder with its spec and its lock.
+    /// Makes the folder with its spec and its lock. A user of its own comes through it to its working folder, and can
+    /// neither list it nor read what is in it.
     pub fn make(&self, spec: &Spec) -> io::Result<()> {
+        let mode = if spec.account().is_some() {
+            0o711
+        } else {
+            0o700
+        };
         let mut dirs = fs::DirBuilder::new();
-        dirs.recursive(true).mode(0o700).create(&self.path)?;
-        dirs.create(self.work())?;
+        dirs.recursive(true).mode(mode).create(&self.path)?;
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))?;
+        dirs.mode(0o700).create(self.work())?;
         OpenOptions::new()
             .create(true)
             .append(true)
             .mode(0o600)
             .open(self.path.join("lock"))?;
         self.write("spec.json", spec, Durability::Boot)
+    }
+
+    /// Gives the working folder, as it was made, to the application's user.
+    pub fn give(&self, spec: &Spec) -> io::Result<()> {
+        spec.account()
+            .map_or(Ok(()), |account| give(&self.work(), account))
     }
 
     /// Removes what an ended run left, but not its output: the next run's goes after it.

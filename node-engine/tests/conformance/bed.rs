@@ -135,6 +135,7 @@ impl Bed {
             resources: Resources::default(),
             restart: Restart::Always,
             health: None,
+            security: model::security::Security::default(),
             stop_grace: Duration::from_secs(5),
         }
     }
@@ -232,6 +233,15 @@ impl Rig {
             .unwrap()
     }
 
+    /// Runs it once: the lines that it wrote.
+    pub(crate) async fn said(&mut self, identity: &Identity, workload: &Workload) -> Vec<String> {
+        self.runtime.start(identity, workload).await.unwrap();
+        let exit = self.exited().await.exit;
+        let stopped = self.runtime.stop(identity.instance, Duration::ZERO).await;
+        stopped.unwrap();
+        exit.log_tail
+    }
+
     /// The only instance there is.
     pub(crate) async fn only(&self) -> Found {
         let mut found = self.runtime.list().await.unwrap();
@@ -258,6 +268,11 @@ impl Rig {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// Whether one of the lines is that.
+pub(crate) fn has(lines: &[String], line: &str) -> bool {
+    lines.iter().any(|it| it == line)
 }
 
 /// Waits until `is_so`.

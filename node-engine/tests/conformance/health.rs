@@ -73,13 +73,13 @@ async fn stop(rig: &Rig, instance: InstanceId) {
 
 pub(crate) async fn a_command_probe_runs_beside_the_application_and_says_why_it_failed(bed: Bed) {
     let (rig, identity) = (bed.rig(), bed.identity());
-    let mut workload = bed.script(": > ready; sleep 1000");
+    let mut workload = bed.script("test -w . || cd /tmp; : > ready; sleep 1000");
     workload
         .environment
         .insert("MOOD".to_owned(), "good".to_owned());
     rig.runtime.start(&identity, &workload).await.unwrap();
     let instance = identity.instance;
-    let probe = shell("test -f ready && test \"$MOOD\" = good");
+    let probe = shell("test -w . || cd /tmp; test -f ready && test \"$MOOD\" = good");
     found(&rig.runtime, instance, &probe, Result::is_ok).await;
     let probe = shell("echo first; echo no database; exit 3");
     let told = rig.runtime.probe(instance, &asked(probe, PATIENCE)).await;

@@ -10,7 +10,9 @@
 )]
 
 mod bed;
+mod confinement;
 mod docker;
+mod hardening;
 mod health;
 mod images;
 mod logs;

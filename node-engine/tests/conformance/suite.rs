@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use model::reason::ReasonCode;
+use model::security::User;
 use model::units::Bytes;
 use model::workload::{Port, RuntimeKind, Transport};
 use node_engine::runtime::Status;
@@ -340,6 +341,8 @@ pub(crate) async fn files_are_there_at_every_start_as_the_document_has_them(bed:
     ]
     .map(|(path, content)| (path, content.to_owned()))
     .into();
+    // They are root's; who is not finds them as they are, too, and cannot change them.
+    workload.security.user = Some(User::Root);
     for _ in 0..2 {
         rig.runtime.start(&identity, &workload).await.unwrap();
         let exit = rig.exited().await.exit;

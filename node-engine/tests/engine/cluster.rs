@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use identity::door::{Door, Plain};
 use model::desired::{Desired, InstanceReport, JobHead, NodeItem, NodeKey, NodeSettings};
 use model::id::{InstanceId, JobId, NodeId};
 use model::instance::Observed as Word;
@@ -81,7 +82,7 @@ impl Cluster {
         let judge = Arc::clone(&desk);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = serve(
-            listener,
+            (listener, Door::plain(Plain::ThisMachine)),
             Options::default(),
             Arc::new(move |login| {
                 let right = judge.lock().unwrap().password.clone();
@@ -286,6 +287,7 @@ async fn serve_desk(node: NodeId, desk: Arc<Mutex<Desk>>, stop: CancellationToke
                     node,
                     broker_host: None,
                     broker_port: desk.port,
+                    broker_tls: false,
                     username: format!("{node}:{}", request.boot_id),
                     password: desk.password.clone(),
                     keep_alive: Duration::from_secs(5),
@@ -312,8 +314,12 @@ async fn serve_desk(node: NodeId, desk: Arc<Mutex<Desk>>, stop: CancellationToke
 
 /// A native application of that command line.
 pub(crate) fn application(seed: u128, command: &[&str]) -> Desired {
-    let name = Name::new("app").unwrap();
-    let workload = protocol::workload::sealed(Workload {
+    instance(seed, workload(command))
+}
+
+/// What runs that command line natively.
+pub(crate) fn workload(command: &[&str]) -> Workload {
+    Workload {
         hash: SpecHash::default(),
         runtime: RuntimeKind::Native,
         image: None,
@@ -327,8 +333,15 @@ pub(crate) fn application(seed: u128, command: &[&str]) -> Desired {
         resources: Resources::default(),
         restart: Restart::Always,
         health: None,
+        security: model::security::Security::default(),
         stop_grace: Duration::from_secs(5),
-    });
+    }
+}
+
+/// An instance of that workload, as a cluster would send it.
+pub(crate) fn instance(seed: u128, workload: Workload) -> Desired {
+    let name = Name::new("app").unwrap();
+    let workload = protocol::workload::sealed(workload);
     let job = JobId::from_bits(seed);
     Desired {
         handover: model::desired::Handover::default(),

@@ -4,11 +4,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "helpers of tests fail like tests"
+    clippy::print_stderr,
+    reason = "helpers of tests fail like tests, and say why they skip"
 )]
 
 mod cluster;
 mod logs;
+mod policy;
 mod process;
 
 use std::time::Duration;

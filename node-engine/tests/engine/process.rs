@@ -34,10 +34,10 @@ impl Home {
         self.folder.path().join("data")
     }
 
-    fn command(&self, cluster: &str) -> Command {
+    fn command(&self, cluster: &str, runtimes: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_node-engine"));
         command
-            .args(["--name", "worker-1", "--runtimes", "native"])
+            .args(["--name", "worker-1", "--runtimes", runtimes])
             .args(["--cluster", cluster, "--crash-backoff", "200ms"])
             .args([
                 "--reconnect-max",
@@ -58,21 +58,26 @@ impl Home {
 
     /// The same, with more environment variables.
     pub(crate) fn engine_with(&self, cluster: &str, variables: &[(&str, &str)]) -> Engine {
-        let mut command = self.command(cluster);
+        let mut command = self.command(cluster, "native");
         command.envs(variables.iter().copied());
-        let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let ready = serde_json::from_str(&line).expect("a ready line");
-        Engine { child, ready }
+        Engine::of(command)
+    }
+
+    /// One that also uses the container engine of this machine.
+    pub(crate) fn engine_with_docker(&self, cluster: &str) -> Engine {
+        Engine::of(self.command(cluster, "docker,native"))
+    }
+
+    /// Writes the policy of its worker's owner.
+    pub(crate) fn set_policy(&self, text: &str) {
+        std::fs::create_dir_all(self.path()).unwrap();
+        std::fs::write(self.path().join("policy.toml"), text).unwrap();
     }
 
     /// Starts an engine that is to end by itself: its exit code and log.
     pub(crate) fn refused(&self) -> (Option<i32>, String) {
         let mut child = self
-            .command("http://127.0.0.1:1")
+            .command("http://127.0.0.1:1", "native")
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -114,6 +119,16 @@ impl Drop for Home {
 }
 
 impl Engine {
+    fn of(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let ready = serde_json::from_str(&line).expect("a ready line");
+        Self { child, ready }
+    }
+
     /// Ends it without a chance to do anything.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

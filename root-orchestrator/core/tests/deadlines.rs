@@ -39,6 +39,7 @@ mod tests {
             resources: Resources::default(),
             restart: Restart::Always,
             health: None,
+            security: model::security::Security::default(),
             stop_grace: Duration::from_secs(5),
         };
         let service = Arc::new(ServiceSpec {

@@ -49,6 +49,7 @@ impl Wish {
             resources,
             restart: Restart::Always,
             health: None,
+            security: model::security::Security::default(),
             stop_grace: Duration::from_secs(5),
         };
         Self {

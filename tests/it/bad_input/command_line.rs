@@ -45,7 +45,7 @@ const LINES: &[(&str, &str)] = &[
     ("edgeio delete --url URL", "Usage"),
     ("edgeio cordon --url URL", "Usage"),
     ("edgeio get jobs --url 127.0.0.1:10000", "http://"),
-    ("edgeio get jobs --url https://127.0.0.1", "TLS"),
+    ("edgeio get jobs --url https://127.0.0.1", "--ca"),
     ("edgeio get jobs --url ftp://127.0.0.1", "http://"),
     ("edgeio get jobs --url http://192.0.2.1:1", "--insecure"),
     (

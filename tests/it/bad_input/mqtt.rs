@@ -47,8 +47,8 @@ fn strangers() -> Vec<Row> {
             Fate::Closed,
         ),
         (
-            "TLS",
-            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
+            "no handshake of TLS",
+            b"\x16\x03\x01\x00\x05hello".to_vec(),
             Fate::Closed,
         ),
         ("random bytes", super::bodies::random(512), Fate::Closed),

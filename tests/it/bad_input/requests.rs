@@ -373,8 +373,8 @@ const RAW: &[(&str, &[u8], &[u16])] = &[
     ("blank lines before the request line", b"\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", &[200]),
     ("a word before the request line", b"x\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
     ("NUL", b"\0\0\0\0\r\n\r\n", &[400]),
-    ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", &[400]),
     // An answer is not what its sender would understand.
+    ("no handshake of TLS", b"\x16\x03\x01\x00\x05hello", &[]),
     ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[]),
     ("HTTP/9", b"GET /healthz HTTP/9.9\r\nHost: a\r\n\r\n", &[400, 505]),
     ("HTTP/1.0", b"GET /healthz HTTP/1.0\r\n\r\n", &[200]),

@@ -81,8 +81,8 @@ fn row_20_what_was_being_started_when_the_engine_hung_runs_once_when_it_goes_on(
     rig.submit("first", IMAGE, "");
     rig.runs("first");
     rig.engines[0].freeze();
-    // Assigned before anybody knows that it hangs.
-    rig.submit("caught", IMAGE, "replicas: 4\n");
+    // Assigned before anybody knows that it hangs. It says its user, so that its image is not asked first.
+    rig.submit("caught", IMAGE, "replicas: 4\nsecurity: {user: 1000}\n");
     let engine = &rig.engines[0];
     let made = engine.count(Route::Create);
     wait_until("its making was asked for", NOTICED, || {

@@ -14,16 +14,25 @@ pub(crate) fn segment(text: &str) -> String {
     segment
 }
 
-/// Whether the server of this URL is on this machine; or why the URL cannot be used.
-pub(super) fn is_local(base: &str) -> Result<bool, &'static str> {
+/// Where a server is, as far as its URL says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// On this machine.
+    pub(super) local: bool,
+    /// Behind TLS.
+    pub(super) secure: bool,
+}
+
+/// Where the server of this URL is; or why the URL cannot be used.
+pub(super) fn place(base: &str) -> Result<Place, &'static str> {
     let uri: ureq::http::Uri = base
         .parse()
         .map_err(|_| "write it as http://127.0.0.1:10000")?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err("TLS is not supported yet; use http://"),
-        Some(_) | None => return Err("it must begin with http://"),
-    }
+    let secure = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        Some(_) | None => return Err("it must begin with https:// or http://"),
+    };
     if uri.query().is_some() || uri.authority().is_some_and(|a| a.as_str().contains('@')) {
         return Err("it must be no more than http://HOST:PORT; give a token with --token");
     }
@@ -36,7 +45,8 @@ pub(super) fn is_local(base: &str) -> Result<bool, &'static str> {
     let host = uri
         .host()
         .map(|host| host.trim_start_matches('[').trim_end_matches(']'));
-    Ok(host.is_some_and(|host| daemon::dial::plain_allowed(host, false)))
+    let local = host.is_some_and(|host| daemon::dial::plain_allowed(host, false));
+    Ok(Place { local, secure })
 }
 
 /// Whether a credential can stand in a header.
@@ -55,6 +65,7 @@ mod tests {
             url: url.to_owned(),
             token: token.map(str::to_owned),
             insecure,
+            ca: None,
             named_by: "named by a test",
         })
     }
@@ -63,7 +74,7 @@ mod tests {
     fn urls_that_cannot_be_used_are_told_with_the_remedy() {
         let table = [
             ("127.0.0.1:10000", "http://"),
-            ("https://127.0.0.1", "TLS"),
+            ("https://127.0.0.1", "--ca"),
             ("http://192.0.2.1:10000", "--insecure"),
             ("http://user@127.0.0.1", "--token"),
             ("http://127.0.0.1/?a=b", "HOST:PORT"),

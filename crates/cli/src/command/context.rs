@@ -1,5 +1,7 @@
 //! `edgeio context`: orchestrators by name.
 
+use std::path::{Path, PathBuf};
+
 use clap::Subcommand;
 use serde_json::json;
 
@@ -19,7 +21,7 @@ use super::print_done;
 /// http://127.0.0.1:10000. A context's token is only ever sent to that context's orchestrator.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  edgeio context set lab --url http://192.0.2.10:10000 --token-file ~/lab.token --insecure
+  edgeio context set lab --url https://192.0.2.10:10000 --token-file ~/lab.token --ca ~/lab.pem
   edgeio context use lab
   edgeio context list
   edgeio --context lab get jobs")]
@@ -42,7 +44,7 @@ pub(crate) enum What {
         #[arg(value_name = "NAME", value_parser = values::context)]
         name: String,
     },
-    /// Keeps what --url, --token or --token-file, and --insecure say under a name; what is not given stays as it was.
+    /// Keeps what --url, --token or --token-file, --ca and --insecure say under a name; what is not given stays as it was.
     ///
     /// The first context is the current one at once.
     Set {
@@ -109,16 +111,16 @@ fn set(contexts: &mut Contexts, name: &str, given: &Connection) -> Result<(), Fa
         url,
         token_file: None,
         token: None,
+        ca: old.filter(|_| !moved).and_then(|old| old.ca.clone()),
         insecure: given.insecure || old.is_some_and(|old| old.insecure && !moved),
     };
+    if let Some(path) = &given.ca {
+        context.ca = Some(absolute(path)?);
+    }
     match (&given.token, &given.token_file) {
         (Some(token), None) => context.token = Some(Secret(token.clone())),
         (None, Some(path)) => {
-            let path = std::path::absolute(path).map_err(|source| Failure::Read {
-                path: path.clone(),
-                source,
-            })?;
-            context.token_file = Some(path);
+            context.token_file = Some(absolute(path)?);
         }
         (Some(_), Some(_)) => {
             let why = "a context has one token: give --token or --token-file".to_owned();
@@ -135,6 +137,7 @@ fn set(contexts: &mut Contexts, name: &str, given: &Connection) -> Result<(), Fa
     Connection {
         url: Some(context.url.clone()),
         insecure: context.insecure,
+        ca: context.ca.clone(),
         token: context.token.as_ref().map(|Secret(token)| token.clone()),
         ..Connection::default()
     }
@@ -146,13 +149,21 @@ fn set(contexts: &mut Contexts, name: &str, given: &Connection) -> Result<(), Fa
     Ok(())
 }
 
+/// A context is used from any directory.
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|source| Failure::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 fn list(contexts: &Contexts, format: Format) -> Result<(), Failure> {
     let names = contexts.contexts.keys();
     match format {
         Format::Json | Format::Yaml => {
             let item = |(name, context): (&String, &Context)| {
                 json!({"name": name, "current": contexts.current.as_ref() == Some(name), "url": context.url,
-                    "token": token(context), "insecure": context.insecure})
+                    "token": token(context), "ca": context.ca, "insecure": context.insecure})
             };
             let items: Vec<_> = contexts.contexts.iter().map(item).collect();
             output::value(&json!({"items": items, "next_cursor": null}), format)

@@ -36,6 +36,7 @@ fn all_helps() -> String {
         "context",
         "token",
         "token_file",
+        "ca",
         "insecure",
         "output",
     ] {

@@ -8,10 +8,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rumqttc::NetworkOptions;
+use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 /// An address that does not answer is waited for so long before the next one is tried beside it.
 const STAGGER: Duration = Duration::from_millis(100);
@@ -43,6 +46,20 @@ impl Heard {
     }
 }
 
+/// Dials `host:port`, whose name may have several addresses, and speaks TLS where that is asked for.
+///
+/// # Errors
+/// Why it cannot be reached, or is not believed.
+pub(super) async fn dial(
+    place: String,
+    options: NetworkOptions,
+    heard: Heard,
+    tls: Option<Arc<ClientConfig>>,
+) -> io::Result<Either<Noted, Box<TlsStream<Noted>>>> {
+    let stream = Noted::dial(place, options, heard).await?;
+    identity::secured(stream, tls).await
+}
+
 /// A stream that notes when a byte comes.
 #[derive(Debug)]
 pub(super) struct Noted {
@@ -55,11 +72,7 @@ impl Noted {
     ///
     /// # Errors
     /// Why the last of them cannot be reached.
-    pub(super) async fn dial(
-        place: String,
-        options: NetworkOptions,
-        heard: Heard,
-    ) -> io::Result<Self> {
+    async fn dial(place: String, options: NetworkOptions, heard: Heard) -> io::Result<Self> {
         let mut addresses = lookup_host(place).await?;
         let mut dialled = JoinSet::new();
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "the host has no address");

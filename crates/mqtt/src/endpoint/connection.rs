@@ -4,9 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use identity::door::{Door, Guest, Refused};
+use identity::gate::Peer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use super::handshake::{self, Admission};
 use super::session::Session;
@@ -19,9 +22,19 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// After a failed accept, mostly for want of file descriptors, this passes before the next one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How a peer came here.
+pub(super) struct Arrival {
+    /// From where.
+    pub(super) peer: SocketAddr,
+    /// By what it proved who it is.
+    pub(super) certificate: Option<Peer>,
+    /// When its CONNACK is due.
+    pub(super) until: Instant,
+}
+
 /// Accepts connections until the shutdown.
 pub(super) async fn accept(
-    listener: TcpListener,
+    (listener, door): (TcpListener, Door),
     shared: Arc<Shared>,
     witness: watch::Receiver<()>,
 ) {
@@ -37,8 +50,9 @@ pub(super) async fn accept(
             Ok((stream, peer)) if Arc::strong_count(&open) <= shared.options.max_connections => {
                 let shared = Arc::clone(&shared);
                 let held = (witness.clone(), Arc::clone(&open));
+                let door = door.clone();
                 tokio::spawn(async move {
-                    tcp(stream, peer, shared).await;
+                    tcp(stream, peer, &door, shared).await;
                     drop(held);
                 });
             }
@@ -51,17 +65,42 @@ pub(super) async fn accept(
     }
 }
 
-async fn tcp(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+async fn tcp(stream: TcpStream, peer: SocketAddr, door: &Door, shared: Arc<Shared>) {
     // Commands are small and urgent; without this option an old system delays them by 40 ms.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "the connection was gone before it was served");
         return;
     }
-    serve(stream, peer, shared).await;
+    let until = Instant::now() + shared.options.connect_within;
+    let entered = tokio::select! {
+        // Nobody was told about this peer yet, so it may be dropped at any point.
+        () = shared.shutdown.cancelled() => return,
+        entered = timeout_at(until, door.enter(stream, peer)) => entered,
+    };
+    match entered {
+        Ok(Ok(Guest {
+            stream,
+            peer: certificate,
+        })) => {
+            let arrival = Arrival {
+                peer,
+                certificate,
+                until,
+            };
+            serve(stream, arrival, shared).await;
+        }
+        Ok(Err(refused @ (Refused::Plain(_) | Refused::NoTls))) => {
+            tracing::info!(%peer, %refused, "an MQTT connection was refused");
+        }
+        Ok(Err(Refused::Io(error))) => {
+            tracing::debug!(%peer, %error, "an MQTT connection was not opened");
+        }
+        Err(_) => tracing::debug!(%peer, "an MQTT connection was not opened in time"),
+    }
 }
 
 /// Serves one connection on any stream.
-pub(super) async fn serve<S>(stream: S, peer: SocketAddr, shared: Arc<Shared>)
+pub(super) async fn serve<S>(stream: S, arrival: Arrival, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -69,7 +108,7 @@ where
     let admission = tokio::select! {
         // Nothing was told about this peer yet, so it may be dropped at any point.
         () = shared.shutdown.cancelled() => return,
-        admission = handshake::admit(&mut wire, peer, &shared) => admission,
+        admission = handshake::admit(&mut wire, arrival, &shared) => admission,
     };
     match admission {
         Admission::Granted(ticket) => {

@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use identity::gate::Peer;
 use model::id::NodeId;
 use protocol::topic::Topic;
 use rmqtt_codec::error::DecodeError;
 use rmqtt_codec::v3::{Connect, ConnectAck, ConnectAckReason, LastWill, Packet};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::connection::Arrival;
 use super::frame::Malformed;
 use super::registry::{Role, Seat};
 use super::wire::{Turn, Wire};
@@ -77,16 +79,21 @@ struct Guest {
 }
 
 /// Reads the CONNECT, judges it, and takes the seat.
-pub(super) async fn admit<S>(wire: &mut Wire<S>, peer: SocketAddr, shared: &Shared) -> Admission
+pub(super) async fn admit<S>(wire: &mut Wire<S>, arrival: Arrival, shared: &Shared) -> Admission
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let Arrival {
+        peer,
+        certificate,
+        until,
+    } = arrival;
     let mut connected = false;
     let admitted = async {
         let connect = first_packet(wire).await?;
         connected = true;
         let keep_alive = connect.keep_alive;
-        let guest = judge(*connect, peer, shared)?;
+        let guest = judge(*connect, (peer, certificate), shared)?;
         let seat = seat(guest.role, guest.boot.as_deref(), peer, shared).await?;
         Ok(Ticket {
             seat,
@@ -94,7 +101,7 @@ where
             will: guest.will,
         })
     };
-    let outcome = tokio::time::timeout(shared.options.connect_within, admitted).await;
+    let outcome = tokio::time::timeout_at(until, admitted).await;
     let (code, admission) = match outcome {
         Ok(Ok(ticket)) => (
             ConnectAckReason::ConnectionAccepted,
@@ -148,12 +155,17 @@ where
 }
 
 /// Checks all that can be said without waiting.
-fn judge(connect: Connect, peer: SocketAddr, shared: &Shared) -> Result<Guest, Refusal> {
+fn judge(
+    connect: Connect,
+    (peer, certificate): (SocketAddr, Option<Peer>),
+    shared: &Shared,
+) -> Result<Guest, Refusal> {
     let login = Login {
         client_id: connect.client_id.to_string(),
         username: connect.username.map(|name| name.to_string()),
         password: connect.password,
         peer,
+        certificate,
         clean_session: connect.clean_session,
     };
     match (shared.authenticate)(&login) {

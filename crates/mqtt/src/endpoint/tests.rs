@@ -7,4 +7,5 @@ mod liveness;
 mod load;
 mod mosquitto;
 mod relayed;
+mod secured;
 mod topics;

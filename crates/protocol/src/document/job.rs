@@ -12,7 +12,7 @@ use super::Options;
 use super::fault::{Faults, clip, join};
 use super::fields::{Fields, Known};
 use super::read::Spot;
-use super::service;
+use super::{security, service};
 
 /// Fields of every version, for the whole job.
 const JOB: &[&str] = &[
@@ -52,6 +52,8 @@ pub(super) const KNOWN_V0: Known<'static> = Known {
             "write it as placement: {cluster: …}, or as cluster_location",
         ),
         ("labels", "write them as placement: {labels: {…}}"),
+        security::PRIVILEGED,
+        security::USER,
     ],
 };
 
@@ -93,6 +95,8 @@ pub(super) const KNOWN_SERVICE: Known<'static> = Known {
         ),
         ("worker_node", "in v1 write placement: {worker_node: …}"),
         ("cluster_location", "in v1 write placement: {cluster: …}"),
+        security::PRIVILEGED,
+        security::USER,
         (
             "lost_after",
             "it holds for the whole job; write it at the top",

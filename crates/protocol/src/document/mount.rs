@@ -177,14 +177,19 @@ fn volume(text: &str) -> Result<Volume, String> {
     })
 }
 
-fn host_path(path: &str) -> Result<String, String> {
+/// Whether a path of a worker is one that no application gets, whatever the worker's owner says.
+pub fn is_never_given(path: &str) -> bool {
     let inside = |folder: &str| {
         path == folder
             || path
                 .strip_prefix(folder)
                 .is_some_and(|rest| rest.starts_with('/'))
     };
-    if path == "/" || FORBIDDEN.into_iter().any(inside) || path.ends_with("/docker.sock") {
+    path == "/" || FORBIDDEN.into_iter().any(inside) || path.ends_with("/docker.sock")
+}
+
+fn host_path(path: &str) -> Result<String, String> {
+    if is_never_given(path) {
         return Err(format!(
             "{} of a worker is not given to applications; use a folder of your own, or a named volume",
             clip(path)
@@ -199,8 +204,8 @@ fn host_path(path: &str) -> Result<String, String> {
     Ok(path.to_owned())
 }
 
-/// An absolute path that no two readers understand differently.
-pub(super) fn is_clean_path(path: &str) -> bool {
+/// Whether it is an absolute path that no two readers understand differently.
+pub fn is_clean_path(path: &str) -> bool {
     path.len() <= MAX_PATH
         && path.starts_with('/')
         && !path.chars().any(char::is_control)
@@ -210,8 +215,8 @@ pub(super) fn is_clean_path(path: &str) -> bool {
             .all(|part| !matches!(part, "" | "." | ".."))
 }
 
-/// The names that Docker gives volumes: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`.
-fn is_volume_name(name: &str) -> bool {
+/// Whether it is a name that Docker gives volumes: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`.
+pub fn is_volume_name(name: &str) -> bool {
     (2..=255).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name

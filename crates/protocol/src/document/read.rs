@@ -150,6 +150,17 @@ impl<'a> Spot<'a> {
         }
     }
 
+    /// A truth value.
+    pub(crate) fn truth(&self, faults: &mut Faults) -> Option<bool> {
+        match &self.node.kind {
+            Kind::Bool(value) => Some(*value),
+            Kind::Null | Kind::Number(_) | Kind::Text(_) | Kind::List(_) | Kind::Map(_) => {
+                self.wrong_kind(faults, "true or false, without quotes")
+            }
+            Kind::Refused => None,
+        }
+    }
+
     /// One of the given words.
     pub(crate) fn choice<T: Copy>(&self, words: &[(&str, T)], faults: &mut Faults) -> Option<T> {
         let text = self.text(faults)?;

@@ -16,7 +16,7 @@ use super::fields::{Fields, Known};
 use super::files;
 use super::health;
 use super::image::{check_program, check_reference};
-use super::{mount, takeover};
+use super::{mount, security, takeover};
 use crate::message::size;
 use crate::workload::{WireServiceSpec, sealed};
 
@@ -35,6 +35,7 @@ pub(super) const FIELDS: &[&str] = &[
     "replicas",
     "restart",
     "health",
+    "security",
     "stop_grace",
     "update",
     "migration",
@@ -109,6 +110,7 @@ pub(super) fn read(
             faults,
         ),
         health: health::health(fields, runtime, faults),
+        security: security::security(fields, runtime, faults),
         stop_grace: fields
             .get("stop_grace")
             .and_then(|spot| spot.duration(&STOP_GRACE, faults))

@@ -12,6 +12,7 @@ mod bad_services;
 mod files;
 mod health;
 mod schema;
+mod security;
 
 fn yaml(text: &str) -> Result<Vec<JobSpec>, Vec<Fault>> {
     let jobs = parse(text.as_bytes(), Format::Yaml, Options::default());
@@ -126,7 +127,7 @@ fn the_listing_of_the_first_version_is_accepted_to_the_letter() {
 #[test]
 fn the_first_version_takes_every_field_of_the_second_but_services() {
     let body = container(
-        "placement: {cluster: c, labels: {a: b}}\nlost_after: 2s\non_partition: move\npull: always\ncommand: [a]\nargs: [b]\nenvironment: {K: v}\nports: ['8080:80']\nvolumes: ['data:/d']\nfiles: {/etc/a: b}\nreplicas: 0\nrestart: never\nhealth: {tcp: {port: 80}}\nstop_grace: 200ms",
+        "placement: {cluster: c, labels: {a: b}}\nlost_after: 2s\non_partition: move\npull: always\ncommand: [a]\nargs: [b]\nenvironment: {K: v}\nports: ['8080:80']\nvolumes: ['data:/d']\nfiles: {/etc/a: b}\nreplicas: 0\nrestart: never\nhealth: {tcp: {port: 80}}\nsecurity: {pids: 64}\nstop_grace: 200ms",
     );
     let job = yaml(&body).unwrap().remove(0);
     let service = &job.services[0];

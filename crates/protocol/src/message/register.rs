@@ -47,6 +47,8 @@ pub struct Welcome {
     pub broker_host: Option<String>,
     /// The broker's port.
     pub broker_port: u16,
+    /// Whether it speaks TLS there, under the authority that the cluster's own address is under.
+    pub broker_tls: bool,
     /// MQTT user name: `<node id>:<boot id>`.
     pub username: String,
     /// MQTT password.
@@ -120,6 +122,8 @@ struct Broker {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     host: Option<String>,
     port: u16,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    tls: bool,
 }
 
 /// An answer that refuses.
@@ -246,6 +250,7 @@ pub fn answer(answer: &Result<Welcome, Refused>) -> Value {
                 broker: Broker {
                     host: welcome.broker_host.clone(),
                     port: welcome.broker_port,
+                    tls: welcome.broker_tls,
                 },
                 username: welcome.username.clone(),
                 password: welcome.password.clone(),
@@ -286,6 +291,7 @@ pub fn read_answer(value: &Value) -> Result<Result<Welcome, Refused>, MessageErr
         node: wire.node_id,
         broker_host: wire.broker.host,
         broker_port: wire.broker.port,
+        broker_tls: wire.broker.tls,
         username: wire.username,
         password: wire.password,
         keep_alive: Duration::from_millis(wire.keep_alive_ms),

@@ -54,6 +54,7 @@ fn workload(text: &str) -> Workload {
         resources: Resources::default(),
         restart: Restart::Always,
         health: None,
+        security: model::security::Security::default(),
         stop_grace: Duration::from_secs(5),
     })
 }
@@ -338,6 +339,7 @@ fn register_welcome() -> register::Welcome {
         node: NodeId::from_bits(5),
         broker_host: Some("192.0.2.1".to_owned()),
         broker_port: 10_003,
+        broker_tls: false,
         username: "node_x:0123".to_owned(),
         password: "secret".to_owned(),
         keep_alive: Duration::from_secs(5),

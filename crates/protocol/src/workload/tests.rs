@@ -2,6 +2,7 @@ use expect_test::expect;
 use std::sync::Arc;
 
 use model::job::{JobSpec, OnPartition, PlacementRules, ServiceSpec};
+use model::security::{Capability, Security, User};
 use model::workload::Probe;
 use proptest::prelude::*;
 
@@ -22,6 +23,7 @@ fn small() -> Workload {
         resources: Resources::default(),
         restart: Restart::Always,
         health: None,
+        security: Security::default(),
         stop_grace: Duration::from_secs(5),
     })
 }
@@ -146,6 +148,51 @@ fn a_health_check_is_part_of_the_hash_and_must_have_one_probe() {
     }
 }
 
+/// What asks for nothing has no field, and the hash that it has always had: an upgrade restarts nothing.
+#[test]
+fn what_a_container_asks_for_is_part_of_the_hash_and_nothing_is_not() {
+    let with = |security| {
+        sealed(Workload {
+            security,
+            ..small()
+        })
+    };
+    let all = Security {
+        read_only: false,
+        user: Some(User::Root),
+        capabilities: [Capability::NetBindService, Capability::Chown].into(),
+        pids: 512,
+    };
+    expect![[r#"{"hash":"f288b731dbf4407db9c64a36700a35d3","image":"nginx","runtime":"docker","security":{"capabilities":["CHOWN","NET_BIND_SERVICE"],"pids":512,"user":0,"writable":true}}"#]].assert_eq(&serde_json::to_string(&WireWorkload::from(&with(all.clone()))).unwrap());
+    assert_eq!(with(Security::default()).hash, small().hash);
+    let one = |change: fn(&mut Security)| {
+        let mut security = Security::default();
+        change(&mut security);
+        with(security)
+    };
+    let each = [
+        one(|it| it.read_only = false),
+        one(|it| it.user = Some(User::Root)),
+        one(|it| it.user = std::num::NonZeroU32::new(1).map(User::Id)),
+        one(|it| it.capabilities = [Capability::Chown].into()),
+        one(|it| it.pids = 1),
+    ];
+    for workload in &each {
+        assert_ne!(workload.hash, small().hash);
+        let wire = WireWorkload::from(workload);
+        assert_eq!(Workload::try_from(wire).as_ref(), Ok(workload));
+    }
+    for one in Capability::ALL {
+        assert_eq!(serde_json::to_value(one).unwrap(), one.as_str());
+    }
+    // No sender can name what no document can ask for.
+    let mut json = serde_json::to_value(WireWorkload::from(&with(all))).unwrap();
+    for foreign in ["SYS_ADMIN", "ALL", "CAP_CHOWN"] {
+        json["security"]["capabilities"] = serde_json::json!([foreign]);
+        assert!(serde_json::from_value::<WireWorkload>(json.clone()).is_err());
+    }
+}
+
 #[test]
 fn a_workload_whose_hash_is_not_that_of_its_content_is_refused() {
     let mut json = serde_json::to_value(WireWorkload::from(&full())).unwrap();
@@ -201,6 +248,17 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn security()(
+        (read_only, root, id) in any::<(bool, bool, Option<std::num::NonZeroU32>)>(),
+        capabilities in prop::collection::btree_set(prop::sample::select(Capability::ALL.to_vec()), 0..4),
+        pids in any::<u32>(),
+    ) -> Security {
+        let user = if root { Some(User::Root) } else { id.map(User::Id) };
+        Security { read_only, user, capabilities, pids }
+    }
+}
+
+prop_compose! {
     fn workload()(
         runtime in prop::sample::select(vec![RuntimeKind::Docker, RuntimeKind::Native, RuntimeKind::Noop]),
         image in prop::option::of(text()),
@@ -212,11 +270,11 @@ prop_compose! {
         (cpu, memory, disk) in any::<(u64, u64, u64)>(),
         pull in prop::sample::select(vec![Pull::IfAbsent, Pull::Always]),
         restart in prop::sample::select(vec![Restart::Always, Restart::OnFailure, Restart::Never]),
-        (grace, health) in (any::<u64>(), prop::option::of(health())),
+        (grace, health, security) in (any::<u64>(), prop::option::of(health()), security()),
     ) -> Workload {
         let resources = Resources { cpu: Millicores(cpu), memory: Bytes(memory), disk: Bytes(disk) };
         let stop_grace = Duration::from_millis(grace);
-        sealed(Workload { hash: SpecHash::default(), runtime, image, pull, command, args, environment, files, ports, volumes, resources, restart, health, stop_grace })
+        sealed(Workload { hash: SpecHash::default(), runtime, image, pull, command, args, environment, files, ports, volumes, resources, restart, health, security, stop_grace })
     }
 }
 

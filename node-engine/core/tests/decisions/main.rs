@@ -9,6 +9,7 @@
 mod crashes;
 #[cfg(test)]
 mod deploy;
+mod forbidden;
 #[cfg(test)]
 mod health;
 #[cfg(test)]

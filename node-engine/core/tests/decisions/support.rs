@@ -86,6 +86,7 @@ pub(crate) fn workload(runtime: RuntimeKind, restart: Restart) -> Workload {
         resources: Resources::default(),
         restart,
         health: None,
+        security: model::security::Security::default(),
         stop_grace: Duration::from_secs(5),
     }
 }

@@ -8,7 +8,13 @@ use bollard::models::{
 };
 use model::workload::{Port, Transport, Volume, VolumeSource, Workload};
 
+use super::account::Account;
 use crate::runtime::Identity;
+
+/// Where programs expect to be able to write.
+const ROOMS: [&str; 3] = ["/tmp", "/run", "/var/run"];
+/// What they find there: little, for everybody, and nothing of it is executed.
+const ROOM: &str = "rw,noexec,nosuid,nodev,size=64m,mode=1777";
 
 /// The container's name (contract, "Documents").
 pub(super) fn name(identity: &Identity) -> String {
@@ -22,8 +28,12 @@ pub(super) fn name(identity: &Identity) -> String {
     format!("edgeio-{job_name}-{service}-{index}-{}", instance.short())
 }
 
-/// The whole request.
-pub(super) fn body(identity: &Identity, workload: &Workload) -> ContainerCreateBody {
+/// The whole request of a container that runs as `account`.
+pub(super) fn body(
+    identity: &Identity,
+    workload: &Workload,
+    account: Account,
+) -> ContainerCreateBody {
     let some = |words: &Vec<String>| (!words.is_empty()).then(|| words.clone());
     // Without a command the image keeps its entry point; with one, the image's arguments would not fit it.
     let args = if workload.command.is_empty() {
@@ -39,6 +49,7 @@ pub(super) fn body(identity: &Identity, workload: &Workload) -> ContainerCreateB
     labels.insert("edgeio.spec_hash".to_owned(), workload.hash.to_string());
     ContainerCreateBody {
         image: workload.image.clone(),
+        user: account.asked(),
         entrypoint: some(&workload.command),
         cmd: args,
         env: Some(
@@ -56,8 +67,13 @@ pub(super) fn body(identity: &Identity, workload: &Workload) -> ContainerCreateB
     }
 }
 
+/// The least that a container can do with, and what its document asked for. Namespaces and the filter of system calls are
+/// those that the engine makes by itself: nothing here names the host's.
 fn host_config(workload: &Workload) -> HostConfig {
     let resources = &workload.resources;
+    let security = &workload.security;
+    let capabilities = security.capabilities.iter();
+    let read_only = workload.is_read_only();
     // Memory and memory with swap are the same: an application that is over its limit ends, it does not slow the worker.
     let memory = (resources.memory.0 > 0).then_some(resources.memory.0 as i64);
     let mut bindings: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
@@ -83,6 +99,15 @@ fn host_config(workload: &Workload) -> HostConfig {
         nano_cpus: (resources.cpu.0 > 0).then_some(resources.cpu.0 as i64 * 1_000_000),
         binds: Some(workload.volumes.iter().map(bind).collect()),
         port_bindings: Some(bindings),
+        privileged: Some(false),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(capabilities.map(ToString::to_string).collect()),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        readonly_rootfs: Some(read_only),
+        tmpfs: read_only.then(|| rooms(workload)),
+        // To the engine 0 means any number.
+        pids_limit: Some(i64::from(security.pids.max(1))),
+        ipc_mode: Some("private".to_owned()),
         // We restart, also without a network; two who restart would fight.
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::NO),
@@ -98,6 +123,16 @@ fn host_config(workload: &Workload) -> HostConfig {
         }),
         ..HostConfig::default()
     }
+}
+
+/// Where a container with a read-only root file system can write: in its memory, which counts towards its limit.
+fn rooms(workload: &Workload) -> HashMap<String, String> {
+    let taken = |room: &str| workload.volumes.iter().any(|volume| volume.target == room);
+    ROOMS
+        .into_iter()
+        .filter(|room| !taken(room))
+        .map(|room| (room.to_owned(), ROOM.to_owned()))
+        .collect()
 }
 
 fn port_key(port: Port) -> String {
@@ -119,3 +154,6 @@ fn bind(volume: &Volume) -> String {
         if volume.read_only { ":ro" } else { "" }
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,9 @@ use daemon::crashpoint;
 use model::id::InstanceId;
 use model::workload::Workload;
 
+use super::account::Account;
 use super::fault::{gone_is_fine, start_failed, status};
+use super::place::{Made, Placing};
 use super::watched::Phase;
 use super::{Shared, body, files, read};
 use crate::runtime::{Found, Identity, StartError, Started, Status, chain, wall};
@@ -33,30 +35,51 @@ impl Shared {
         docker: &bollard::Docker,
         identity: &Identity,
         workload: &Workload,
+        account: Account,
     ) -> Result<String, Error> {
         crashpoint!("docker.start.uncreated");
         let options = CreateContainerOptionsBuilder::new()
             .name(&body::name(identity))
             .build();
         Ok(docker
-            .create_container(Some(options), body::body(identity, workload))
+            .create_container(Some(options), body::body(identity, workload, account))
             .await?
             .id)
+    }
+
+    /// Does what must be done with a container before its first program runs.
+    async fn prepare(
+        &self,
+        placing: &Placing,
+        made: &Made,
+        container: &str,
+    ) -> Result<(), StartError> {
+        let Placing {
+            docker, workload, ..
+        } = placing;
+        if !workload.files.is_empty() {
+            files::put(docker, container, &workload.files).await?;
+        }
+        let given = self.give_volumes(placing, made).await;
+        given.map_err(|error| start_failed("the container with its volumes", error))
     }
 
     /// Starts a container that was just made; removes it again when that fails.
     pub(super) async fn run(
         &self,
-        docker: &bollard::Docker,
-        identity: &Identity,
-        workload: &Workload,
+        placing: &Placing,
+        made: &Made,
         container: String,
     ) -> Result<Started, StartError> {
         crashpoint!("docker.start.created");
+        let Placing {
+            docker,
+            identity,
+            workload,
+            ..
+        } = placing;
         let image = workload.image.as_deref().unwrap_or_default();
-        if !workload.files.is_empty()
-            && let Err(error) = files::put(docker, &container, &workload.files).await
-        {
+        if let Err(error) = self.prepare(placing, made, &container).await {
             self.discard(docker, identity, &container).await;
             return Err(error);
         }

@@ -57,21 +57,64 @@ fn archive(files: &BTreeMap<String, String>) -> Vec<u8> {
     for (path, content) in files {
         let name = path.trim_start_matches('/').as_bytes();
         if name.len() > NAME {
-            entry(&mut tar, LONG.as_bytes(), b'L', &[name, &[0]].concat());
+            entry(
+                &mut tar,
+                LONG.as_bytes(),
+                FILE.kind(b'L'),
+                &[name, &[0]].concat(),
+            );
         }
-        entry(&mut tar, name, b'0', content.as_bytes());
+        entry(&mut tar, name, FILE, content.as_bytes());
     }
     tar.resize(tar.len() + 2 * BLOCK, 0);
     tar
 }
 
-fn entry(tar: &mut Vec<u8>, name: &[u8], kind: u8, content: &[u8]) {
+/// Folders, which may be there already, as those of a user and of the group of the same number.
+pub(super) fn folders(names: &[String], owner: u32) -> Vec<u8> {
+    let mut tar = Vec::new();
+    let folder = Meta {
+        kind: b'5',
+        mode: 0o755,
+        owner,
+    };
+    for name in names {
+        entry(&mut tar, name.as_bytes(), folder, b"");
+    }
+    tar.resize(tar.len() + 2 * BLOCK, 0);
+    tar
+}
+
+/// What a header says beside the name and the size.
+#[derive(Clone, Copy)]
+struct Meta {
+    kind: u8,
+    mode: u16,
+    owner: u32,
+}
+
+/// A plain file, which everybody may read.
+const FILE: Meta = Meta {
+    kind: b'0',
+    mode: 0o644,
+    owner: 0,
+};
+
+impl Meta {
+    const fn kind(self, kind: u8) -> Self {
+        Self { kind, ..self }
+    }
+}
+
+fn entry(tar: &mut Vec<u8>, name: &[u8], meta: Meta, content: &[u8]) {
+    let Meta { kind, mode, owner } = meta;
     let mut header = Vec::with_capacity(BLOCK);
     let short = name.get(..NAME).unwrap_or(name);
     field(&mut header, short, NAME);
-    field(&mut header, b"0000644\0", 8);
-    field(&mut header, b"0000000\0", 8); // user
-    field(&mut header, b"0000000\0", 8); // group
+    field(&mut header, format!("{mode:07o}\0").as_bytes(), 8);
+    let owner = id(owner);
+    field(&mut header, &owner, 8); // user
+    field(&mut header, &owner, 8); // group
     field(
         &mut header,
         format!("{:011o}\0", content.len()).as_bytes(),
@@ -91,6 +134,21 @@ fn entry(tar: &mut Vec<u8>, name: &[u8], kind: u8, content: &[u8]) {
     tar.extend_from_slice(&header);
     tar.extend_from_slice(content);
     tar.resize(tar.len().next_multiple_of(BLOCK), 0);
+}
+
+/// The number of a user: octal digits, or GNU's way for one that has too many of them.
+fn id(number: u32) -> [u8; 8] {
+    let mut field = [0; 8];
+    if number < 0o1000_0000 {
+        field
+            .iter_mut()
+            .zip(format!("{number:07o}").bytes())
+            .for_each(|(to, digit)| *to = digit);
+    } else {
+        let [a, b, c, d] = number.to_be_bytes();
+        field = [0x80, 0, 0, 0, a, b, c, d];
+    }
+    field
 }
 
 /// A field of a header, filled up with zeros.

@@ -1,9 +1,12 @@
-//! Where a container engine listens, and how long it is waited for.
+//! Where a container engine listens, how long it is waited for, and as whom it runs what says nothing.
 
 use std::time::Duration;
 
 /// Where the Docker engine listens unless it is told otherwise.
 pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// As whom containers run where nobody says it: the user that many images without one of their own have.
+pub const DEFAULT_USER: u32 = 65_532;
 
 /// A container engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +15,8 @@ pub struct Host {
     pub address: String,
     /// How long it is waited for.
     pub patience: Patience,
+    /// As whom containers run whose document and image name nobody but root.
+    pub user: u32,
 }
 
 impl From<&str> for Host {
@@ -19,6 +24,7 @@ impl From<&str> for Host {
         Self {
             address: address.to_owned(),
             patience: Patience::default(),
+            user: DEFAULT_USER,
         }
     }
 }

@@ -9,7 +9,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -154,7 +155,7 @@ impl Images {
         let new = self.path.with_extension("json.new");
         let written = serde_json::to_vec(fetched)
             .map_err(io::Error::from)
-            .and_then(|json| fs::write(&new, json))
+            .and_then(|json| write(&new, &json))
             .and_then(|()| fs::rename(&new, &self.path));
         if let Err(error) = written {
             tracing::warn!(
@@ -279,6 +280,13 @@ pub(super) fn percent_used(path: &Path) -> Option<u8> {
     let used = stat.f_blocks.checked_sub(stat.f_bfree)?;
     let all = used.checked_add(stat.f_bavail).filter(|all| *all > 0)?;
     u8::try_from(used.saturating_mul(100).div_ceil(all)).ok()
+}
+
+/// Writes a file that only its owner reads.
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut options = fs::File::options();
+    let file = options.create(true).write(true).truncate(true).mode(0o600);
+    file.open(path)?.write_all(content)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

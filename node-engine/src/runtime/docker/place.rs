@@ -8,6 +8,7 @@ use model::workload::Workload;
 use tokio::sync::OwnedMutexGuard;
 
 use super::Shared;
+use super::account::Account;
 use super::containers::Adopted;
 use super::fault::{is_image_missing, start_failed, status};
 use crate::runtime::{Identity, StartError, Started};
@@ -25,6 +26,14 @@ pub(super) struct Placing {
     pub(super) workload: Workload,
     /// Held until this is done, so that a `stop` finds all or nothing.
     pub(super) _turn: Arc<OwnedMutexGuard<()>>,
+}
+
+/// What was found out before its container was made.
+pub(super) struct Made {
+    /// As whom it runs.
+    pub(super) account: Account,
+    /// Named volumes that its instance made.
+    pub(super) volumes: Vec<String>,
 }
 
 /// What became of it.
@@ -50,6 +59,20 @@ impl Placing {
         }
     }
 
+    async fn create(&self) -> Result<(Made, String), Error> {
+        let Self {
+            shared,
+            docker,
+            identity,
+            workload,
+            ..
+        } = self;
+        let account = shared.account(docker, identity, workload).await?;
+        let volumes = shared.make_volumes(docker, identity, workload).await?;
+        let container = shared.create(docker, identity, workload, account).await?;
+        Ok((Made { account, volumes }, container))
+    }
+
     async fn place(self) -> Result<Placed, StartError> {
         let Self {
             shared,
@@ -61,12 +84,10 @@ impl Placing {
         let image = workload.image.as_deref().unwrap_or_default();
         for _ in 0..ATTEMPTS {
             let permit = shared.starts.acquire().await;
-            match shared.create(docker, identity, workload).await {
-                Ok(container) => {
-                    return shared
-                        .run(docker, identity, workload, container)
-                        .await
-                        .map(Placed::Running);
+            match self.create().await {
+                Ok((made, container)) => {
+                    let started = shared.run(&self, &made, container).await;
+                    return started.map(Placed::Running);
                 }
                 Err(error) if is_image_missing(&error) => return Ok(Placed::ImageMissing(error)),
                 Err(error) if status(&error) == Some(409) => {

@@ -35,9 +35,45 @@ impl Native {
                 within(asked.timeout, probe).await
             }
             Probe::Command(command) => {
-                within(asked.timeout, run(&self.folder(instance), command)).await
+                let folder = self.folder(instance);
+                within(asked.timeout, self.run(&folder, command)).await
             }
         }
+    }
+
+    /// Runs a command as the application was run: in its folder, with its environment, within its limits and bounds.
+    async fn run(&self, folder: &Folder, command: &[String]) -> Result<(), Unwell> {
+        let failed = |error: io::Error| format!("it cannot be run: {error}");
+        if command.is_empty() {
+            return Err("it names no program".to_owned());
+        }
+        if folder.spec().is_none() {
+            return Err("the instance's folder is gone".to_owned());
+        }
+        let (reader, writer) = io::pipe().map_err(failed)?;
+        // The shim becomes the command: what restricts it must be done by a process of its own.
+        let mut child = Command::new(&self.shim.program);
+        child
+            .args(&self.shim.args)
+            .arg(folder.path())
+            .args(command)
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .process_group(0)
+            .kill_on_drop(true)
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone().map_err(failed)?)
+            .stderr(writer);
+        let group = Group(child.spawn().map_err(failed)?);
+        // The command holds the writing end; as long as it lives the output never ends.
+        drop(child);
+        limit(folder, &group.0);
+        let output = pipe::Receiver::from_owned_fd(reader.into()).map_err(failed)?;
+        let (status, words) = finish(group, output).await.map_err(failed)?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(format!("{status}{}", last_words(&words)))
     }
 }
 
@@ -51,40 +87,6 @@ impl Drop for Group {
             let _ = process::signal_group(pid, Signal::KILL);
         }
     }
-}
-
-/// Runs a command as the application was run: in its folder, with its environment, within its limits.
-async fn run(folder: &Folder, command: &[String]) -> Result<(), Unwell> {
-    let failed = |error: io::Error| format!("it cannot be run: {error}");
-    let Some((program, args)) = command.split_first() else {
-        return Err("it names no program".to_owned());
-    };
-    let Some(spec) = folder.spec() else {
-        return Err("the instance's folder is gone".to_owned());
-    };
-    let (reader, writer) = io::pipe().map_err(failed)?;
-    let mut child = Command::new(program);
-    child
-        .args(args)
-        .env_clear()
-        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-        .envs(&spec.environment)
-        .current_dir(folder.work())
-        .process_group(0)
-        .kill_on_drop(true)
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone().map_err(failed)?)
-        .stderr(writer);
-    let group = Group(child.spawn().map_err(failed)?);
-    // The command holds the writing end; as long as it lives the output never ends.
-    drop(child);
-    limit(folder, &group.0);
-    let output = pipe::Receiver::from_owned_fd(reader.into()).map_err(failed)?;
-    let (status, words) = finish(group, output).await.map_err(failed)?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(format!("{status}{}", last_words(&words)))
 }
 
 /// Puts it into the application's control groups, where it has some: a check has no resources of its own.

@@ -9,10 +9,15 @@ use std::path::{Component, Path};
 use model::workload::{Port, Volume, VolumeSource, Workload};
 
 use crate::runtime::{Identity, StartError};
+use crate::shim::confine::Confinement;
 use crate::shim::record::{PortRecord, SpawnFault, Spec};
 
 /// What the shim is to run.
-pub(super) fn spec(identity: &Identity, workload: &Workload) -> Result<Spec, StartError> {
+pub(super) fn spec(
+    identity: &Identity,
+    workload: &Workload,
+    confinement: &Confinement,
+) -> Result<Spec, StartError> {
     let image = workload.image.as_deref();
     let (program, args) = match (image, workload.command.split_first()) {
         (_, Some((program, rest))) => (
@@ -78,6 +83,7 @@ pub(super) fn spec(identity: &Identity, workload: &Workload) -> Result<Spec, Sta
         memory: workload.resources.memory,
         cpu: workload.resources.cpu,
         ports: workload.ports.iter().map(port).collect(),
+        confinement: Some(confinement.clone()),
     })
 }
 
@@ -113,7 +119,9 @@ pub(super) fn spawn_failed(program: &Path, fault: SpawnFault, message: String) -
         SpawnFault::NotFound => {
             "install the program (or the interpreter that it names) on this worker, or correct its path"
         }
-        SpawnFault::NotPermitted => "make it executable for the user that runs the node-engine",
+        SpawnFault::NotPermitted => {
+            "make it executable for the user that native programs run as on this worker"
+        }
         SpawnFault::Other => "start it by hand on this worker to see what is wrong",
     };
     StartError::Start {

@@ -64,6 +64,7 @@ impl Document {
                 resources: megabytes(self.memory),
                 restart: Restart::Always,
                 health: None,
+                security: model::security::Security::default(),
                 stop_grace: Duration::from_secs(5),
             }),
             placement: PlacementRules {

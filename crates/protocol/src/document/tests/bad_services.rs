@@ -16,7 +16,7 @@ fn fields_that_nobody_knows_or_not_yet() {
         &container("privileged: true"),
         "privileged",
         4,
-        "unknown field",
+        "no container is privileged",
     );
     check(
         &container("replcias: 2"),

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use super::super::{health, job, schema::JOB, service, takeover};
+use super::super::{health, job, schema::JOB, security, service, takeover};
 use super::read_all_back;
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(JOB).unwrap());
@@ -83,6 +83,7 @@ fn the_schema_has_the_fields_of_the_reader() {
         known(service::KNOWN_REQUIREMENTS.fields)
     );
     assert_eq!(fields("update"), known(takeover::KNOWN_UPDATE.fields));
+    assert_eq!(fields("security"), known(security::KNOWN_SECURITY.fields));
     let check = &SCHEMA["$defs"]["health"];
     assert_eq!(fields_of(check), known(health::KNOWN_HEALTH.fields));
     for (probe, reader) in [("http", health::KNOWN_HTTP), ("tcp", health::KNOWN_TCP)] {
@@ -106,6 +107,7 @@ fn the_schema_is_one_of_2020_12_and_explains_every_field() {
         "requirements",
         "update",
         "health",
+        "security",
     ] {
         for (field, schema) in definitions[owner]["properties"].as_object().unwrap() {
             let target = schema["$ref"]
@@ -315,6 +317,23 @@ fn the_edges_of_the_schema_are_those_of_the_reader() {
         "placement: {cluster: ''}",
         "command: ['']",
         "command: []",
+        "security: null",
+        "security: {}",
+        "security: {read_only: null, user: null, capabilities: null, pids: null}",
+        "security: {user: root}",
+        "security: {user: 'root '}",
+        "security: {user: 1}",
+        "security: {user: 0}",
+        "security: {user: 2147483647}",
+        "security: {user: 2147483648}",
+        "security: {capabilities: [SYS_CHROOT]}",
+        "security: {capabilities: [SYS_TIME]}",
+        "security: {pids: 1}",
+        "security: {pids: 65536}",
+        "security: {pids: 65537}",
+        "security: {read_only: true}\nfiles: {}",
+        "security: {read_only: true}\nfiles: {/a: b}",
+        "security: {read_only: false}\nfiles: {/a: b}",
     ] {
         compare(&format!("image: nginx\n{field}"));
     }
@@ -412,6 +431,8 @@ fn the_edges_of_the_schema_are_those_of_the_reader() {
         "command: [/a]\nfiles: {a/../b: c}",
         "command: [/a]\nrequirements: {runtime: native}",
         "command: [/a]\nrequirements: {runtime: docker}",
+        "command: [/a]\nsecurity: {}",
+        "command: [/a]\nsecurity: null",
     ] {
         compare(&format!("image_runtime: native\n{native}"));
     }

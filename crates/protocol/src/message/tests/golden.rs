@@ -947,6 +947,7 @@ fn a_cluster_says_where_else_it_is_reached() {
         {"version":1,"ask":"fallback","fallback":{"relay":{"cluster_id":"cl_00000000000000000000000009","host":"192.0.2.7","port":10002}}}"#]].assert_eq(&payloads.join("\n"));
     let welcome = register::Welcome {
         fallback: fallbacks().pop(),
+        broker_tls: true,
         ..register_welcome()
     };
     value(
@@ -955,7 +956,8 @@ fn a_cluster_says_where_else_it_is_reached() {
         {
           "broker": {
             "host": "192.0.2.1",
-            "port": 10003
+            "port": 10003,
+            "tls": true
           },
           "fallback": {
             "relay": {

@@ -166,6 +166,12 @@ pub(super) fn everything() -> NodeItem {
         resources: resources(),
         restart: Restart::Never,
         health: None,
+        security: model::security::Security {
+            read_only: false,
+            user: Some(model::security::User::Root),
+            capabilities: [model::security::Capability::Chown].into(),
+            pids: 512,
+        },
         stop_grace: Duration::from_secs(1),
         ..workload("x")
     }));

@@ -1,0 +1,230 @@
+//! What an orchestrator proves itself with: its authority, and the certificate that its ports show.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemon::network::addresses;
+use identity::authority::{Authority, IssueError, Life};
+use identity::door::{Door, Plain};
+use identity::files::{self, FileError, Readers};
+use identity::gate::{self, Showing};
+use identity::{Key, KeyError};
+use rustls::ServerConfig;
+use tokio_util::sync::CancellationToken;
+
+use crate::data::make_private;
+use crate::{StoreKind, Tier, clock};
+
+/// The folder in the data directory.
+const FOLDER: &str = "identity";
+/// How long a certificate of our own ports says that it is valid; users of curl and browsers look at that.
+const LASTING: Duration = Duration::from_hours(24 * 30);
+/// After two thirds of its life it is exchanged.
+const EXCHANGED: Duration = Duration::from_hours(24 * 20);
+/// After a failure to make one.
+const AGAIN: Duration = Duration::from_hours(1);
+
+/// The authority of an orchestrator, and what its ports show.
+#[derive(Debug)]
+pub struct Keys {
+    authority: Authority,
+    names: Vec<String>,
+    showing: Arc<Showing>,
+    tls: Arc<ServerConfig>,
+}
+
+/// Why there are no keys.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The folder cannot be made.
+    #[error("cannot make {}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file of it cannot be used.
+    #[error("cannot use a file of the identity")]
+    File(#[from] FileError),
+    /// One of the two files is there and the other is not.
+    #[error("{} is not there, but the file that belongs to it is; bring it back from a backup, or remove both to begin with a new authority, which no worker or cluster knows", path.display())]
+    Half {
+        /// The one that is missing.
+        path: PathBuf,
+    },
+    /// The key cannot be read.
+    #[error("cannot use the authority's key")]
+    Key(#[from] KeyError),
+    /// The authority or its certificates cannot be made.
+    #[error("cannot use the authority")]
+    Issue(#[from] IssueError),
+    /// TLS refuses them.
+    #[error("cannot set TLS up")]
+    Tls(#[from] rustls::Error),
+}
+
+impl Keys {
+    /// The keys in the data directory, made at the first start; without a store that outlives the process they live in
+    /// memory as well. `names` are the addresses and host names that users dial.
+    ///
+    /// # Errors
+    /// When they can neither be read nor made.
+    pub fn open(
+        kind: StoreKind,
+        dir: &Path,
+        tier: Tier,
+        names: Vec<String>,
+    ) -> Result<Self, KeysError> {
+        let authority = match kind {
+            StoreKind::Memory => Authority::make(tier.as_str(), clock::now().wall)?.0,
+            StoreKind::Embedded => authority(&dir.join(FOLDER), tier)?,
+        };
+        let showing = Showing::new(&authority.server(&names, life())?)?;
+        let tls = gate::server(&authority, Arc::clone(&showing))?;
+        Ok(Self {
+            authority,
+            names,
+            showing,
+            tls,
+        })
+    }
+
+    /// A door for TLS, and for plain text from this machine; with `insecure` from everywhere.
+    pub fn door(&self, insecure: bool) -> Door {
+        let plain = if insecure {
+            Plain::Everybody
+        } else {
+            Plain::ThisMachine
+        };
+        Door::new(Arc::clone(&self.tls), plain)
+    }
+
+    /// Exchanges what the ports show in time, until the token is cancelled.
+    pub async fn renew(self, shutdown: CancellationToken) {
+        let mut wait = EXCHANGED;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = match self.exchange() {
+                Ok(()) => EXCHANGED,
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, "cannot exchange the certificate of our ports");
+                    AGAIN
+                }
+            };
+        }
+    }
+
+    fn exchange(&self) -> Result<(), KeysError> {
+        self.showing
+            .exchange(&self.authority.server(&self.names, life())?)?;
+        tracing::info!("the certificate of our ports was exchanged");
+        Ok(())
+    }
+}
+
+fn life() -> Life {
+    Life {
+        from: clock::now().wall,
+        lasting: LASTING,
+    }
+}
+
+fn authority(folder: &Path, tier: Tier) -> Result<Authority, KeysError> {
+    let (key, certificate) = (folder.join("authority.key"), folder.join("authority.pem"));
+    let found = (
+        files::read(&key, Readers::Owner)?,
+        files::read(&certificate, Readers::Everybody)?,
+    );
+    match found {
+        (Some(key), Some(certificate)) => Ok(Authority::load(&Key::from_pem(&key)?, &certificate)?),
+        (None, None) => {
+            make_private(folder).map_err(|source| KeysError::Folder {
+                path: folder.to_owned(),
+                source,
+            })?;
+            let (authority, made) = Authority::make(tier.as_str(), clock::now().wall)?;
+            // The key comes last: without it nobody has seen the certificate, and both are made again.
+            files::write(&certificate, &authority.certificate(), Readers::Everybody)?;
+            files::write(&key, &made.to_pem(), Readers::Owner)?;
+            tracing::info!(authority = %authority.pin(), "this store has an authority of its own now");
+            Ok(authority)
+        }
+        (Some(_), None) => Err(KeysError::Half { path: certificate }),
+        (None, Some(_)) => Err(KeysError::Half { path: key }),
+    }
+}
+
+/// By which names the machine itself, and others as far as is known, dial ports on these addresses: its own ones, its
+/// host name, and what is advertised.
+pub fn names(ports: &[SocketAddr], advertised: Option<&str>) -> Vec<String> {
+    let mut names = ["localhost", "127.0.0.1", "::1"]
+        .map(str::to_owned)
+        .to_vec();
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    let (all, named): (Vec<_>, Vec<_>) = ports
+        .iter()
+        .map(|port| port.ip().to_canonical())
+        .partition(IpAddr::is_unspecified);
+    let machine = if all.is_empty() {
+        Vec::new()
+    } else {
+        addresses()
+    };
+    let more = named
+        .iter()
+        .map(IpAddr::to_string)
+        .chain(machine)
+        .chain(advertised.map(str::to_owned))
+        .chain([host]);
+    for name in more.filter(|name| !name.is_empty() && name.is_ascii()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn open(dir: &Path) -> Result<Keys, KeysError> {
+        Keys::open(StoreKind::Embedded, dir, Tier::Root, names(&[], None))
+    }
+
+    #[test]
+    fn an_authority_is_made_once_and_its_key_is_its_owners() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = open(dir.path()).unwrap().authority.pin();
+        assert_eq!(open(dir.path()).unwrap().authority.pin(), first);
+        let key = dir.path().join("identity/authority.key");
+        let mode = std::fs::metadata(&key).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        std::fs::remove_file(&key).unwrap();
+        let error = open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("authority.key is not there"), "{error}");
+    }
+
+    #[test]
+    fn names_are_those_of_the_machine_and_what_is_advertised() {
+        let ports = ["0.0.0.0:1", "192.0.2.7:2", "127.0.0.1:3"].map(|port| port.parse().unwrap());
+        let names = names(&ports, Some("root.example"));
+        for name in ["localhost", "::1", "192.0.2.7", "root.example"] {
+            assert!(names.iter().any(|known| known == name), "{name}: {names:?}");
+        }
+        assert!(!names.contains(&"0.0.0.0".to_owned()));
+        assert_eq!(names.iter().filter(|name| *name == "127.0.0.1").count(), 1);
+    }
+}
