@@ -520,6 +520,12 @@ fn what_cannot_be_restored_is_refused_and_leaves_nothing() {
         &["not empty", "root.redb"],
     );
     refused(&["--in-place", "--data-dir", &running], &["in use", "stop"]);
+    // An authority that is there goes on.
+    let kept = place.join("kept");
+    fs::create_dir_all(kept.join("identity")).unwrap();
+    let done = edgeio(&["restore", &text(&file), "--data-dir", &text(&kept)]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(kept.join("identity").exists() && kept.join("root.redb").exists());
     refused(&["--in-place", "--data-dir", &directory], &["root.redb"]);
     let wrong = edgeio(&["restore", "--data-dir", &directory]);
     assert_eq!(wrong.code, Some(2), "{wrong:?}");

@@ -17,7 +17,7 @@ use store::{Embedded, Store, StoreError};
 use sync::{Incarnation, Term};
 
 use crate::data::{Tier, make_private};
-use crate::record;
+use crate::{keys, record};
 
 /// What a backup says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,7 +155,7 @@ fn about_of(file: &Path, about: &[u8]) -> Result<About, RestoreError> {
     })
 }
 
-/// Makes a store of a backup in a directory, which is empty or made.
+/// Makes a store of a backup in a directory, which is empty or made; an authority that is there already goes on.
 ///
 /// # Errors
 /// When the backup or the directory cannot be used. Then nothing is in the directory.
@@ -167,12 +167,14 @@ pub fn restore(file: &Path, directory: &Path) -> Result<Restored, RestoreError> 
     };
     let made = !directory.exists();
     make_private(directory).map_err(unusable)?;
-    let mut entries = fs::read_dir(directory).map_err(unusable)?;
-    if let Some(entry) = entries.next() {
-        return Err(RestoreError::NotEmpty {
-            path: directory.to_owned(),
-            found: entry.map_err(unusable)?.file_name().display().to_string(),
-        });
+    for entry in fs::read_dir(directory).map_err(unusable)? {
+        let found = entry.map_err(unusable)?.file_name();
+        if found != keys::FOLDER {
+            return Err(RestoreError::NotEmpty {
+                path: directory.to_owned(),
+                found: found.display().to_string(),
+            });
+        }
     }
     let path = directory.join(about.tier.file());
     let options = store::Options::default();

@@ -18,7 +18,7 @@ use crate::data::make_private;
 use crate::{StoreKind, Tier, clock};
 
 /// The folder in the data directory.
-const FOLDER: &str = "identity";
+pub(crate) const FOLDER: &str = "identity";
 /// How long a certificate of our own ports says that it is valid; users of curl and browsers look at that.
 const LASTING: Duration = Duration::from_hours(24 * 30);
 /// After two thirds of its life it is exchanged.

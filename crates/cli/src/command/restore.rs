@@ -28,7 +28,7 @@ pub(crate) struct Options {
         conflicts_with = "in_place"
     )]
     file: Option<PathBuf>,
-    /// The data directory; an empty one, or one that is made, unless --in-place is given.
+    /// The data directory; an empty one (but for identity/, which goes on), or one that is made, unless --in-place is given.
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
     /// Takes the store that is in the directory, and no file.
