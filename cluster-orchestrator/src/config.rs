@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::dial::Dialled;
+use daemon::dial::{Dialled, Remote};
 use daemon::notify::Notifier;
 use daemon::value::{duration, listen_address};
-use identity::{Trust, TrustError};
 use model::location::Location;
 use model::name::Name;
 use orchestrator::{StoreKind, with_sources};
@@ -142,6 +141,17 @@ pub(crate) struct BrokerAddress {
     pub(crate) port: u16,
 }
 
+/// What the options mean, once they were found in order.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// The settings of the decisions.
+    pub(crate) core: cluster_core::Config,
+    /// The external broker, if one is to be used.
+    pub(crate) broker: Option<BrokerAddress>,
+    /// TLS towards the root, if it is to be spoken.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+}
+
 impl Config {
     /// The cluster's name.
     pub(crate) fn cluster_name(&self) -> Result<Name, ClusterError> {
@@ -156,15 +166,15 @@ impl Config {
         })
     }
 
-    /// The settings of the decisions, and the external broker, if one is to be used.
+    /// What the options mean.
     ///
     /// # Errors
     /// All values that fit their types and still mean nothing, cannot be dialled, or must not be.
-    pub(crate) fn checked(
-        &self,
-    ) -> Result<(cluster_core::Config, Option<BrokerAddress>), ClusterError> {
+    pub(crate) fn checked(&self) -> Result<Checked, ClusterError> {
         let mut faults = self.wrong_times();
         let root = self.check_root();
+        let secure = matches!(&root, Ok(Some(root)) if root.secure);
+        let tls = secure.then(|| identity::towards(("--root", "root"), self.ca.as_deref()));
         faults.extend(root.err().map(|error| error.to_string()));
         if self.scheduler.is_for_tests() && !self.allow_noop {
             let scheduler = self.scheduler.as_str();
@@ -172,14 +182,18 @@ impl Config {
                 "--scheduler {scheduler} is for tests alone; leave it out"
             ));
         }
-        faults.extend(self.tls().err().map(|error| error.to_string()));
         let broker = self.broker_address();
         let name = self.cluster_name();
-        match (name, broker) {
-            (Ok(name), Ok(broker)) if faults.is_empty() => Ok((self.core(name), broker)),
-            (name, broker) => {
+        match (name, broker, tls.transpose()) {
+            (Ok(name), Ok(broker), Ok(tls)) if faults.is_empty() => Ok(Checked {
+                core: self.core(name),
+                broker,
+                tls,
+            }),
+            (name, broker, tls) => {
                 let more = [name.err(), broker.err()];
                 faults.extend(more.into_iter().flatten().map(|error| error.to_string()));
+                faults.extend(tls.err().map(|error| with_sources(&error)));
                 Err(ClusterError::config(&faults))
             }
         }
@@ -235,41 +249,15 @@ impl Config {
         }))
     }
 
-    /// Whether the root, if there is one, can and may be dialled.
+    /// The root, if there is one, which can and may be dialled.
     ///
     /// # Errors
     /// A URL that is not `http://host[:port]`, or one off this machine without `--insecure`.
-    fn check_root(&self) -> Result<(), ClusterError> {
+    fn check_root(&self) -> Result<Option<Remote>, ClusterError> {
         let Some(url) = &self.root else {
-            return Ok(());
-        };
-        ROOT.read(url, self.insecure)?;
-        Ok(())
-    }
-
-    /// TLS towards the root, where it is asked for.
-    ///
-    /// # Errors
-    /// When nothing says whom to believe, or that cannot be read.
-    pub(crate) fn tls(&self) -> Result<Option<Arc<ClientConfig>>, ClusterError> {
-        let root = self.root.as_deref().map(|root| ROOT.read(root, true));
-        let secure = matches!(root, Some(Ok(root)) if root.secure);
-        if !secure {
             return Ok(None);
-        }
-        let Some(file) = &self.ca else {
-            return Err(ClusterError::Config(
-                "--root is to be reached by TLS; say whom to believe with --ca FILE, which at the root is \
-                 identity/authority.pem in its data directory"
-                    .to_owned(),
-            ));
         };
-        let unusable = |error: TrustError| {
-            let what = with_sources(&error);
-            ClusterError::Config(format!("--ca {} cannot be used: {what}", file.display()))
-        };
-        let trust = Trust::file(file).map_err(unusable)?;
-        trust.client(None).map(Some).map_err(unusable)
+        Ok(Some(ROOT.read(url, self.insecure)?))
     }
 }
 

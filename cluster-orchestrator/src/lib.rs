@@ -49,7 +49,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::announcer::Announcer;
 use crate::broker::{Inlet, Kind};
-use crate::config::BrokerAddress;
+use crate::config::{BrokerAddress, Checked};
 use crate::metrics::Metrics;
 use crate::outlets::{Credentials, Open, Outlets};
 use crate::places::{Places, Workers};
@@ -150,10 +150,9 @@ enum Mqtt {
 
 impl Place {
     fn take(config: &Config) -> Result<Self, ClusterError> {
-        let (core, external) = config.checked()?;
-        let tls = config.tls()?;
+        let Checked { core, broker, tls } = config.checked()?;
         let http = bind(config.http, config.insecure)?;
-        let mqtt = match external {
+        let mqtt = match broker {
             Some(address) => Mqtt::External(address),
             None => Mqtt::Own(bind(config.mqtt, config.insecure)?),
         };

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use daemon::dial::{self, Dialled};
 use daemon::value::{duration, pair};
-use identity::{Trust, TrustError};
 use model::name::Name;
 use model::node::Leaving;
 use model::units::{Bytes, Millicores, Resources};
@@ -284,17 +283,18 @@ impl Config {
         })
     }
 
-    /// Whether the options fit together and mean something.
+    /// Whether the options fit together and mean something; TLS towards the cluster, where it is asked for.
     ///
     /// # Errors
     /// All that do not.
-    pub(crate) fn check(&self) -> Result<(), EngineError> {
+    pub(crate) fn check(&self) -> Result<Option<Arc<ClientConfig>>, EngineError> {
         let mut faults = Vec::new();
         if let Err(EngineError::Config(fault)) = self.cluster_host() {
             faults.push(fault);
         }
-        if let Err(EngineError::Config(fault)) = self.tls() {
-            faults.push(fault);
+        let tls = self.tls();
+        if let Err(EngineError::Config(fault)) = &tls {
+            faults.push(fault.clone());
         }
         if self.reconnect_max < Duration::from_millis(1) {
             faults.push("--reconnect-max must be at least 1ms".to_owned());
@@ -325,7 +325,7 @@ impl Config {
         let twice = self.labels.iter().filter(|(key, _)| !keys.insert(key));
         faults.extend(twice.map(|(key, _)| format!("--label {key} is given twice; keep one")));
         if faults.is_empty() {
-            return Ok(());
+            return tls;
         }
         Err(EngineError::Config(format!(
             "the configuration is wrong:\n  {}",
@@ -355,19 +355,9 @@ impl Config {
         if !secure {
             return Ok(None);
         }
-        let Some(file) = &self.ca else {
-            return Err(EngineError::Config(
-                "--cluster is to be reached by TLS; say whom to believe with --ca FILE, which at the cluster is \
-                 identity/authority.pem in its data directory"
-                    .to_owned(),
-            ));
-        };
-        let unusable = |error: TrustError| {
-            let what = chain(&error);
-            EngineError::Config(format!("--ca {} cannot be used: {what}", file.display()))
-        };
-        let trust = Trust::file(file).map_err(unusable)?;
-        trust.client(None).map(Some).map_err(unusable)
+        identity::towards(("--cluster", "cluster"), self.ca.as_deref())
+            .map(Some)
+            .map_err(|error| EngineError::Config(chain(&error)))
     }
 
     /// The host and the port in the cluster's URL.

@@ -122,7 +122,7 @@ pub async fn run(
         shim: Some(config.shim_command()?),
         ..config
     };
-    config.check()?;
+    let tls = config.check()?;
     let cluster_host = config.cluster_host()?;
     make_data_dir(&config.data_dir)?;
     let policy = Policy::load(&config)?;
@@ -156,7 +156,7 @@ pub async fn run(
         node: state.node(),
         boot,
         known: Known::load(&config.data_dir, &cluster_host, state.node()),
-        tls: config.tls()?,
+        tls,
         config: config.clone(),
         inputs,
         sources,

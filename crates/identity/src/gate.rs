@@ -20,6 +20,7 @@ use crate::authority::{Authority, hex};
 use crate::holder::Holder;
 use crate::key::Credential;
 use crate::provider;
+use crate::trust::as_of_its_beginning;
 
 /// The number of a certificate, unlike that of any other of its authority: lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -173,14 +174,7 @@ impl ClientCertVerifier for Verifier {
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         // Whether it has expired is judged where it is known what for it is shown.
-        let verified = |at| self.0.verify_client_cert(end_entity, &[], at);
-        let outcome = match verified(UnixTime::since_unix_epoch(Duration::ZERO)) {
-            Err(Error::InvalidCertificate(CertificateError::NotValidYetContext {
-                not_before,
-                ..
-            })) => verified(not_before),
-            other => other,
-        }?;
+        let outcome = as_of_its_beginning(|at| self.0.verify_client_cert(end_entity, &[], at))?;
         if Peer::read(end_entity).is_none() {
             return Err(CertificateError::ApplicationVerificationFailure.into());
         }

@@ -39,7 +39,7 @@ pub use holder::{Holder, HolderError};
 pub use key::{Credential, CredentialError, Key, KeyError, Request};
 pub use pin::{Pin, PinError};
 pub use token::{JoinToken, Joining, Secret, TokenError};
-pub use trust::{Trust, TrustError, any_name, secured};
+pub use trust::{TowardsError, Trust, TrustError, any_name, secured, towards};
 
 use std::sync::Arc;
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
@@ -113,6 +114,58 @@ impl Trust {
     }
 }
 
+/// Why a server that is to be reached by TLS cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum TowardsError {
+    /// Nothing says whom to believe.
+    #[error(
+        "{option} is to be reached by TLS; say whom to believe with --ca FILE, which at the {server} is \
+         identity/authority.pem in its data directory"
+    )]
+    Nobody {
+        /// The option that names the server.
+        option: &'static str,
+        /// What it is.
+        server: &'static str,
+    },
+    /// Whom to believe cannot be read.
+    #[error("--ca {} cannot be used", file.display())]
+    Unusable {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: TrustError,
+    },
+}
+
+/// TLS towards the server of an option, which believes the authority in the file of `--ca`.
+///
+/// # Errors
+/// When there is no file, or it cannot be used.
+pub fn towards(
+    (option, server): (&'static str, &'static str),
+    ca: Option<&Path>,
+) -> Result<Arc<ClientConfig>, TowardsError> {
+    let file = ca.ok_or(TowardsError::Nobody { option, server })?;
+    let trust = Trust::file(file).and_then(|trust| trust.client(None));
+    trust.map_err(|source| TowardsError::Unusable {
+        file: file.to_owned(),
+        source,
+    })
+}
+
+/// Verifies a certificate as of its own beginning, so that nobody's clock is asked.
+pub(crate) fn as_of_its_beginning<T>(
+    verified: impl Fn(UnixTime) -> Result<T, Error>,
+) -> Result<T, Error> {
+    match verified(UnixTime::since_unix_epoch(Duration::ZERO)) {
+        Err(Error::InvalidCertificate(CertificateError::NotValidYetContext {
+            not_before, ..
+        })) => verified(not_before),
+        other => other,
+    }
+}
+
 /// Speaks TLS over a stream where there is a configuration for it, and plain text where there is none.
 ///
 /// # Errors
@@ -181,17 +234,10 @@ impl ServerCertVerifier for Verifier {
         let roots = self.roots(intermediates)?;
         let algorithms = self.provider.signature_verification_algorithms.all;
         // Nobody between: what an authority vouches for is not itself.
-        let verified = |at| {
+        as_of_its_beginning(|at| {
             verify_server_cert_signed_by_trust_anchor(&certificate, &roots, &[], at, algorithms)
-        };
-        let outcome = match verified(UnixTime::since_unix_epoch(std::time::Duration::ZERO)) {
-            Err(Error::InvalidCertificate(CertificateError::NotValidYetContext {
-                not_before,
-                ..
-            })) => verified(not_before),
-            other => other,
-        };
-        outcome.map(|()| ServerCertVerified::assertion())
+        })?;
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
