@@ -6,8 +6,10 @@ pub(crate) mod nodes;
 mod refusal;
 
 use axum::Router;
+use model::access::Verb;
 use orchestrator::http::logs::Logs;
 use protocol::rest::{ExplanationBody, List, NodeBody, NodePatch};
+use rest::guard::{Guarded, Realm};
 use rest::{Api, op};
 
 use crate::metrics::Metrics;
@@ -26,8 +28,9 @@ pub(crate) fn router(
     common: orchestrator::http::Service<Cluster>,
     service: Service,
     logs: Logs<Cluster, Places>,
+    guard: Guarded,
 ) -> Router {
-    api(common, service, logs).serve(())
+    api(common, service, logs).serve((), guard)
 }
 
 fn api(
@@ -52,19 +55,19 @@ fn nodes_api() -> Api<Service> {
         .get(
             "/api/v1/nodes",
             nodes::list,
-            op("List nodes").answers::<List<NodeBody>>(200, "One page of workers."),
+            op("List nodes").may(Verb::Read, Realm::Nodes).answers::<List<NodeBody>>(200, "One page of workers."),
         )
         .get(
             node,
             nodes::one,
-            op("Get a node")
+            op("Get a node").may(Verb::Read, Realm::Nodes)
                 .answers::<NodeBody>(200, "The worker.")
                 .problems(&[404]),
         )
         .patch(
             node,
             nodes::change,
-            op("Change a node")
+            op("Change a node").may(Verb::Change, Realm::Nodes)
                 .takes::<NodePatch>()
                 .answers::<NodeBody>(200, "The worker.")
                 .problems(&[404]),
@@ -72,7 +75,7 @@ fn nodes_api() -> Api<Service> {
         .post(
             &format!("{node}/cordon"),
             nodes::cordon,
-            op("Cordon a node")
+            op("Cordon a node").may(Verb::Cordon, Realm::Nodes)
                 .about("It keeps what it has and gets nothing new.")
                 .answers::<NodeBody>(200, "The worker.")
                 .problems(&[404]),
@@ -80,7 +83,7 @@ fn nodes_api() -> Api<Service> {
         .post(
             &format!("{node}/drain"),
             nodes::drain,
-            op("Drain a node")
+            op("Drain a node").may(Verb::Cordon, Realm::Nodes)
                 .about(
                     "It gets nothing new, and what it has goes elsewhere, where and as soon as there is room; \
                      what is pinned to it stays.",
@@ -91,7 +94,7 @@ fn nodes_api() -> Api<Service> {
         .delete(
             node,
             nodes::forget,
-            op("Forget a node")
+            op("Forget a node").may(Verb::Delete, Realm::Nodes)
                 .about(
                     "What it had is placed elsewhere at once, and its credential is void. One that is heard is refused \
                      (`alive`). One that returns after all registers as a new one, and stops what it still runs.",
@@ -102,7 +105,7 @@ fn nodes_api() -> Api<Service> {
         .post(
             &format!("{node}/uncordon"),
             nodes::uncordon,
-            op("Uncordon a node")
+            op("Uncordon a node").may(Verb::Cordon, Realm::Nodes)
                 .answers::<NodeBody>(200, "The worker.")
                 .problems(&[404]),
         )
@@ -113,7 +116,7 @@ fn other_api() -> Api<Service> {
         .get(
             "/api/v1/jobs/{job}/explain",
             explain::job,
-            op("Explain a job")
+            op("Explain a job").may(Verb::Read, Realm::Jobs)
                 .tag("jobs")
                 .about("Why each instance is where it is, or is nowhere, as far as this cluster decides it.")
                 .answers::<List<ExplanationBody>>(200, "The explanation, complete.")
@@ -122,6 +125,6 @@ fn other_api() -> Api<Service> {
         .get(
             "/metrics",
             metrics::show,
-            op("Get metrics").text("text/plain", "Prometheus' text format.").problems(&[500, 503]),
+            op("Get metrics").may(Verb::Read, Realm::System).text("text/plain", "Prometheus' text format.").problems(&[500, 503]),
         )
 }

@@ -6,8 +6,10 @@ mod metrics;
 mod refusal;
 
 use axum::Router;
+use model::access::Verb;
 use orchestrator::http::logs::Logs;
 use protocol::rest::{ClusterBody, ExplainedBody, List, NodeBody, NodePatch};
+use rest::guard::{Guarded, Realm};
 use rest::{Api, op};
 
 use crate::holders::Clusters;
@@ -28,8 +30,9 @@ pub(crate) fn router(
     common: orchestrator::http::Service<Root>,
     service: Service,
     logs: Logs<Root, Clusters>,
+    guard: Guarded,
 ) -> Router {
-    api(common, service, logs).serve(())
+    api(common, service, logs).serve((), guard)
 }
 
 fn api(
@@ -54,19 +57,19 @@ fn clusters_api() -> Api<Service> {
         .get(
             "/api/v1/clusters",
             clusters::list,
-            op("List clusters").answers::<List<ClusterBody>>(200, "One page of clusters."),
+            op("List clusters").may(Verb::Read, Realm::Clusters).answers::<List<ClusterBody>>(200, "One page of clusters."),
         )
         .get(
             cluster,
             clusters::one,
-            op("Get a cluster")
+            op("Get a cluster").may(Verb::Read, Realm::Clusters)
                 .answers::<ClusterBody>(200, "The cluster.")
                 .problems(&[404]),
         )
         .post(
             &format!("{cluster}/cordon"),
             clusters::cordon,
-            op("Cordon a cluster")
+            op("Cordon a cluster").may(Verb::Cordon, Realm::Clusters)
                 .about("It keeps what it has and gets nothing new.")
                 .answers::<ClusterBody>(200, "The cluster.")
                 .problems(&[404]),
@@ -74,7 +77,7 @@ fn clusters_api() -> Api<Service> {
         .post(
             &format!("{cluster}/drain"),
             clusters::drain,
-            op("Drain a cluster")
+            op("Drain a cluster").may(Verb::Cordon, Realm::Clusters)
                 .about(
                     "It gets nothing new, and what the root gave it goes to other clusters, where and as soon as there \
                      is room; what is pinned to it, and jobs of its own, stay.",
@@ -85,7 +88,7 @@ fn clusters_api() -> Api<Service> {
         .delete(
             cluster,
             clusters::forget,
-            op("Forget a cluster")
+            op("Forget a cluster").may(Verb::Delete, Realm::Clusters)
                 .about(
                     "What it had is assigned elsewhere at once, whatever a job says of partitions. One that is heard is \
                      refused (`alive`). One that returns after all joins as a new one, and stops what it had of the \
@@ -97,7 +100,7 @@ fn clusters_api() -> Api<Service> {
         .post(
             &format!("{cluster}/uncordon"),
             clusters::uncordon,
-            op("Uncordon a cluster")
+            op("Uncordon a cluster").may(Verb::Cordon, Realm::Clusters)
                 .answers::<ClusterBody>(200, "The cluster.")
                 .problems(&[404]),
         )
@@ -112,31 +115,31 @@ fn nodes_api() -> Api<Service> {
         .get(
             "/api/v1/clusters/{cluster}/nodes",
             clusters::nodes,
-            op("List nodes of a cluster").answers::<List<NodeBody>>(200, "One page of workers."),
+            op("List nodes of a cluster").may(Verb::Read, Realm::Nodes).answers::<List<NodeBody>>(200, "One page of workers."),
         )
         .get(
             node,
             clusters::node,
-            op("Get a node").answers::<NodeBody>(200, "The worker."),
+            op("Get a node").may(Verb::Read, Realm::Nodes).answers::<NodeBody>(200, "The worker."),
         )
         .patch(
             node,
             clusters::change_node,
-            op("Change a node")
+            op("Change a node").may(Verb::Change, Realm::Nodes)
                 .takes::<NodePatch>()
                 .answers::<NodeBody>(200, "The worker."),
         )
         .post(
             &format!("{node}/cordon"),
             clusters::cordon_node,
-            op("Cordon a node")
+            op("Cordon a node").may(Verb::Cordon, Realm::Nodes)
                 .about("It keeps what it has and gets nothing new.")
                 .answers::<NodeBody>(200, "The worker."),
         )
         .post(
             &format!("{node}/drain"),
             clusters::drain_node,
-            op("Drain a node")
+            op("Drain a node").may(Verb::Cordon, Realm::Nodes)
                 .about(
                     "It gets nothing new, and what it has goes elsewhere, where and as soon as there is room; \
                      what is pinned to it stays.",
@@ -146,7 +149,7 @@ fn nodes_api() -> Api<Service> {
         .delete(
             node,
             clusters::forget_node,
-            op("Forget a node")
+            op("Forget a node").may(Verb::Delete, Realm::Nodes)
                 .about(
                     "What it had is placed elsewhere at once, and its credential is void. One that is heard is refused \
                      (`alive`). One that returns after all registers as a new one, and stops what it still runs.",
@@ -157,7 +160,7 @@ fn nodes_api() -> Api<Service> {
         .post(
             &format!("{node}/uncordon"),
             clusters::uncordon_node,
-            op("Uncordon a node").answers::<NodeBody>(200, "The worker."),
+            op("Uncordon a node").may(Verb::Cordon, Realm::Nodes).answers::<NodeBody>(200, "The worker."),
         )
 }
 
@@ -166,7 +169,7 @@ fn other_api() -> Api<Service> {
         .get(
             "/api/v1/jobs/{job}/explain",
             explain::job,
-            op("Explain a job")
+            op("Explain a job").may(Verb::Read, Realm::Jobs)
                 .tag("jobs")
                 .about("Why each instance is where it is, or is nowhere: what the root decided, and each cluster.")
                 .answers::<ExplainedBody>(200, "The explanation.")
@@ -175,6 +178,6 @@ fn other_api() -> Api<Service> {
         .get(
             "/metrics",
             metrics::show,
-            op("Get metrics").text("text/plain", "Prometheus' text format.").problems(&[500, 503]),
+            op("Get metrics").may(Verb::Read, Realm::System).text("text/plain", "Prometheus' text format.").problems(&[500, 503]),
         )
 }

@@ -25,7 +25,7 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
     (
         "orchestrator",
         &[
-            "daemon", "identity", "model", "protocol", "rest", "store", "sync",
+            "audit", "daemon", "identity", "model", "protocol", "rest", "store", "sync",
         ],
     ),
     ("schedulers", &["model"]),

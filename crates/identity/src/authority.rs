@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use model::time::Wall;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    PublicKeyData as _,    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
     date_time_ymd,
 };
 use rustls::pki_types::CertificateDer;
+use sha2::{Digest as _, Sha256};
 
 use crate::gate::Serial;
 use crate::holder::Holder;
@@ -164,6 +165,15 @@ impl Authority {
         self.sign(&params, request, life)
     }
 
+    /// SHA-256 of the key that a request is for: the same machine asks again with the same one.
+    ///
+    /// # Errors
+    /// When the request is refused.
+    pub fn key_of(request: &Request) -> Result<[u8; 32], IssueError> {
+        let read = checked(request)?;
+        Ok(Sha256::digest(read.public_key.der_bytes()).into())
+    }
+
     /// Vouches for another authority: a certificate for its key and its name, with which nothing but certificates of
     /// clients can be issued, and no further authority.
     ///
@@ -226,11 +236,7 @@ impl Authority {
         request: &Request,
         life: Life,
     ) -> Result<Issued, IssueError> {
-        let read = CertificateSigningRequestParams::from_der(&request.0)
-            .map_err(|_| IssueError::Request)?;
-        if *read.public_key.algorithm() != rcgen::PKCS_ECDSA_P256_SHA256 {
-            return Err(IssueError::Request);
-        }
+        let read = checked(request)?;
         let serial = params.serial_number.as_ref().map(SerialNumber::to_bytes);
         let signed = params
             .signed_by(&read.public_key, &self.issuer)
@@ -241,6 +247,16 @@ impl Authority {
             until: life.from.plus(life.lasting),
         })
     }
+}
+
+/// Reads a request that is signed by its own key, which is of the one kind that is accepted.
+fn checked(request: &Request) -> Result<CertificateSigningRequestParams, IssueError> {
+    let read = CertificateSigningRequestParams::from_der(&request.0);
+    let read = read.map_err(|_| IssueError::Request)?;
+    if *read.public_key.algorithm() != rcgen::PKCS_ECDSA_P256_SHA256 {
+        return Err(IssueError::Request);
+    }
+    Ok(read)
 }
 
 impl std::fmt::Debug for Authority {

@@ -14,6 +14,7 @@ pub mod history;
 pub mod id;
 pub mod instance;
 pub mod job;
+pub mod joining;
 pub mod location;
 pub mod name;
 pub mod node;

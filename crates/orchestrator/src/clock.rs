@@ -5,7 +5,7 @@ use model::time::{Instant, Now, Wall};
 /// The system gives no random numbers; nothing can be started without.
 #[derive(Debug, thiserror::Error)]
 #[error("the system gives no random numbers: {0}")]
-pub struct NoRandom(getrandom::Error);
+pub struct NoRandom(#[from] getrandom::Error);
 
 /// The present.
 pub fn now() -> Now {

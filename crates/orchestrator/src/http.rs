@@ -14,12 +14,14 @@ mod tests;
 
 use std::sync::Arc;
 
+use model::access::Verb;
 use protocol::document::Options;
 use protocol::document::schema::JobDocument;
 use protocol::rest::{
     BrakeBody, EventBody, HealthBody, JobBody, List, MigrateRequest, PlanBody, RestartRequest,
     ScaleRequest,
 };
+use rest::guard::{Need, Realm};
 use rest::{Api, op};
 use tokio::sync::Semaphore;
 
@@ -66,7 +68,7 @@ pub fn api<C: Jobs>(service: Service<C>) -> Api<()> {
         .get(
             "/api/v1/brake",
             brake::show::<C>,
-            op("Show the brake")
+            op("Show the brake").may(Verb::Read, Realm::System)
                 .about("When most of the workers (of a root: clusters) vanish at once, replacements pause for one grace, then go on one a second.")
                 .tag("operations")
                 .answers::<BrakeBody>(200, "Whether it is engaged")
@@ -75,7 +77,7 @@ pub fn api<C: Jobs>(service: Service<C>) -> Api<()> {
         .delete(
             "/api/v1/brake",
             brake::release::<C>,
-            op("Release the brake")
+            op("Release the brake").may(Verb::Change, Realm::System)
                 .about("For those who are really gone: their work is placed elsewhere at once.")
                 .tag("operations")
                 .answers::<BrakeBody>(200, "As it is now")
@@ -84,12 +86,12 @@ pub fn api<C: Jobs>(service: Service<C>) -> Api<()> {
         .get(
             "/healthz",
             health::live,
-            op("Ask whether it serves").answers::<HealthBody>(200, "It serves"),
+            op("Ask whether it serves").needs(Need::Nothing).answers::<HealthBody>(200, "It serves"),
         )
         .get(
             "/readyz",
             health::ready::<C>,
-            op("Ask whether it takes requests")
+            op("Ask whether it takes requests").needs(Need::Nothing)
                 .answers::<HealthBody>(200, "It does")
                 .answers::<HealthBody>(503, "It does not now"),
         )
@@ -102,7 +104,7 @@ fn jobs<C: Jobs>() -> Api<Service<C>> {
         .get(
             "/api/v1/jobs",
             jobs::list::<C>,
-            op("List jobs")
+            op("List jobs").may(Verb::Read, Realm::Jobs)
                 .about("By id. Deleted jobs are left out unless their state is asked for.")
                 .tag("jobs")
                 .answers::<List<JobBody>>(200, "A page")
@@ -111,7 +113,7 @@ fn jobs<C: Jobs>() -> Api<Service<C>> {
         .post(
             "/api/v1/jobs",
             jobs::submit::<C>,
-            op("Submit jobs")
+            op("Submit jobs").may(Verb::Create, Realm::Jobs)
                 .about("Up to 100 documents, all or none.")
                 .tag("jobs")
                 .takes::<JobDocument>()
@@ -126,7 +128,7 @@ fn jobs<C: Jobs>() -> Api<Service<C>> {
         .get(
             job,
             jobs::one::<C>,
-            op("Get a job")
+            op("Get a job").may(Verb::Read, Realm::Jobs)
                 .tag("jobs")
                 .answers::<JobBody>(200, "The job")
                 .problems(&[404, 503]),
@@ -134,7 +136,7 @@ fn jobs<C: Jobs>() -> Api<Service<C>> {
         .put(
             job,
             jobs::put::<C>,
-            op("Apply a document")
+            op("Apply a document").may(Verb::Change, Realm::Jobs)
                 .about(
                     "Creates the job, or changes it to the document: only what differs is touched.",
                 )
@@ -149,7 +151,7 @@ fn jobs<C: Jobs>() -> Api<Service<C>> {
         .delete(
             job,
             jobs::delete::<C>,
-            op("Delete a job")
+            op("Delete a job").may(Verb::Delete, Realm::Jobs)
                 .about("Its name is free at once; by its id it can be seen for a while.")
                 .tag("jobs")
                 .answers::<JobBody>(202, "The job, which ends")
@@ -164,7 +166,7 @@ fn operations<C: Jobs>() -> Api<Service<C>> {
         .post(
             "/api/v1/jobs/{job}/scale",
             jobs::scale::<C>,
-            op("Scale a job")
+            op("Scale a job").may(Verb::Change, Realm::Jobs)
                 .about("0 stops a service without deleting it.")
                 .tag("jobs")
                 .takes::<ScaleRequest>()
@@ -176,7 +178,7 @@ fn operations<C: Jobs>() -> Api<Service<C>> {
         .post(
             "/api/v1/jobs/{job}/migrate",
             jobs::migrate::<C>,
-            op("Migrate a job")
+            op("Migrate a job").may(Verb::Change, Realm::Jobs)
                 .about(
                     "Other workers for one instance or all, as many at a time as `update.max_surge` says. The first that cannot \
                      run elsewhere ends it; its present copy runs on.",
@@ -191,7 +193,7 @@ fn operations<C: Jobs>() -> Api<Service<C>> {
         .post(
             "/api/v1/jobs/{job}/restart",
             jobs::restart::<C>,
-            op("Restart a job")
+            op("Restart a job").may(Verb::Change, Realm::Jobs)
                 .about("New copies of the same, as many at a time as `update` says.")
                 .tag("jobs")
                 .takes::<RestartRequest>()
@@ -210,7 +212,7 @@ fn histories<C: Jobs>() -> Api<Service<C>> {
         .get(
             "/api/v1/jobs/{job}/events",
             events::of_job::<C>,
-            op("List events of a job")
+            op("List events of a job").may(Verb::Read, Realm::Jobs)
                 .about(follow)
                 .tag("events")
                 .answers::<List<EventBody>>(200, "A page, oldest first")
@@ -220,7 +222,7 @@ fn histories<C: Jobs>() -> Api<Service<C>> {
         .get(
             "/api/v1/events",
             events::all::<C>,
-            op("List events")
+            op("List events").may(Verb::Read, Realm::Jobs)
                 .about(follow)
                 .tag("events")
                 .answers::<List<EventBody>>(200, "A page, oldest first")

@@ -92,6 +92,11 @@ impl Keys {
         })
     }
 
+    /// The authority.
+    pub const fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
     /// A door for TLS, and for plain text from this machine; with `insecure` from everywhere.
     pub fn door(&self, insecure: bool) -> Door {
         let plain = if insecure {
@@ -103,7 +108,7 @@ impl Keys {
     }
 
     /// Exchanges what the ports show in time, until the token is cancelled.
-    pub async fn renew(self, shutdown: CancellationToken) {
+    pub async fn renew(self: Arc<Self>, shutdown: CancellationToken) {
         let mut wait = EXCHANGED;
         loop {
             tokio::select! {

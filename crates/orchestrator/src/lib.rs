@@ -4,6 +4,7 @@
 //! - [`Core`] is what an orchestrator's decisions are to its shell, [`Jobs`] what of them the jobs API needs.
 //! - [`Controller`] owns the state, commits what was decided, and hands what follows to the program's [`Outlets`].
 //! - [`Handle`] is how everybody else reaches the state.
+//! - [`access`] owns users and members, and is asked before anything is done; [`audited`] writes down what was.
 //! - [`keys`] is what an orchestrator proves itself with.
 //! - [`record`] keeps what both store, [`http`] serves what both serve, [`streams`] carries answers
 //!   in chunks, [`tunnels`] connections of workers through the root, [`Metrics`] counts what both count.
@@ -12,6 +13,8 @@
 //!
 //! A program adds its children: what it hears from them becomes inputs, and actions go out to them.
 
+pub mod access;
+pub mod audited;
 pub mod backup;
 pub mod clock;
 pub mod http;

@@ -6,6 +6,7 @@
 //! that store (`store::embedded::Options`). Inside workloads the hash covers all that they say. What only one program
 //! stores is its own business, and so is which tables there are.
 
+pub mod access;
 mod batch;
 mod event;
 mod job;

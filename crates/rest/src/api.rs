@@ -31,6 +31,7 @@ pub use input::{Input, Inputs, Taken};
 pub use operation::{Operation, op};
 
 use crate::ApiError;
+use crate::guard::{Guarded, Need, guarded};
 use describe::Description;
 
 /// Routes with state `S`, and what they do. Made by [`Api::new`], filled by a method for each HTTP method, combined by
@@ -135,9 +136,9 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self.description.faults()
     }
 
-    /// The router, with the pages that describe it: `/openapi.json`, `/docs`, `/api/v1/schema/job`. What every service
-    /// has besides is added by [`crate::finish`].
-    pub fn serve(self, state: S) -> Router {
+    /// The router, with the pages that describe it: `/openapi.json`, `/docs`, `/api/v1/schema/job`. Before each handler the
+    /// guard is asked. What every service has besides is added by [`crate::finish`].
+    pub fn serve(self, state: S, guard: Guarded) -> Router {
         let described = pages::add(self);
         debug_assert_eq!(described.faults(), [""; 0]);
         let document = pages::Document::new(&described.document());
@@ -145,6 +146,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             .router
             .with_state(state)
             .layer(Extension(document))
+            .layer(Extension(Extension(guard)))
     }
 
     fn on<H, T>(
@@ -160,6 +162,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     {
         let mut taken = Taken::default();
         T::describe(&mut taken);
+        let need = operation.need.unwrap_or(Need::Account);
         let mut route: MethodRouter<S> = on(method, handler);
         if !taken.has_query() {
             route = route.route_layer(middleware::from_fn(no_query));
@@ -167,6 +170,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         if !taken.body {
             route = route.route_layer(middleware::from_fn(no_body));
         }
+        route = route.route_layer(middleware::from_fn(move |request, next| guarded(need, request, next)));
         let statuses = self
             .description
             .add(method_name(method), path, taken, operation);

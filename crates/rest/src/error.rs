@@ -1,11 +1,11 @@
 //! Every refusal: a problem, as `application/problem+json`.
 
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use protocol::problem::{MEDIA_TYPE, Problem};
 
-/// A refused request. 429 and 503 carry `Retry-After`.
+/// A refused request. 429 and 503 carry `Retry-After`, 401 says how to prove oneself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     /// What is told to the client.
@@ -48,6 +48,9 @@ impl IntoResponse for ApiError {
         let mut response = (status, axum::Json(self.problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

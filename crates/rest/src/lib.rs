@@ -6,6 +6,7 @@
 //! - [`IdempotencyKey`], [`LastEventId`] and [`WantsEvents`] read headers.
 //! - [`Accept`] renders an answer in the form that the client asked for.
 //! - [`ApiError`] is every refusal.
+//! - [`guard`] is asked before each handler, whether that may be done.
 //! - [`finish`] adds to a router what every service has: 404 and 405 as problems, the body limit, the refusal of writes
 //!   from foreign web pages, and the request metrics.
 //!
@@ -16,6 +17,7 @@ pub mod api;
 mod body;
 mod error;
 mod event;
+pub mod guard;
 mod key;
 mod metrics;
 mod page;

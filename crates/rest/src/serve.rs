@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
+use crate::guard::From;
 use crate::patience::Patient;
 
 /// Silence after which the client's system is asked whether it is still there.
@@ -71,7 +72,7 @@ impl Default for Limits {
 
 /// Serves until the token is cancelled, with the default limits: then requests under way are finished.
 ///
-/// Handlers find who proved to be somebody as an `Extension<Shown>`.
+/// Handlers find who proved to be somebody as an `Extension<Shown>`, and where a request comes from as a [`From`].
 ///
 /// # Errors
 /// Never in fact: a failed accept is logged and tried again.
@@ -168,6 +169,7 @@ pub type Shown = Option<Arc<Peer>>;
 struct Known {
     router: Router,
     peer: Shown,
+    from: SocketAddr,
 }
 
 impl Service<Request<Incoming>> for Known {
@@ -181,6 +183,7 @@ impl Service<Request<Incoming>> for Known {
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.peer.clone());
+        request.extensions_mut().insert(From(self.from));
         self.router.call(request)
     }
 }
@@ -207,6 +210,7 @@ impl Connection {
         let guest = Known {
             router: self.router.clone(),
             peer: peer.map(Arc::new),
+            from: self.from,
         };
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

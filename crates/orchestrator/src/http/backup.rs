@@ -11,7 +11,9 @@ use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use model::access::Verb;
 use protocol::problem::Problem;
+use rest::guard::Realm;
 use rest::{Api, ApiError, op};
 use store::backup::Backup;
 use store::{Store, StoreError};
@@ -78,7 +80,7 @@ pub(super) fn api<C: Jobs>() -> Api<Service<C>> {
     Api::new("", "").get(
         "/api/v1/backup",
         take::<C>,
-        op("Back up the store")
+        op("Back up the store").may(Verb::Backup, Realm::System)
             .about(about)
             .text(MEDIA_TYPE, "The backup")
             .header(200, "Content-Disposition", "A name for the file")

@@ -15,11 +15,13 @@ use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use model::access::Verb;
 use model::id::{InstanceId, JobId};
 use model::time::Wall;
 use model::view::InstanceView;
 use protocol::problem::Problem;
 use protocol::time::{parse_duration, parse_wall};
+use rest::guard::Realm;
 use rest::schemars::JsonSchema;
 use rest::{Api, ApiError, Path, Query, op};
 use serde::Deserialize;
@@ -137,7 +139,7 @@ pub fn api<C: Jobs, H: Holders>(logs: Logs<C, H>) -> Api<()> {
         .get(
             "/api/v1/jobs/{job}/logs",
             show::<C, H>,
-            op("Read the logs of a job")
+            op("Read the logs of a job").may(Verb::Logs, Realm::Jobs)
                 .about(about)
                 .tag("jobs")
                 .text("text/plain; charset=utf-8", "What its instances wrote")

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::input::Taken;
 use super::operation::{Answer, Form, Operation, Sent};
 use crate::ApiError;
+use crate::guard::Need;
 
 /// Content types of bodies that are documents as they are.
 const STRUCTURED: [&str; 4] = [
@@ -114,7 +115,10 @@ impl Description {
             "servers": [{"url": "/", "description": "The one that serves this document"}],
             "tags": tags,
             "paths": paths,
-            "components": {"responses": responses, "schemas": schemas.all()},
+            "components": {"responses": responses, "schemas": schemas.all(), "securitySchemes": {"token": {
+                "type": "http", "scheme": "bearer",
+                "description": "A user's token; the first one stands in admin.token in the data directory."}}},
+            "security": [{"token": []}],
         })
     }
 }
@@ -154,6 +158,14 @@ impl Route {
         if self.method != "get" {
             statuses.insert(403);
         }
+        match self.operation.need {
+            Some(Need::Nothing) => {}
+            Some(Need::Account) | None => {
+                statuses.insert(401);
+            }
+            // Of another tenant, nothing is found.
+            Some(Need::Right(..)) => statuses.extend([401, 403, 404]),
+        }
         for answer in &self.operation.answers {
             statuses.remove(&answer.status);
         }
@@ -186,6 +198,13 @@ impl Route {
             responses.insert(status.to_string(), reference);
         }
         described.insert("responses".to_owned(), responses.into());
+        if operation.need == Some(Need::Nothing) {
+            described.insert("security".to_owned(), json!([]));
+        }
+        if let Some(Need::Right(verb, realm)) = operation.need {
+            let right = format!("{} {}", verb.as_str(), realm.as_str());
+            described.insert("x-right".to_owned(), right.into());
+        }
         described.into()
     }
 
@@ -284,6 +303,9 @@ impl Route {
         }
         if self.taken.path != names_in(&self.path).next().is_some() {
             faults.push("a handler has a `Path` where its path has parameters, and only there");
+        }
+        if self.operation.need.is_none() {
+            faults.push("nothing says who may do this");
         }
         let route = format!("{} {}", self.method, self.path);
         faults

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use model::access::Verb;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use crate::guard::{Need, Realm};
 
 /// Makes the schema of a type, by reference where it has a name.
 pub(super) type Shape = fn(&mut SchemaGenerator) -> Schema;
@@ -17,6 +20,7 @@ pub struct Operation {
     pub(super) answers: Vec<Answer>,
     pub(super) headers: Vec<(u16, &'static str, &'static str)>,
     pub(super) problems: BTreeSet<u16>,
+    pub(super) need: Option<Need>,
 }
 
 /// A request's body.
@@ -56,10 +60,24 @@ pub fn op(summary: &'static str) -> Operation {
         answers: Vec::new(),
         headers: Vec::new(),
         problems: BTreeSet::new(),
+        need: None,
     }
 }
 
 impl Operation {
+    /// Who may: every operation says so.
+    #[must_use]
+    pub const fn needs(mut self, need: Need) -> Self {
+        self.need = Some(need);
+        self
+    }
+
+    /// Who may do that to these.
+    #[must_use]
+    pub const fn may(self, verb: Verb, realm: Realm) -> Self {
+        self.needs(Need::Right(verb, realm))
+    }
+
     /// More on it, in CommonMark.
     #[must_use]
     pub const fn about(mut self, text: &'static str) -> Self {

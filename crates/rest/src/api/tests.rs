@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use axum::body::Body as HttpBody;
 use axum::extract::State;
 use axum::http::{Request, StatusCode};
@@ -13,7 +15,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{Api, op};
+use super::Api;
+use crate::guard::{Need, Unguarded};
 use crate::{Accept, ApiError, Body, IdempotencyKey, LastEventId, Path, Query};
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -46,6 +49,11 @@ async fn scale(Path(_job): Path<String>, body: Body) -> Result<StatusCode, ApiEr
 
 async fn events(LastEventId(id): LastEventId) -> String {
     format!("{id:?}")
+}
+
+/// Anybody may.
+fn op(summary: &'static str) -> crate::Operation {
+    super::op(summary).needs(Need::Nothing)
 }
 
 fn api() -> Api<()> {
@@ -97,7 +105,7 @@ fn api() -> Api<()> {
 
 async fn ask(request: axum::http::request::Builder) -> (StatusCode, Response) {
     let request = request.body(HttpBody::empty()).unwrap();
-    let response = api().serve(()).oneshot(request).await.unwrap();
+    let response = api().serve((), Arc::new(Unguarded)).oneshot(request).await.unwrap();
     (response.status(), response)
 }
 
@@ -215,7 +223,7 @@ fn what_does_not_fit_together_is_told() {
 
 #[tokio::test]
 async fn each_path_that_is_described_is_served() {
-    let document = api().serve(());
+    let document = api().serve((), Arc::new(Unguarded));
     let request = Request::get("/openapi.json")
         .body(HttpBody::empty())
         .unwrap();
@@ -270,7 +278,7 @@ async fn parameters_that_nobody_takes_are_refused() {
 async fn a_body_that_nobody_takes_is_refused() {
     let status = async |body: &'static str| {
         let request = Request::get("/jobs/a").body(HttpBody::from(body));
-        let response = api().serve(()).oneshot(request.unwrap()).await.unwrap();
+        let response = api().serve((), Arc::new(Unguarded)).oneshot(request.unwrap()).await.unwrap();
         response.status()
     };
     assert_eq!(status("").await, 200);

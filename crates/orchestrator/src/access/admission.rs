@@ -1,0 +1,165 @@
+//! Whether somebody who registers is who it claims to be.
+
+use std::net::SocketAddr;
+
+use audit::{Decision, Subject as Who};
+use identity::Holder;
+use identity::gate::{Peer, Standing};
+
+use super::{Access, NotChanged};
+use crate::audited::Decided;
+use crate::clock;
+
+/// Who registers, as far as it is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// By what it proved who it is.
+    pub shown: Option<&'a Peer>,
+    /// Where it comes from.
+    pub from: Option<SocketAddr>,
+    /// The bits of the id that it says it has.
+    pub id: Option<u128>,
+}
+
+/// Why it is not let in. The words of [`NotAdmitted::code`] go over the wire.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    /// It proves nothing, and has to.
+    #[error(
+        "who registers from another machine has to prove who it is; make a join token with 'edgeio token create' and join with it"
+    )]
+    NoIdentity,
+    /// It says that it is somebody who proves that by a certificate, and shows none.
+    #[error(
+        "this id belongs to somebody who has joined by a token; register with its certificate, or under another name and with an empty data directory"
+    )]
+    Claimed,
+    /// The certificate is somebody else's.
+    #[error("the certificate is {certificate}'s, and the registration says that it is somebody else")]
+    Mismatch {
+        /// Whose it is.
+        certificate: Holder,
+    },
+    /// It has ended.
+    #[error("the certificate has expired; renew it, or join again with a new token")]
+    Expired,
+    /// Its holder is not wanted any more.
+    #[error("this identity was revoked; join again with a new token")]
+    Revoked,
+    /// What it proves cannot be stored now.
+    #[error("this cannot be stored now; try again")]
+    Unavailable,
+}
+
+impl NotAdmitted {
+    /// A stable word.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoIdentity => "no_identity",
+            Self::Claimed | Self::Mismatch { .. } => "wrong_identity",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl Access {
+    /// Lets somebody register, or says why not; each refusal is recorded.
+    ///
+    /// # Errors
+    /// When it is not who it says, or has to prove it.
+    pub async fn admit_member(&self, claim: Claim<'_>) -> Result<(), NotAdmitted> {
+        let admitted = self.admitted(claim).await;
+        if let Err(refused) = &admitted {
+            let claimed = claim.id.map(|id| self.holder(id).id());
+            self.refused(
+                claim.shown.map(|peer| peer.holder),
+                claim.from,
+                ("register", claimed.unwrap_or_else(|| "as a new member".to_owned())),
+                refused.to_string(),
+            );
+        }
+        admitted
+    }
+
+    async fn admitted(&self, claim: Claim<'_>) -> Result<(), NotAdmitted> {
+        let Some(peer) = claim.shown else {
+            let near = claim
+                .from
+                .is_none_or(|from| from.ip().to_canonical().is_loopback());
+            if !near && !self.0.settings.insecure {
+                return Err(NotAdmitted::NoIdentity);
+            }
+            return match claim.id {
+                Some(id) if self.is_member(id) => Err(NotAdmitted::Claimed),
+                Some(_) | None => Ok(()),
+            };
+        };
+        let id = self.member_of(peer)?;
+        if claim.id != Some(id) {
+            let certificate = peer.holder;
+            return Err(NotAdmitted::Mismatch { certificate });
+        }
+        self.shown(id).await.map_err(|error| match error {
+            NotChanged::Join(_) => NotAdmitted::Revoked,
+            NotChanged::Issue(_) | NotChanged::Unavailable | NotChanged::Open => {
+                NotAdmitted::Unavailable
+            }
+        })
+    }
+
+    /// Whose a certificate is, if it means anything now.
+    ///
+    /// # Errors
+    /// When it is of the wrong kind, has ended, or was revoked.
+    pub fn member_of(&self, peer: &Peer) -> Result<u128, NotAdmitted> {
+        let id = match peer.holder {
+            Holder::Worker(node) => node.bits(),
+            Holder::Cluster(cluster) => cluster.bits(),
+        };
+        if self.holder(id) != peer.holder {
+            let certificate = peer.holder;
+            return Err(NotAdmitted::Mismatch { certificate });
+        }
+        if self.is_revoked(id) {
+            return Err(NotAdmitted::Revoked);
+        }
+        match peer.standing(clock::now().wall) {
+            Standing::Valid => Ok(id),
+            Standing::Expired(_) => Err(NotAdmitted::Expired),
+        }
+    }
+
+    /// Whether certificates of that id mean nothing any more.
+    pub fn is_revoked(&self, id: u128) -> bool {
+        self.book().joins.renew(id).is_err()
+    }
+
+    /// Whether that id is proven by a certificate.
+    pub fn is_member(&self, id: u128) -> bool {
+        self.book().joins.member(id).is_some()
+    }
+
+    /// Records that a member, or somebody who would be one, was refused something.
+    pub fn refused(
+        &self,
+        holder: Option<Holder>,
+        from: Option<SocketAddr>,
+        (verb, resource): (&str, String),
+        why: String,
+    ) {
+        let who = match holder {
+            Some(Holder::Worker(node)) => Who::Worker(node.to_string()),
+            Some(Holder::Cluster(cluster)) => Who::Cluster(cluster.to_string()),
+            None => Who::Anonymous,
+        };
+        self.0.audit.record(Decided {
+            who,
+            from,
+            verb: verb.to_owned(),
+            resource,
+            decision: Decision::Denied(why),
+        });
+    }
+}

@@ -1,0 +1,217 @@
+//! Who sends a request to the REST interface, and whether that may be done.
+
+use std::net::SocketAddr;
+
+use audit::{Decision, Subject as Who};
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use identity::UserToken;
+use model::access::{
+    Access as May, Credential, Denied, Resource, Scope, Subject, TenantPath, User, Verb,
+};
+use model::time::Wall;
+use protocol::problem::Problem;
+use rest::ApiError;
+use rest::guard::{Caller, Deed, Guard, Need, Realm, from};
+use subtle::ConstantTimeEq as _;
+
+use super::{Access, Book};
+use crate::audited::Decided;
+use crate::clock;
+
+/// What whoever proves nothing is told.
+const NO_TOKEN: &str = "send a user's token as 'Authorization: Bearer TOKEN'; the first one stands in admin.token in the data directory";
+/// What whoever proves something that means nothing is told, whatever the reason.
+const BAD_TOKEN: &str =
+    "the token is not known here, was revoked, or has expired; ask an administrator for another one";
+
+impl Guard for Access {
+    fn admit(&self, need: Need, request: &Parts) -> Result<Caller, ApiError> {
+        let from = from(request);
+        let wanted = tenant_of(request)?;
+        if self.is_open() {
+            return self.near(need, from, wanted);
+        }
+        let proven = self.proven(request);
+        if need == Need::Nothing {
+            // Who only looks whether it lives is not sent away for an old token.
+            let credential = proven.unwrap_or(Credential::None);
+            return Ok(nobody(credential, from, wanted));
+        }
+        let (book, now) = (self.book(), clock::now().wall);
+        let credential = proven?;
+        let subject = book.access.subject(&credential, now);
+        let subject = subject.ok_or_else(|| Problem::unauthorized(BAD_TOKEN))?;
+        let caller = match &subject {
+            Subject::Stranger => return Err(Problem::unauthorized(NO_TOKEN).into()),
+            Subject::Invited { tenant, .. } => nobody(credential, from, Some((*tenant).clone())),
+            Subject::User { user, scope, .. } => Caller {
+                user: Some(user.name.clone()),
+                tenant: wanted.unwrap_or_else(|| own(user, scope)),
+                credential,
+                from,
+            },
+        };
+        if let Need::Right(verb, realm) = need {
+            may(&book, &subject, verb, &resource(realm, &caller.tenant))?;
+        }
+        Ok(caller)
+    }
+
+    fn told(&self, deed: &Deed<'_>) {
+        let changes = !deed.method.is_safe();
+        if deed.refused.is_none() && !changes {
+            return;
+        }
+        let decision = match (deed.refused, deed.status) {
+            (Some(problem), 404) => Decision::Hidden(problem.detail.clone()),
+            (Some(problem), _) => Decision::Denied(problem.detail.clone()),
+            (None, status) if status >= 400 => Decision::Refused(format!("status {status}")),
+            (None, _) => Decision::Granted,
+        };
+        let who = match deed.caller.and_then(|caller| caller.user.as_ref()) {
+            Some(user) => Who::User(user.to_string()),
+            None => Who::Anonymous,
+        };
+        let verb = match deed.need {
+            Need::Right(verb, realm) => format!("{} {}", verb.as_str(), realm.as_str()),
+            Need::Account | Need::Nothing => deed.method.as_str().to_ascii_lowercase(),
+        };
+        self.0.audit.record(Decided {
+            who,
+            from: deed.from,
+            verb,
+            // Queries hold no secrets, but nobody promises that they never will.
+            resource: format!("{} {}", deed.method, deed.uri.path()),
+            decision,
+        });
+    }
+}
+
+impl Access {
+    /// Without users: everybody on this machine, and wherever plain text was allowed.
+    fn near(
+        &self,
+        need: Need,
+        from: Option<SocketAddr>,
+        wanted: Option<TenantPath>,
+    ) -> Result<Caller, ApiError> {
+        let near = from.is_none_or(|from| from.ip().to_canonical().is_loopback());
+        if near || self.0.settings.insecure || need == Need::Nothing {
+            return Ok(nobody(Credential::None, from, wanted));
+        }
+        let why = "this orchestrator keeps its store in memory, and so knows no users but those of its own machine";
+        Err(Problem::unauthorized(why).into())
+    }
+
+    /// What the request proves.
+    fn proven(&self, request: &Parts) -> Result<Credential, Problem> {
+        let Some(header) = request.headers.get(AUTHORIZATION) else {
+            return Ok(Credential::None);
+        };
+        let bad = || Problem::unauthorized(BAD_TOKEN);
+        let text = header.to_str().map_err(|_| bad())?;
+        let token = bearer(text).ok_or_else(|| Problem::unauthorized(NO_TOKEN))?;
+        let token: UserToken = token
+            .parse()
+            .map_err(|error: identity::UserTokenError| Problem::unauthorized(error.to_string()))?;
+        let book = self.book();
+        let given = token.secret.hash();
+        // A token that is not known is compared as well, so that nobody learns from the time which ones are.
+        let known = book.access.token(token.id).map_or([0; 32], |it| it.hash);
+        if bool::from(known.ct_eq(&given)) {
+            Ok(Credential::Token(token.id))
+        } else {
+            Err(bad())
+        }
+    }
+}
+
+/// The token of `Bearer TOKEN`; the scheme in any case (RFC 9110, section 11.1).
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// `?tenant=`, if it is given.
+fn tenant_of(request: &Parts) -> Result<Option<TenantPath>, ApiError> {
+    #[derive(serde::Deserialize)]
+    struct Wanted {
+        tenant: Option<String>,
+    }
+    let query = axum::extract::Query::<Wanted>::try_from_uri(&request.uri);
+    // What is wrong with a query is for the handler to say.
+    let Some(text) = query.ok().and_then(|query| query.0.tenant) else {
+        return Ok(None);
+    };
+    let path = TenantPath::new(&text);
+    let path = path.map_err(|error| Problem::bad_request(error.to_string()))?;
+    Ok(Some(path))
+}
+
+/// The tenant of who names none: the token's, or where the user is something, or its home.
+fn own(user: &User, scope: &Scope) -> TenantPath {
+    if let Some(tenant) = &scope.tenant {
+        return tenant.clone();
+    }
+    let root = TenantPath::root();
+    let mut roles = user.roles.keys();
+    match (roles.next(), roles.next()) {
+        _ if user.roles.contains_key(&root) => root,
+        (Some(only), None) => only.clone(),
+        (_, _) => user.home.clone(),
+    }
+}
+
+fn resource(realm: Realm, tenant: &TenantPath) -> Resource {
+    match realm {
+        Realm::Jobs => Resource::Jobs(tenant.clone()),
+        Realm::Audit => Resource::Audit(tenant.clone()),
+        Realm::Nodes => Resource::Nodes,
+        Realm::Clusters => Resource::Clusters,
+        Realm::JoinTokens => Resource::JoinTokens,
+        Realm::System => Resource::System,
+    }
+}
+
+fn may(
+    book: &Book,
+    subject: &Subject<'_>,
+    verb: Verb,
+    resource: &Resource,
+) -> Result<(), ApiError> {
+    match book.access.authorize(subject, verb, resource) {
+        May::Granted => Ok(()),
+        May::Hidden => {
+            let tenant = resource.tenant().map_or("", TenantPath::as_str);
+            Err(Problem::not_found("tenant", tenant).into())
+        }
+        May::Denied(Denied::NoAccount) => Err(Problem::unauthorized(NO_TOKEN).into()),
+        May::Denied(denied) => Err(Problem::forbidden(denied.to_string()).into()),
+    }
+}
+
+fn nobody(credential: Credential, from: Option<SocketAddr>, wanted: Option<TenantPath>) -> Caller {
+    Caller {
+        credential,
+        user: None,
+        tenant: wanted.unwrap_or_else(TenantPath::root),
+        from,
+    }
+}
+
+impl Access {
+    /// Whether a user's token is known and active, and whose it is; for those who ask from elsewhere than REST.
+    pub fn whose(&self, token: &str, now: Wall) -> Option<model::name::Name> {
+        let token: UserToken = token.parse().ok()?;
+        let book = self.book();
+        let known = book.access.token(token.id)?;
+        if !bool::from(known.hash.ct_eq(&token.secret.hash())) {
+            return None;
+        }
+        match book.access.subject(&Credential::Token(token.id), now)? {
+            Subject::User { user, .. } => Some(user.name.clone()),
+            Subject::Stranger | Subject::Invited { .. } => None,
+        }
+    }
+}
