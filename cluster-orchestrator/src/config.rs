@@ -10,6 +10,7 @@ use daemon::notify::Notifier;
 use daemon::value::{duration, listen_address};
 use model::location::Location;
 use model::name::Name;
+use orchestrator::access::ADMIN_TOKEN;
 use orchestrator::{StoreKind, with_sources};
 use rustls::ClientConfig;
 use schedulers::Algorithm;
@@ -65,6 +66,9 @@ pub struct Config {
     /// Where the state is kept: embedded (a file in --data-dir), or memory (nothing survives the process).
     #[arg(long, value_name = "KIND", default_value = "embedded")]
     pub store: StoreKind,
+    /// The file of the administrator's token, made at the first start; admin.token in --data-dir if it is not given.
+    #[arg(long, value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
     /// How workers are chosen: first-fit or location.
     #[arg(long, value_name = "NAME", default_value = "first-fit")]
     pub scheduler: Algorithm,
@@ -100,7 +104,8 @@ pub struct Config {
     /// The credential that lets this cluster join its root.
     #[arg(long, value_name = "TOKEN", hide_env_values = true)]
     pub join_token: Option<String>,
-    /// Allows plain text with other machines: on addresses that they reach, and towards a root or broker there.
+    /// Allows plain text with other machines: on addresses that they reach, and towards a root or broker there; workers join
+    /// from there without a token.
     #[arg(long)]
     pub insecure: bool,
     /// Accepts `image_runtime: noop` in documents and `--scheduler faulty`, for tests.
@@ -153,6 +158,12 @@ pub(crate) struct Checked {
 }
 
 impl Config {
+    /// Where the administrator's token stands.
+    pub(crate) fn admin_token(&self) -> PathBuf {
+        let given = self.admin_token_file.clone();
+        given.unwrap_or_else(|| self.data_dir.join(ADMIN_TOKEN))
+    }
+
     /// The cluster's name.
     pub(crate) fn cluster_name(&self) -> Result<Name, ClusterError> {
         if let Some(name) = &self.name {

@@ -7,6 +7,7 @@ mod refusal;
 
 use axum::Router;
 use model::access::Verb;
+use orchestrator::access::Access;
 use orchestrator::http::logs::Logs;
 use protocol::rest::{ExplanationBody, List, NodeBody, NodePatch};
 use rest::guard::{Guarded, Realm};
@@ -21,6 +22,7 @@ use crate::tier::{Cluster, Handle};
 pub(crate) struct Service {
     pub(crate) handle: Handle,
     pub(crate) metrics: Metrics,
+    pub(crate) access: Access,
 }
 
 /// All routes with their descriptions; what every service has is added by `rest::finish`.
@@ -44,6 +46,7 @@ fn api(
     Api::new("edgeIO cluster", about)
         .merge(orchestrator::http::api(common))
         .merge(orchestrator::http::logs::api(logs))
+        .merge(orchestrator::http::joining::api(service.access.clone()))
         .merge(own.with_state(service))
 }
 
@@ -106,6 +109,17 @@ fn nodes_api() -> Api<Service> {
             &format!("{node}/uncordon"),
             nodes::uncordon,
             op("Uncordon a node").may(Verb::Cordon, Realm::Nodes)
+                .answers::<NodeBody>(200, "The worker.")
+                .problems(&[404]),
+        )
+        .post(
+            &format!("{node}/revoke"),
+            nodes::revoke,
+            op("Revoke a node").may(Verb::Delete, Realm::Nodes)
+                .about(
+                    "Its certificate means nothing from now on, and its connection ends: for a machine that is stolen or lost. \
+                     It gets nothing new, and what it had is placed elsewhere once it counts as LOST.",
+                )
                 .answers::<NodeBody>(200, "The worker.")
                 .problems(&[404]),
         )

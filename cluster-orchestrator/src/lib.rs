@@ -34,6 +34,8 @@ use identity::door::Door;
 use model::id::{ClusterId, NodeId};
 use mqtt::endpoint;
 use mqtt::link::{self, Link};
+use orchestrator::access::{self, Access};
+use orchestrator::audited::Audit;
 use orchestrator::http::Backups;
 use orchestrator::http::logs::Logs;
 use orchestrator::keys::{self, Keys};
@@ -151,10 +153,11 @@ enum Mqtt {
 impl Place {
     fn take(config: &Config) -> Result<Self, ClusterError> {
         let Checked { core, broker, tls } = config.checked()?;
-        let http = bind(config.http, config.insecure)?;
+        // By TLS for other machines.
+        let http = bind(config.http, true)?;
         let mqtt = match broker {
             Some(address) => Mqtt::External(address),
-            None => Mqtt::Own(bind(config.mqtt, config.insecure)?),
+            None => Mqtt::Own(bind(config.mqtt, true)?),
         };
         Ok(Self {
             core,
@@ -184,7 +187,21 @@ async fn begin(
         ports.push(local(listener)?);
     }
     let names = keys::names(&ports, config.advertise.as_deref());
-    let keys = Keys::open(config.store, &config.data_dir, Tier::Cluster, names)?;
+    let keys = Arc::new(Keys::open(
+        config.store,
+        &config.data_dir,
+        Tier::Cluster,
+        names,
+    )?);
+    let settings = access::Settings {
+        tier: Tier::Cluster,
+        store: config.store,
+        admin_token: config.admin_token(),
+        insecure: config.insecure,
+        places: keys::places(local(&http)?, config.advertise.as_deref()),
+    };
+    let audit = Audit::open(config.store, &config.data_dir, Tier::Cluster)?;
+    let access = Access::open(settings, Arc::clone(&store), Arc::clone(&keys), audit).await?;
     let name = config.cluster_name()?.to_string();
     let backups = Backups::new(Arc::clone(&store), Tier::Cluster, Some(name));
     let core = Cluster {
@@ -194,6 +211,7 @@ async fn begin(
     let (controller, handle) = orchestrator::open(store, core, metrics.common.clone()).await?;
     let mut site = Site {
         door: keys.door(config.insecure),
+        access,
         config,
         handle,
         metrics,
@@ -214,6 +232,8 @@ struct Site {
     backups: Backups,
     /// How the own ports are entered.
     door: Door,
+    /// Who may do what, and who may join.
+    access: Access,
     /// TLS towards the root, where it is spoken.
     tls: Option<Arc<ClientConfig>>,
     tasks: Tasks,
@@ -235,6 +255,7 @@ impl Site {
         let desk = uplink::Desk {
             streams: streams.clone(),
             places: places.clone(),
+            access: self.access.clone(),
         };
         let relayed = uplink::Relayed {
             endpoint: broker.link.endpoint().clone(),
@@ -259,10 +280,12 @@ impl Site {
         let controller = controller.watched_by(self.config.notifier.clone());
         self.tasks
             .spawn("controller", controller.run(outlets, token.clone()));
+        let cut_off = workers::cut_off(self.access.clone(), broker.link.clone(), token.clone());
+        self.tasks.spawn("revocations", cut_off);
         let io = self.http(http, &broker, logs, told);
         ready(Ready {
             event: "ready",
-            http: format!("http://{http_address}"),
+            http: keys::url(http_address, self.config.insecure),
             mqtt: broker.url,
             data_dir: self.config.data_dir.clone(),
             cluster_id,
@@ -351,7 +374,7 @@ impl Site {
             root: self.config.root.clone()?,
             name: self.config.cluster_name().ok()?,
             location: self.config.location.clone(),
-            http: format!("http://{http}"),
+            http: keys::url(http, self.config.insecure),
             join_token: self.config.join_token.clone(),
             tls: self.tls.clone(),
             reconnect_max: self.config.reconnect_max,
@@ -381,9 +404,11 @@ impl Site {
         let service = http::Service {
             handle: self.handle.clone(),
             metrics: self.metrics.clone(),
+            access: self.access.clone(),
         };
         let desk = Desk {
             handle: self.handle.clone(),
+            access: self.access.clone(),
             host: broker.host.clone(),
             port: broker.port,
             tls: matches!(broker.link, Link::Own(_)),
@@ -392,7 +417,7 @@ impl Site {
             fallback,
         };
         let router = rest::finish(
-            http::router(common, service, logs),
+            http::router(common, service, logs, Arc::new(self.access.clone())),
             self.metrics.common.http.clone(),
         );
         let (router, io) = workers::serve(router, desk);

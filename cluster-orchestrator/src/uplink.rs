@@ -26,6 +26,7 @@ use model::name::Name;
 use model::telling::Telling;
 use mqtt::backoff::Backoff;
 use mqtt::endpoint;
+use orchestrator::access::Access;
 use orchestrator::tunnels::{Tunnels, UNDER_WAY};
 use orchestrator::{Unavailable, with_sources};
 use protocol::message::control::WireTerm;
@@ -275,7 +276,7 @@ impl Uplink {
         self.metrics.root_connected(true);
         backoff.reset();
         let overflow = Arc::clone(&self.overflow);
-        let handle = self.handle.clone();
+        let (handle, access) = (self.handle.clone(), self.desk.access.clone());
         let (to_root, chunks) = mpsc::channel(CHUNKS);
         let relays = Relays::new(self.desk.clone(), to_root);
         // Workers' connections end with the receiver.
@@ -283,7 +284,7 @@ impl Uplink {
         let relayed = workers::Relay::new(tunnels, self.relayed.endpoint.clone());
         let waiting = Waiting { chunks, frames };
         let ended = tokio::select! {
-            ended = receive(&handle, events, relays, relayed) => ended,
+            ended = receive((&handle, &access), events, relays, relayed) => ended,
             ended = self.send(&client, waiting) => ended,
             () = overflow.notified() => Ended::Overflow,
         };
@@ -399,7 +400,7 @@ struct Waiting {
 
 /// Takes what the root sends, until the connection ends.
 async fn receive(
-    handle: &Handle,
+    (handle, access): (&Handle, &Access),
     mut events: Events,
     mut relays: Relays,
     relayed: workers::Relay,
@@ -427,9 +428,9 @@ async fn receive(
             let Some(ack) = ack.filter(|_| answering.len() < QUESTIONS) else {
                 continue;
             };
-            let handle = handle.clone();
+            let (handle, access) = (handle.clone(), access.clone());
             answering.spawn(async move {
-                let reply = questions::answer(&handle, &data).await;
+                let reply = questions::answer(&handle, &access, &data).await;
                 // A root that is gone asks again.
                 let _ = ack.send(&reply).await;
             });

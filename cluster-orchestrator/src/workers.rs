@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::{HOST, ORIGIN};
-use cluster_core::{Answer, Input, Registration};
+use axum::http::request::Parts;
+use cluster_core::{Answer, Input, Registration, State};
 use daemon::crashpoint;
 use daemon::dial::authority;
 use model::id::NodeId;
+use mqtt::link::Link;
+use orchestrator::access::{Access, Claim};
 use orchestrator::clock::{self, NoRandom};
 use orchestrator::with_sources;
 use protocol::message::fallback::Fallback;
@@ -20,7 +23,9 @@ use serde_json::Value;
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
 use socketioxide::handler::ConnectHandler as _;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::outlets::Credentials;
 use crate::tier::Handle;
@@ -36,6 +41,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub(crate) struct Desk {
     pub(crate) handle: Handle,
+    /// Whether a worker is who it says.
+    pub(crate) access: Access,
     /// The broker's host; `None`: the one that the worker used.
     pub(crate) host: Option<String>,
     pub(crate) port: u16,
@@ -85,7 +92,7 @@ fn open(socket: &SocketRef, desk: Desk) {
                 tracing::debug!(%error, "a registration is no JSON");
             });
             let answer = match request {
-                Ok(request) => desk.register(&request, used).await,
+                Ok(request) => desk.register(&request, socket.req_parts(), used).await,
                 Err(()) => Err(refused("bad_message", "the registration is no JSON")),
             };
             crashpoint!("cluster.worker.registered");
@@ -103,7 +110,29 @@ fn host_of(socket: &SocketRef) -> Option<String> {
 }
 
 impl Desk {
-    async fn register(&self, request: &Value, used: Option<String>) -> Result<Welcome, Refused> {
+    /// Who shows no certificate must not be somebody who has one, by id or by name.
+    async fn identify(&self, request: &Request, opened_by: &Parts) -> Result<(), Refused> {
+        let admitted = async |id: Option<NodeId>| {
+            let claim = Claim::of(opened_by, id.map(NodeId::bits));
+            self.access.admit_member(claim).await
+        };
+        let mut outcome = admitted(request.node).await;
+        if outcome.is_ok() && request.node.is_none() {
+            let name = request.facts.name.to_string();
+            let find = move |core: &State, _now| core.node(&name).map(|node| node.id);
+            let holder = self.handle.read(find).await;
+            let holder = holder.map_err(|error| refused("unavailable", &error.to_string()))?;
+            outcome = admitted(holder).await;
+        }
+        outcome.map_err(|error| refused(error.code(), &error.to_string()))
+    }
+
+    async fn register(
+        &self,
+        request: &Value,
+        opened_by: &Parts,
+        used: Option<String>,
+    ) -> Result<Welcome, Refused> {
         let request = Request::decode(request).map_err(|error| {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
@@ -111,6 +140,7 @@ impl Desk {
             );
             refused("bad_message", &with_sources(&error))
         })?;
+        self.identify(&request, opened_by).await?;
         let (fresh, password) = secrets().map_err(|error| {
             tracing::error!(%error, "cannot make a credential");
             refused(
@@ -160,6 +190,31 @@ impl Desk {
             | Answer::Forgotten(_)
             | Answer::NodeIsThere(..)
             | Answer::NoSuchNode(_) => Err(refused("superseded", orchestrator::SUPERSEDED)),
+        }
+    }
+}
+
+/// Ends the connection of each worker whose certificate means nothing any more.
+pub(crate) async fn cut_off(access: Access, link: Link, shutdown: CancellationToken) {
+    let mut revoked = access.revocations();
+    loop {
+        let news = tokio::select! {
+            () = shutdown.cancelled() => return,
+            news = revoked.recv() => news,
+        };
+        match news {
+            Ok(id) => {
+                let node = NodeId::from_bits(id);
+                tracing::warn!(worker.id = %node, "a worker's identity was revoked; it is disconnected");
+                link.endpoint().disconnect(node);
+            }
+            Err(RecvError::Closed) => return,
+            Err(RecvError::Lagged(missed)) => {
+                tracing::error!(
+                    missed,
+                    "revocations came too fast; who was revoked stays connected until it registers"
+                );
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use daemon::dial::authority;
 use daemon::notify::Notifier;
 use daemon::value::{duration, listen_address};
 use orchestrator::StoreKind;
+use orchestrator::access::ADMIN_TOKEN;
 
 use crate::{Ready, RootError};
 
@@ -34,6 +35,9 @@ pub struct Config {
     /// Where the state is kept: embedded (a file in --data-dir), or memory (nothing survives the process).
     #[arg(long, value_name = "KIND", default_value = "embedded")]
     pub store: StoreKind,
+    /// The file of the administrator's token, made at the first start; admin.token in --data-dir if it is not given.
+    #[arg(long, value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
     /// How long a cluster may be out of reach before its movable work is assigned elsewhere.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub lost_after: Duration,
@@ -49,7 +53,7 @@ pub struct Config {
     /// How long a deleted job and its history can be seen.
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
     pub retention: Duration,
-    /// Allows plain text on addresses that other machines reach.
+    /// Allows plain text on addresses that other machines reach, and clusters to join from there without a token.
     #[arg(long)]
     pub insecure: bool,
     /// Accepts `image_runtime: noop` in documents, for load tests.
@@ -84,6 +88,12 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Where the administrator's token stands.
+    pub(crate) fn admin_token(&self) -> PathBuf {
+        let given = self.admin_token_file.clone();
+        given.unwrap_or_else(|| self.data_dir.join(ADMIN_TOKEN))
+    }
+
     /// The settings of the decisions.
     ///
     /// # Errors

@@ -7,8 +7,11 @@ mod refusal;
 
 use axum::Router;
 use model::access::Verb;
+use orchestrator::access::Access;
 use orchestrator::http::logs::Logs;
-use protocol::rest::{ClusterBody, ExplainedBody, List, NodeBody, NodePatch};
+use protocol::rest::{
+    ClusterBody, ExplainedBody, JoinTokenRequest, List, NewJoinTokenBody, NodeBody, NodePatch,
+};
 use rest::guard::{Guarded, Realm};
 use rest::{Api, op};
 
@@ -23,6 +26,7 @@ pub(crate) struct Service {
     pub(crate) handle: Handle,
     pub(crate) links: Links,
     pub(crate) metrics: Metrics,
+    pub(crate) access: Access,
 }
 
 /// All routes with their descriptions; what every service has is added by `rest::finish`.
@@ -46,6 +50,7 @@ fn api(
     Api::new("edgeIO root", about)
         .merge(orchestrator::http::api(common))
         .merge(orchestrator::http::logs::api(logs))
+        .merge(orchestrator::http::joining::api(service.access.clone()))
         .merge(own.with_state(service))
 }
 
@@ -104,6 +109,28 @@ fn clusters_api() -> Api<Service> {
                 .answers::<ClusterBody>(200, "The cluster.")
                 .problems(&[404]),
         )
+        .post(
+            &format!("{cluster}/revoke"),
+            clusters::revoke,
+            op("Revoke a cluster").may(Verb::Delete, Realm::Clusters)
+                .about(
+                    "Its certificate means nothing from now on, and its connection ends. What it runs it runs on; after                      `lost_after` what may move is assigned elsewhere. It comes back with a new join token, as a new cluster.",
+                )
+                .answers::<ClusterBody>(200, "The cluster.")
+                .problems(&[404]),
+        )
+        .post(
+            &format!("{cluster}/join-tokens"),
+            clusters::join_token,
+            op("Create a join token of a cluster")
+                .tag("joining")
+                .may(Verb::Create, Realm::JoinTokens)
+                .about("Made by the cluster, for its workers. The token is in the answer and nowhere else.")
+                .may_take::<JoinTokenRequest>()
+                .example("{\"uses\": 1, \"ttl\": \"1h\"}")
+                .answers::<NewJoinTokenBody>(201, "The token.")
+                .problems(&[404, 409, 502]),
+        )
 }
 
 /// What is asked of the cluster itself, as long as it is connected.
@@ -161,6 +188,16 @@ fn nodes_api() -> Api<Service> {
             &format!("{node}/uncordon"),
             clusters::uncordon_node,
             op("Uncordon a node").may(Verb::Cordon, Realm::Nodes).answers::<NodeBody>(200, "The worker."),
+        )
+        .post(
+            &format!("{node}/revoke"),
+            clusters::revoke_node,
+            op("Revoke a node").may(Verb::Delete, Realm::Nodes)
+                .about(
+                    "Its certificate means nothing from now on, and its connection ends: for a machine that is stolen or lost. \
+                     It gets nothing new, and what it had is placed elsewhere once it counts as LOST.",
+                )
+                .answers::<NodeBody>(200, "The worker."),
         )
 }
 

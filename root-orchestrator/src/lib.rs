@@ -26,6 +26,9 @@ use std::time::Duration;
 
 use daemon::Tasks;
 use daemon::listen::bind;
+use model::id::ClusterId;
+use orchestrator::access::{self, Access};
+use orchestrator::audited::Audit;
 use orchestrator::http::Backups;
 use orchestrator::http::logs::Logs;
 use orchestrator::keys::{self, Keys};
@@ -35,6 +38,7 @@ use protocol::message::uplink::RelayAt;
 use serde::Serialize;
 use store::Store;
 use tokio::net::TcpListener;
+use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::holders::Clusters;
@@ -120,7 +124,8 @@ struct Place {
 impl Place {
     fn take(config: &Config) -> Result<Self, RootError> {
         let core = config.core()?;
-        let (listener, address) = listen(config.http, config.insecure)?;
+        // By TLS for other machines.
+        let (listener, address) = listen(config.http, true)?;
         let relay = config.mqtt.map(|address| listen(address, config.insecure));
         Ok(Self {
             core,
@@ -155,8 +160,22 @@ async fn begin(
     } = place;
     let metrics = Metrics::new()?;
     let names = keys::names(&[address], config.advertise.as_deref());
-    let keys = Keys::open(config.store, &config.data_dir, Tier::Root, names)?;
+    let keys = Arc::new(Keys::open(
+        config.store,
+        &config.data_dir,
+        Tier::Root,
+        names,
+    )?);
     let door = keys.door(config.insecure);
+    let settings = access::Settings {
+        tier: Tier::Root,
+        store: config.store,
+        admin_token: config.admin_token(),
+        insecure: config.insecure,
+        places: keys::places(address, None),
+    };
+    let audit = Audit::open(config.store, &config.data_dir, Tier::Root)?;
+    let access = Access::open(settings, Arc::clone(&store), Arc::clone(&keys), audit).await?;
     let backups = Backups::new(Arc::clone(&store), Tier::Root, None);
     let (controller, handle) =
         orchestrator::open(store, Root(core), metrics.common.clone()).await?;
@@ -180,6 +199,7 @@ async fn begin(
         handle: handle.clone(),
         links: links.clone(),
         metrics: metrics.clone(),
+        access: access.clone(),
     };
     let streams = Streams::new(Arc::new(links.clone()));
     let logs = Logs {
@@ -188,7 +208,7 @@ async fn begin(
         holders: Clusters(links.clone()),
     };
     let router = rest::finish(
-        http::router(common, service, logs),
+        http::router(common, service, logs, Arc::new(access.clone())),
         metrics.common.http.clone(),
     );
     let relayed = relay.as_ref().map(|(_, address)| RelayAt {
@@ -202,8 +222,13 @@ async fn begin(
         let relay = Relay::new(links.clone(), metrics.clone());
         tasks.spawn("relay", relay.run(listener, token.clone()));
     }
+    tasks.spawn(
+        "revocations",
+        cut_off(access.clone(), links.clone(), token.clone()),
+    );
     let desk = Desk {
         handle,
+        access,
         links,
         streams,
         relay: relayed,
@@ -217,7 +242,7 @@ async fn begin(
     tasks.spawn("keys", keys.renew(token.clone()));
     ready(Ready {
         event: "ready",
-        http: format!("http://{address}"),
+        http: keys::url(address, config.insecure),
         mqtt,
         data_dir: config.data_dir,
     });
@@ -225,4 +250,25 @@ async fn begin(
     // Sockets of clusters would otherwise outlive the service.
     io.close().await;
     Ok(tasks.finish(GRACE).await.into_result()?)
+}
+
+/// Ends the connection of each cluster whose certificate means nothing any more.
+async fn cut_off(access: Access, links: Links, shutdown: CancellationToken) {
+    let mut revoked = access.revocations();
+    loop {
+        let news = tokio::select! {
+            () = shutdown.cancelled() => return,
+            news = revoked.recv() => news,
+        };
+        match news {
+            Ok(id) => links.end(ClusterId::from_bits(id)),
+            Err(RecvError::Closed) => return,
+            Err(RecvError::Lagged(_)) => {
+                let connected = links.connected().into_iter();
+                connected
+                    .filter(|cluster| access.is_revoked(cluster.bits()))
+                    .for_each(|cluster| links.end(cluster));
+            }
+        }
+    }
 }

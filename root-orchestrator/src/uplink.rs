@@ -21,6 +21,7 @@ use std::time::Duration;
 use axum::Router;
 use model::id::ClusterId;
 use orchestrator::Metrics;
+use orchestrator::access::Access;
 use orchestrator::streams::Streams;
 use orchestrator::tunnels::Tunnels;
 use protocol::message::uplink::relay::Frame as Relayed;
@@ -53,6 +54,8 @@ const INBOUND: usize = 512;
 #[derive(Debug, Clone)]
 pub(crate) struct Desk {
     pub(crate) handle: Handle,
+    /// Whether a cluster is who it says.
+    pub(crate) access: Access,
     pub(crate) links: Links,
     /// Who waits for answers in chunks.
     pub(crate) streams: Streams<ClusterId>,

@@ -5,6 +5,8 @@ use axum::response::Response;
 use cluster_core::{Answer, Input, NodePatch, Page};
 use model::id::NodeId;
 use model::node::Scheduling;
+use orchestrator::access::Access;
+use orchestrator::http::joining::not_changed;
 use orchestrator::http::refusal::unavailable;
 use protocol::problem::Problem;
 use protocol::rest::{List, NodeBody};
@@ -72,6 +74,15 @@ pub(crate) async fn uncordon(
     Ok(accept.ok(&schedule(&service.handle, key, Scheduling::Open).await?))
 }
 
+/// `POST /api/v1/nodes/{node}/revoke`.
+pub(crate) async fn revoke(
+    State(service): State<Service>,
+    accept: Accept,
+    Path(key): Path<String>,
+) -> Result<Response, ApiError> {
+    Ok(accept.ok(&cast_out(&service.handle, &service.access, key).await?))
+}
+
 /// `DELETE /api/v1/nodes/{node}`.
 pub(crate) async fn forget(
     State(service): State<Service>,
@@ -133,6 +144,17 @@ pub(crate) async fn give_up(handle: &Handle, key: String) -> Result<NodeBody, Ap
         Answer::Forgotten(_) => Ok(known),
         other => Err(refused(&other)),
     }
+}
+
+/// Makes a worker's certificate void, and gives it nothing new.
+pub(crate) async fn cast_out(
+    handle: &Handle,
+    access: &Access,
+    key: String,
+) -> Result<NodeBody, ApiError> {
+    let known = find(handle, key).await?.node_id;
+    access.revoke(known.bits()).await.map_err(not_changed)?;
+    schedule(handle, known.to_string(), Scheduling::Cordoned).await
 }
 
 /// Cordons, drains or uncordons.

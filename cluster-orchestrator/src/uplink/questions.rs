@@ -1,11 +1,15 @@
 //! Questions that the root asks for a user: answered with the bodies of this cluster's own REST interface.
 
 use model::id::{JobId, NodeId};
+use orchestrator::access::Access;
+use orchestrator::http::joining::make;
 use orchestrator::http::refusal::unavailable;
 use protocol::document::Format;
 use protocol::message::uplink::{self, Question};
 use protocol::problem::Problem;
-use protocol::rest::{ExplanationBody, List, NodeBody, NodePatch};
+use protocol::rest::{
+    ExplanationBody, JoinTokenRequest, List, NewJoinTokenBody, NodeBody, NodePatch,
+};
 use rest::{ApiError, PageQuery};
 use serde::Serialize;
 use serde_json::Value;
@@ -14,7 +18,7 @@ use crate::http::nodes;
 use crate::tier::Handle;
 
 /// The answer to one question, ready to be sent.
-pub(super) async fn answer(handle: &Handle, data: &Value) -> Value {
+pub(super) async fn answer(handle: &Handle, access: &Access, data: &Value) -> Value {
     let question = match Question::decode(data) {
         Ok(question) => question,
         Err(error) => {
@@ -33,6 +37,8 @@ pub(super) async fn answer(handle: &Handle, data: &Value) -> Value {
         Question::Node { node } => reply(nodes::find(handle, node).await),
         Question::PatchNode { node, body } => reply(patch(handle, node, &body).await),
         Question::ForgetNode { node } => reply(nodes::give_up(handle, node).await),
+        Question::RevokeNode { node } => reply(nodes::cast_out(handle, access, node).await),
+        Question::CreateJoinToken { body, by } => reply(join_token(access, &body, &by).await),
         Question::Explain { job } => reply(explain(handle, &job).await),
     }
 }
@@ -50,6 +56,13 @@ async fn patch(handle: &Handle, node: String, body: &Value) -> Result<NodeBody, 
     let text = body.to_string();
     let patch = NodePatch::parse(text.as_bytes(), Format::Json).map_err(Problem::bad_document)?;
     nodes::patch(handle, node, patch).await
+}
+
+async fn join_token(access: &Access, body: &Value, by: &str) -> Result<NewJoinTokenBody, ApiError> {
+    let text = body.to_string();
+    let wanted = JoinTokenRequest::parse(text.as_bytes(), Format::Json);
+    let wanted = wanted.map_err(Problem::bad_document)?;
+    make(access, &format!("{by} at the root"), wanted).await
 }
 
 async fn explain(handle: &Handle, job: &str) -> Result<List<ExplanationBody>, ApiError> {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use model::id::NodeId;
+use orchestrator::access::Access;
 use orchestrator::streams::{Relay, Streams};
 use protocol::message::question::{Logs, RequestId, Stream};
 use protocol::message::reply::{Chunk, End};
@@ -19,6 +20,8 @@ pub(super) type ToRoot = mpsc::Sender<(RequestId, Chunk)>;
 pub(crate) struct Desk {
     pub(crate) streams: Streams<NodeId>,
     pub(crate) places: Places,
+    /// Who may join this cluster.
+    pub(crate) access: Access,
 }
 
 /// The open questions of one connection. They end with it.

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use daemon::dial::authority;
+use orchestrator::access::ADMIN_TOKEN;
 
 use crate::client::{Client, Target};
 use crate::context::{Context, Contexts, Environment, File, read_token};
 use crate::failure::Failure;
+use crate::local::{Local, is_this_machine};
 
 /// Where requests go when nothing else is said.
 const URL: &str = "http://127.0.0.1:10000";
@@ -88,7 +91,12 @@ impl Connection {
         contexts: impl FnOnce() -> Result<Contexts, Failure>,
     ) -> Result<Target, Failure> {
         let (url, origin) = self.origin(environment, contexts)?;
-        let token = self.token_of(environment, &origin)?;
+        let token = match (self.token_of(environment, &origin)?, &origin) {
+            (None, Origin::Flag | Origin::Environment | Origin::Default) => {
+                Self::nearby(environment, &url)
+            }
+            (token, _) => token,
+        };
         let insecure = self.insecure
             || environment("EDGEIO_INSECURE").is_some_and(|text| is_true(&text))
             || matches!(&origin, Origin::Context(context, _) if context.insecure);
@@ -177,6 +185,23 @@ impl Connection {
             },
             Origin::Flag | Origin::Environment | Origin::Default => of_environment(),
         }
+    }
+
+    /// The administrator's token of a system of this machine: what `edgeio up` noted of that address, or else the
+    /// token in a data directory of the usual name right here.
+    fn nearby(environment: Environment<'_>, url: &str) -> Option<String> {
+        let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let host = host.split('/').next().and_then(authority)?.0;
+        if !is_this_machine(&host) {
+            return None;
+        }
+        let noted = Local::of(environment).and_then(|local| local.token_file(url));
+        let usual = ["edgeio-data", "edgeio-root", "edgeio-cluster"];
+        let usual = usual.map(|dir| Path::new(dir).join(ADMIN_TOKEN));
+        noted
+            .into_iter()
+            .chain(usual)
+            .find_map(|path| read_token(&path).ok())
     }
 
     /// The credential that the options give.

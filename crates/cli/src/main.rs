@@ -7,6 +7,7 @@ mod connection;
 mod context;
 mod documents;
 mod failure;
+mod local;
 mod options;
 mod output;
 mod table;

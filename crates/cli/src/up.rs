@@ -16,7 +16,7 @@ mod system;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::{Client, Target};
 use crate::failure::Failure;
+use crate::local::Local;
 use crate::output;
 
 use meeting::Meeting;
@@ -168,14 +169,16 @@ async fn serve(
         // Cancel-safe: what was started is in `system`, which is stopped afterwards.
         started = system.start(plan) => started?,
     }
-    let client = client(plan, system.root())?;
-    let meeting = Meeting::new(client.clone(), plan, system.clusters())?;
+    let token = administrator(plan);
+    let client = client_of(system.root(), token.clone()).map_err(anyhow::Error::new)?;
+    let meeting = Meeting::new(client.clone(), token, plan, system.clusters())?;
     tokio::select! {
         biased;
         () = signals.cancelled() => return interrupted(options),
         fault = system.ended() => return Err(fault),
         met = meeting.wait() => *nodes = met?,
     }
+    note(plan, system);
     // Whoever does not read the line may still use the system.
     let _ = daemon::ready_line(&Ready {
         event: "ready",
@@ -195,7 +198,7 @@ async fn serve(
             biased;
             () = signals.cancelled() => return interrupted(options),
             fault = system.ended() => return Err(fault),
-            shown = demo::run(&client, options.once) => match shown {
+            shown = demo::run(&client, token_file(plan), options.once) => match shown {
                 Err(error) if !options.once => output::complain(&[format!("error: {error:#}")]),
                 Ok(()) if !options.once => {}
                 done => return Ok(done?),
@@ -217,16 +220,31 @@ fn interrupted(options: &Options) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A client of the root, with its administrator's token where it has one.
-fn client(plan: &Plan, url: &str) -> anyhow::Result<Client> {
-    let token = [
-        plan.dir.join("admin.token"),
-        plan.root.data_dir.join("admin.token"),
-    ]
-    .iter()
-    .find_map(|path| std::fs::read_to_string(path).ok())
-    .map(|token| token.trim().to_owned());
-    Ok(client_of(url, token)?)
+/// Tells the other commands where the token is; without it they have to be told.
+fn note(plan: &Plan, system: &System) {
+    let Some(token) = token_file(plan) else {
+        return;
+    };
+    let environment = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let Some(local) = Local::of(&environment) else {
+        return;
+    };
+    let clusters = system.clusters().map(|cluster| cluster.http.as_str());
+    if let Err(error) = local.note(clusters.chain([system.root()]), token) {
+        tracing::debug!(%error, "other commands have to be told where the token is");
+    }
+}
+
+/// The administrator's token, where there is one: with everything in memory nobody needs it.
+fn administrator(plan: &Plan) -> Option<String> {
+    let token = std::fs::read_to_string(token_file(plan)?).ok()?;
+    Some(token.trim().to_owned())
+}
+
+/// Where it stands.
+fn token_file(plan: &Plan) -> Option<&Path> {
+    let path = plan.root.admin_token_file.as_deref();
+    path.filter(|path| path.exists())
 }
 
 /// A client of a server in this process.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use model::time::Wall;
 use rcgen::{
-    PublicKeyData as _,    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _,
+    SanType, SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};

@@ -33,15 +33,15 @@ mod holder;
 mod key;
 mod pin;
 mod token;
-mod user_token;
 mod trust;
+mod user_token;
 
 pub use holder::{Holder, HolderError};
 pub use key::{Credential, CredentialError, Key, KeyError, Request};
 pub use pin::{Pin, PinError};
 pub use token::{JoinToken, Joining, Secret, TokenError};
-pub use user_token::{UserToken, UserTokenError};
 pub use trust::{TowardsError, Trust, TrustError, any_name, secured, towards};
+pub use user_token::{UserToken, UserTokenError};
 
 use std::sync::Arc;
 

@@ -29,7 +29,9 @@ pub struct UserToken {
 
 /// The text is no token, or was not copied whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the token is not one of edgeIO's, or was not copied from end to end; it begins with {FORM}")]
+#[error(
+    "the token is not one of edgeIO's, or was not copied from end to end; it begins with {FORM}"
+)]
 pub struct UserTokenError;
 
 impl UserToken {

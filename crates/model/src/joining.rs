@@ -73,7 +73,10 @@ pub enum JoinRefusal {
     #[error("a join token lives for 1 second to {} days", JoinBook::LONGEST.as_secs() / 86_400)]
     Life,
     /// Too many tokens.
-    #[error("there are {} join tokens already; revoke some first", JoinBook::GRANTS)]
+    #[error(
+        "there are {} join tokens already; revoke some first",
+        JoinBook::GRANTS
+    )]
     TooMany,
 }
 
@@ -284,10 +287,7 @@ mod tests {
     fn an_expired_an_unknown_and_a_forgotten_token_let_nobody_in() {
         let mut book = book(5);
         let late = Wall(NOW.0 + 60_000);
-        assert_eq!(
-            book.join(TOKEN, [1; 32], 1, late),
-            Err(JoinRefusal::Token)
-        );
+        assert_eq!(book.join(TOKEN, [1; 32], 1, late), Err(JoinRefusal::Token));
         let other = JoinTokenId::from_bits(2);
         assert_eq!(book.join(other, [1; 32], 1, NOW), Err(JoinRefusal::Token));
         book.apply(&JoinWrite::Forget(TOKEN));

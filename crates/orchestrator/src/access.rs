@@ -431,7 +431,10 @@ impl Access {
             self.0.quotas.send_if_modified(changes);
             return Ok(answer);
         }
-        tracing::error!(?committed, "a change of users, tokens or members was not stored");
+        tracing::error!(
+            ?committed,
+            "a change of users, tokens or members was not stored"
+        );
         // It may be there all the same.
         match load(Arc::clone(&self.0.store)).await {
             Ok(book) => {
@@ -440,7 +443,10 @@ impl Access {
             }
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                tracing::error!(error, "the users cannot be read again; those known before stay");
+                tracing::error!(
+                    error,
+                    "the users cannot be read again; those known before stay"
+                );
             }
         }
         Err(NotChanged::Unavailable)
@@ -453,12 +459,10 @@ async fn load(store: Arc<dyn Store>) -> Result<Book, AccessError> {
 }
 
 fn quotas(book: &Book) -> Vec<(TenantPath, Quota)> {
-    let active = book.access.tenants().filter(|tenant| {
-        !matches!(
-            tenant.state,
-            model::access::TenantState::Requested { .. }
-        )
-    });
+    let active = book
+        .access
+        .tenants()
+        .filter(|tenant| !matches!(tenant.state, model::access::TenantState::Requested { .. }));
     active
         .map(|tenant| (tenant.path.clone(), tenant.quota))
         .collect()

@@ -59,9 +59,11 @@ impl Audit {
         let now = format_wall(clock::now().wall);
         let log = match kind {
             StoreKind::Memory => None,
-            StoreKind::Embedded => {
-                Some(Arc::new(Log::open(&dir.join(FOLDER), Options::default(), &now)?))
-            }
+            StoreKind::Embedded => Some(Arc::new(Log::open(
+                &dir.join(FOLDER),
+                Options::default(),
+                &now,
+            )?)),
         };
         Ok(Self {
             tier: match tier {

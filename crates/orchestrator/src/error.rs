@@ -3,12 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
+use audit::LogError;
 use daemon::dial::DialError;
 use daemon::listen::BindError;
 use daemon::{Outcome, exit};
 use store::StoreError;
 
 use crate::StartError;
+use crate::access::AccessError;
 use crate::keys::KeysError;
 
 /// What helps where the store's content is of no use.
@@ -43,6 +45,12 @@ pub enum RunError {
     /// What it proves itself with cannot be used.
     #[error("cannot use the identity in the data directory")]
     Keys(#[from] KeysError),
+    /// Users and members cannot be used.
+    #[error("cannot tell who may do what")]
+    Access(#[from] AccessError),
+    /// What is done cannot be written down.
+    #[error("cannot keep the audit log")]
+    Audit(#[from] LogError),
     /// The store cannot be opened.
     #[error("cannot open the store{}", remedy(.0))]
     Store(#[from] StoreError),
@@ -71,9 +79,12 @@ impl RunError {
         match self {
             Self::Config(_) => exit::CONFIG,
             Self::Bind(error) => error.exit_code(),
-            Self::DataDir { .. } | Self::Keys(_) | Self::Store(_) | Self::Start(_) => {
-                exit::STORE_UNUSABLE
-            }
+            Self::DataDir { .. }
+            | Self::Keys(_)
+            | Self::Access(_)
+            | Self::Audit(_)
+            | Self::Store(_)
+            | Self::Start(_) => exit::STORE_UNUSABLE,
             Self::Io { .. } | Self::Metrics(_) | Self::Ended(_) => exit::FAILURE,
         }
     }

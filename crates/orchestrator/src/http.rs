@@ -6,6 +6,7 @@ mod events;
 mod follow;
 mod health;
 mod jobs;
+pub mod joining;
 pub mod logs;
 mod plan;
 pub mod refusal;
@@ -104,7 +105,8 @@ fn jobs<C: Jobs>() -> Api<Service<C>> {
         .get(
             "/api/v1/jobs",
             jobs::list::<C>,
-            op("List jobs").may(Verb::Read, Realm::Jobs)
+            op("List jobs")
+                .may(Verb::Read, Realm::Jobs)
                 .about("By id. Deleted jobs are left out unless their state is asked for.")
                 .tag("jobs")
                 .answers::<List<JobBody>>(200, "A page")
@@ -113,7 +115,8 @@ fn jobs<C: Jobs>() -> Api<Service<C>> {
         .post(
             "/api/v1/jobs",
             jobs::submit::<C>,
-            op("Submit jobs").may(Verb::Create, Realm::Jobs)
+            op("Submit jobs")
+                .may(Verb::Create, Realm::Jobs)
                 .about("Up to 100 documents, all or none.")
                 .tag("jobs")
                 .takes::<JobDocument>()
@@ -128,7 +131,8 @@ fn jobs<C: Jobs>() -> Api<Service<C>> {
         .get(
             job,
             jobs::one::<C>,
-            op("Get a job").may(Verb::Read, Realm::Jobs)
+            op("Get a job")
+                .may(Verb::Read, Realm::Jobs)
                 .tag("jobs")
                 .answers::<JobBody>(200, "The job")
                 .problems(&[404, 503]),
@@ -136,7 +140,8 @@ fn jobs<C: Jobs>() -> Api<Service<C>> {
         .put(
             job,
             jobs::put::<C>,
-            op("Apply a document").may(Verb::Change, Realm::Jobs)
+            op("Apply a document")
+                .may(Verb::Change, Realm::Jobs)
                 .about(
                     "Creates the job, or changes it to the document: only what differs is touched.",
                 )
@@ -151,7 +156,8 @@ fn jobs<C: Jobs>() -> Api<Service<C>> {
         .delete(
             job,
             jobs::delete::<C>,
-            op("Delete a job").may(Verb::Delete, Realm::Jobs)
+            op("Delete a job")
+                .may(Verb::Delete, Realm::Jobs)
                 .about("Its name is free at once; by its id it can be seen for a while.")
                 .tag("jobs")
                 .answers::<JobBody>(202, "The job, which ends")
@@ -212,7 +218,8 @@ fn histories<C: Jobs>() -> Api<Service<C>> {
         .get(
             "/api/v1/jobs/{job}/events",
             events::of_job::<C>,
-            op("List events of a job").may(Verb::Read, Realm::Jobs)
+            op("List events of a job")
+                .may(Verb::Read, Realm::Jobs)
                 .about(follow)
                 .tag("events")
                 .answers::<List<EventBody>>(200, "A page, oldest first")
@@ -222,7 +229,8 @@ fn histories<C: Jobs>() -> Api<Service<C>> {
         .get(
             "/api/v1/events",
             events::all::<C>,
-            op("List events").may(Verb::Read, Realm::Jobs)
+            op("List events")
+                .may(Verb::Read, Realm::Jobs)
                 .about(follow)
                 .tag("events")
                 .answers::<List<EventBody>>(200, "A page, oldest first")

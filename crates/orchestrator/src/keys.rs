@@ -23,6 +23,8 @@ pub(crate) const FOLDER: &str = "identity";
 const LASTING: Duration = Duration::from_hours(24 * 30);
 /// After two thirds of its life it is exchanged.
 const EXCHANGED: Duration = Duration::from_hours(24 * 20);
+/// Addresses that are told at most.
+const PLACES: usize = 8;
 /// After a failure to make one.
 const AGAIN: Duration = Duration::from_hours(1);
 
@@ -197,6 +199,39 @@ pub fn names(ports: &[SocketAddr], advertised: Option<&str>) -> Vec<String> {
         }
     }
     names
+}
+
+/// The URL of a port: plain text where this machine, or everybody, may use that.
+pub fn url(port: SocketAddr, insecure: bool) -> String {
+    let near = port.ip().to_canonical().is_loopback();
+    let scheme = if near || insecure { "http" } else { "https" };
+    format!("{scheme}://{port}")
+}
+
+/// Where others dial a port, the likeliest first: what is advertised, or the addresses that it listens on.
+pub fn places(port: SocketAddr, advertised: Option<&str>) -> Vec<String> {
+    let number = port.port();
+    let at = |host: &str| match host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(_)) => format!("[{host}]:{number}"),
+        Ok(IpAddr::V4(_)) | Err(_) => format!("{host}:{number}"),
+    };
+    if let Some(host) = advertised {
+        return vec![at(host)];
+    }
+    if !port.ip().is_unspecified() {
+        return vec![at(&port.ip().to_canonical().to_string())];
+    }
+    let near = |host: &String| {
+        let address = host.parse::<IpAddr>();
+        // A link-local address means nothing without the link.
+        !address.is_ok_and(|it| {
+            it.is_loopback() || matches!(it, IpAddr::V6(it) if it.is_unicast_link_local())
+        })
+    };
+    let far: Vec<_> = addresses().into_iter().filter(near).collect();
+    let mut places: Vec<_> = far.iter().map(|host| at(host)).take(PLACES - 1).collect();
+    places.push(at("127.0.0.1"));
+    places
 }
 
 #[cfg(test)]

@@ -170,7 +170,9 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         if !taken.body {
             route = route.route_layer(middleware::from_fn(no_body));
         }
-        route = route.route_layer(middleware::from_fn(move |request, next| guarded(need, request, next)));
+        route = route.route_layer(middleware::from_fn(move |request, next| {
+            guarded(need, request, next)
+        }));
         let statuses = self
             .description
             .add(method_name(method), path, taken, operation);

@@ -3,6 +3,7 @@
 //! Each operation says what it [`Need`]s. A [`Guard`] knows the users; what it says of a request stands in its extensions
 //! as a [`Caller`], and it is told what became of the request, for the audit log.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use model::name::Name;
 use protocol::problem::Problem;
 
 use crate::ApiError;
+use crate::Shown;
 use crate::api::{Input, Taken};
 
 /// What an operation needs of who asks.
@@ -130,6 +132,22 @@ impl Guard for Unguarded {
     }
 
     fn told(&self, _deed: &Deed<'_>) {}
+}
+
+/// The certificate that the sender of a request has shown, if it has.
+#[derive(Debug, Clone)]
+pub struct Certificate(pub Shown);
+
+impl<S: Send + Sync> FromRequestParts<S> for Certificate {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.extensions.get::<Shown>().cloned().flatten()))
+    }
+}
+
+impl Input for Certificate {
+    fn describe(_taken: &mut Taken) {}
 }
 
 /// Where a request comes from.

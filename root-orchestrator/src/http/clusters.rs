@@ -1,14 +1,17 @@
 //! Clusters, and through their uplinks their workers.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use model::id::ClusterId;
 use model::node::Scheduling;
 use model::view::ClusterView;
+use orchestrator::http::joining::not_changed;
 use orchestrator::http::refusal::unavailable;
 use protocol::message::uplink::Question;
 use protocol::problem::Problem;
-use protocol::rest::{ClusterBody, List, NodePatch};
+use protocol::rest::{ClusterBody, JoinTokenRequest, List, NodePatch};
+use rest::guard::Caller;
 use rest::{Accept, ApiError, Body, Cursor, PageQuery, Path, Query};
 use root_core::{Answer, Input, Page};
 use serde_json::{Map, Value, json};
@@ -88,6 +91,37 @@ pub(super) async fn uncordon(
     patch(service, accept, key, Scheduling::Open).await
 }
 
+/// `POST /api/v1/clusters/{cluster}/revoke`.
+pub(super) async fn revoke(
+    State(service): State<Service>,
+    accept: Accept,
+    Path(key): Path<String>,
+) -> Result<Response, ApiError> {
+    let view = find(&service, key).await?;
+    let revoked = service.access.revoke(view.id.bits()).await;
+    revoked.map_err(not_changed)?;
+    patch(service, accept, view.id.to_string(), Scheduling::Cordoned).await
+}
+
+/// `POST /api/v1/clusters/{cluster}/join-tokens`.
+pub(super) async fn join_token(
+    State(service): State<Service>,
+    caller: Caller,
+    accept: Accept,
+    Path(key): Path<String>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let wanted = JoinTokenRequest::parse(&body.bytes, body.format);
+    let body = wanted.map_err(Problem::bad_document)?.body();
+    let by = caller
+        .user
+        .map_or_else(String::new, |user| user.to_string());
+    let cluster = find(&service, key).await?.id;
+    let question = Question::CreateJoinToken { body, by };
+    let answer = service.links.question(cluster, &question).await;
+    Ok(accept.answer(StatusCode::CREATED, &answer.map_err(unanswered)?))
+}
+
 /// `GET /api/v1/clusters/{cluster}/nodes`.
 pub(super) async fn nodes(
     State(service): State<Service>,
@@ -161,6 +195,15 @@ pub(super) async fn uncordon_node(
 ) -> Result<Response, ApiError> {
     let body = json!({"scheduling": Scheduling::Open.as_str()});
     ask(&service, accept, key, Question::PatchNode { node, body }).await
+}
+
+/// `POST /api/v1/clusters/{cluster}/nodes/{node}/revoke`.
+pub(super) async fn revoke_node(
+    State(service): State<Service>,
+    accept: Accept,
+    Path((key, node)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    ask(&service, accept, key, Question::RevokeNode { node }).await
 }
 
 async fn find(service: &Service, key: String) -> Result<ClusterView, ApiError> {

@@ -139,6 +139,14 @@ impl Links {
         }
     }
 
+    /// Ends the connection of a cluster, if it has one.
+    pub(crate) fn end(&self, cluster: ClusterId) {
+        if let Some(link) = self.open().links.get(&cluster) {
+            tracing::warn!(cluster.id = %cluster, "a cluster's identity was revoked; it is disconnected");
+            link.gone.cancel();
+        }
+    }
+
     /// Sends a message; one that is not taken is sent again by the sync protocol.
     pub(crate) fn send(&self, cluster: ClusterId, message: Down) {
         let Some(link) = self.open().links.get(&cluster).cloned() else {

@@ -8,6 +8,7 @@ use daemon::crashpoint;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use model::id::ClusterId;
 use model::location::Location;
+use orchestrator::access::Claim;
 use orchestrator::tunnels::{Tunnels, UNDER_WAY};
 use orchestrator::{SUPERSEDED, Unavailable, clock, with_sources};
 use protocol::message::adopt::Adoption;
@@ -19,7 +20,7 @@ use protocol::message::uplink::{
     self, ASK, ASSIGN, CONFIRMED, OVERTAKEN, RELAY, REQUEST, Request, Standing, Welcome,
 };
 use protocol::message::{MessageError, SlotEntry};
-use root_core::{Answer, Beat, Input, Registration, Report};
+use root_core::{Answer, Beat, Input, Registration, Report, State};
 use serde_json::Value;
 use socketioxide::extract::{AckSender, SocketRef};
 use socketioxide::{SendError, SocketError};
@@ -155,6 +156,7 @@ impl Session {
             .map_err(|error| refused("bad_message", with_sources(&error)))?;
         let location = Location::parse(&request.location)
             .map_err(|error| refused("bad_location", error.to_string()))?;
+        self.identify(&request).await?;
         let fresh = clock::mint().map_err(no_random)?;
         let registration = Box::new(Registration {
             name: request.name,
@@ -193,6 +195,25 @@ impl Session {
                 Err(refused("unavailable", Unavailable::Now.to_string()))
             }
         }
+    }
+
+    /// Who shows no certificate must not be somebody who has one, by id or by name.
+    async fn identify(&self, request: &Request) -> Result<(), Refused> {
+        let opened_by = self.socket.req_parts();
+        let access = &self.desk.access;
+        let admitted = async |id: Option<ClusterId>| {
+            let claim = Claim::of(opened_by, id.map(ClusterId::bits));
+            access.admit_member(claim).await
+        };
+        let mut outcome = admitted(request.cluster_id).await;
+        if outcome.is_ok() && request.cluster_id.is_none() {
+            let name = request.name.to_string();
+            let find = move |core: &State, _now| core.cluster(&name).map(|cluster| cluster.id);
+            let holder = self.desk.handle.read(find).await;
+            let holder = holder.map_err(|error| refused("unavailable", error.to_string()))?;
+            outcome = admitted(holder).await;
+        }
+        outcome.map_err(|error| refused(error.code(), error.to_string()))
     }
 
     async fn join(&self, cluster: ClusterId) -> Result<(Member, Outbound), Unavailable> {

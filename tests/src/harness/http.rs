@@ -1,9 +1,12 @@
 //! Requests as other people's clients send them.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 use ureq::http::{Method, Request};
+
+use super::Program;
 
 /// How long one request may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -16,6 +19,8 @@ pub struct Client {
     namespace: Option<String>,
     /// The `Idempotency-Key` of what it sends.
     key: Option<String>,
+    /// The token that it shows.
+    token: Option<String>,
     agent: ureq::Agent,
 }
 
@@ -39,14 +44,43 @@ impl Client {
             base: base.to_owned(),
             namespace: namespace.map(str::to_owned),
             key: None,
+            token: None,
             agent: config.build().new_agent(),
         }
+    }
+
+    /// A client of an orchestrator: its administrator, where it has one.
+    pub fn of(program: &Program) -> Self {
+        let token = Path::new(program.said("data_dir")).join("admin.token");
+        let token = std::fs::read_to_string(token).ok();
+        Self {
+            token: token.map(|token| token.trim().to_owned()),
+            ..Self::new(program.said("http"), program.namespace())
+        }
+    }
+
+    /// The same with another token, or with none.
+    #[must_use]
+    pub fn with_token(&self, token: Option<&str>) -> Self {
+        Self {
+            token: token.map(str::to_owned),
+            ..self.clone()
+        }
+    }
+
+    /// The token that it shows.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
     }
 
     /// Another one of the same server, with connections of its own.
     #[must_use]
     pub fn another(&self) -> Self {
-        Self::new(&self.base, self.namespace.as_deref())
+        let new = Self::new(&self.base, self.namespace.as_deref());
+        Self {
+            token: self.token.clone(),
+            ..new
+        }
     }
 
     /// Asks for what is there.
@@ -116,7 +150,11 @@ impl Client {
         let url = format!("{}{path}", self.base);
         let get = || {
             let failed = |error: ureq::Error| format!("GET {url}: {error}");
-            let mut response = self.agent.get(&url).call().map_err(failed)?;
+            let mut get = self.agent.get(&url);
+            if let Some(token) = &self.token {
+                get = get.header("authorization", format!("Bearer {token}"));
+            }
+            let mut response = get.call().map_err(failed)?;
             let text = response.body_mut().read_to_string().map_err(failed)?;
             Ok((response.status().as_u16(), text))
         };
@@ -141,6 +179,9 @@ impl Client {
         }
         if let Some(key) = &self.key {
             request = request.header("idempotency-key", key);
+        }
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
         }
         let request = request.body(body.unwrap_or_default().to_owned()).unwrap();
         let failed = |error: ureq::Error| format!("{method} {url}: {error}");

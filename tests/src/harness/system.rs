@@ -269,13 +269,12 @@ impl System {
 
     /// A client of the root.
     pub fn root(&self) -> Client {
-        Client::new(self.root.said("http"), self.root.namespace())
+        Client::of(&self.root)
     }
 
     /// A client of a cluster.
     pub fn cluster(&self, cluster: usize) -> Client {
-        let program = self.cluster_program(cluster);
-        Client::new(program.said("http"), program.namespace())
+        Client::of(self.cluster_program(cluster))
     }
 
     /// The directory of all that belongs to this system.

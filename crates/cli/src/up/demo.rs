@@ -1,5 +1,6 @@
 //! The demonstration: the example is deployed, seen running, and, with `--once`, ended again.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -20,25 +21,25 @@ const RUNNING: Duration = Duration::from_mins(1);
 /// How long it may take to be gone, so that stopping stays within ten seconds.
 const GONE: Duration = Duration::from_secs(8);
 
-/// Runs it; with `once` the job is gone afterwards.
+/// Runs it; with `once` the job is gone afterwards. `token` is the file of the administrator's token, for what is to be tried next.
 ///
 /// # Errors
 /// When the example does not run, or is not gone in time.
-pub(super) async fn run(client: &Client, once: bool) -> anyhow::Result<()> {
-    let client = client.clone();
+pub(super) async fn run(client: &Client, token: Option<&Path>, once: bool) -> anyhow::Result<()> {
+    let (client, token) = (client.clone(), token.map(Path::to_owned));
     // A thread of its own, since the client blocks; nothing waits for it when the process ends.
-    tokio::task::spawn_blocking(move || shown(&client, once))
+    tokio::task::spawn_blocking(move || shown(&client, token.as_deref(), once))
         .await
         .context("the demonstration broke off")?
 }
 
-fn shown(client: &Client, once: bool) -> anyhow::Result<()> {
+fn shown(client: &Client, token: Option<&Path>, once: bool) -> anyhow::Result<()> {
     let documents = documents::read(PATH, EXAMPLE.as_bytes())?;
     let example = documents.first().context("the example is empty")?;
     let ran = deploy(client, example);
     if !once {
         ran.context("the example does not run")?;
-        output::print(next_steps(client, &example.job))?;
+        output::print(next_steps(client, token, &example.job))?;
         return Ok(());
     }
     let ended = end(client, &example.job);
@@ -70,15 +71,25 @@ fn end(client: &Client, job: &str) -> Result<(), Failure> {
 }
 
 /// What to try next.
-fn next_steps(client: &Client, job: &str) -> Vec<String> {
+fn next_steps(client: &Client, token: Option<&Path>, job: &str) -> Vec<String> {
     let jobs = format!("{}/api/v1/jobs", client.base());
-    vec![
+    let mut lines = vec![
         String::new(),
         format!("The example ({PATH}) runs. To go on, in another terminal:"),
-        format!("  curl {jobs}/{job}"),
-        format!("  curl --data-binary @sla-examples/two-services.yaml {jobs}"),
-        format!("  curl -X DELETE {jobs}/{job}"),
+    ];
+    let curl = match token {
+        Some(path) => {
+            lines.push(format!("  TOKEN=$(cat '{}')", path.display()));
+            "curl -H \"Authorization: Bearer $TOKEN\""
+        }
+        None => "curl",
+    };
+    lines.extend([
+        format!("  {curl} {jobs}/{job}"),
+        format!("  {curl} --data-binary @sla-examples/two-services.yaml {jobs}"),
+        format!("  {curl} -X DELETE {jobs}/{job}"),
         format!("  edgeio --url {} get jobs", client.base()),
         "Ctrl-C stops the system.".to_owned(),
-    ]
+    ]);
+    lines
 }

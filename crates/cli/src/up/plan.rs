@@ -1,6 +1,6 @@
 //! The configuration of every tier, out of the options of `up`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -10,6 +10,7 @@ use model::units::{Bytes, Millicores};
 use node_engine::config::Capacity;
 use node_engine::facts::Machine;
 use node_engine::runtime::native::ShimCommand;
+use orchestrator::access::ADMIN_TOKEN;
 
 use super::Options;
 use super::system::Fault;
@@ -39,13 +40,15 @@ pub(super) struct ClusterPlan {
 impl Plan {
     /// What the options say, with everything on disk below `dir`, which is made if it is not there.
     pub(super) fn new(options: &Options, dir: &Path) -> Result<Self, Fault> {
-        if !options.http.ip().to_canonical().is_loopback() {
+        let ip = options.http.ip().to_canonical();
+        if !ip.is_loopback() && !ip.is_unspecified() {
             return Err(Fault {
                 code: exit::CONFIG,
                 error: anyhow!(
-                    "--http {} can be reached from other machines, and `up` is for this one alone; use a loopback \
-                     address, or start root-orchestrator, cluster-orchestrator and node-engine one by one",
-                    options.http
+                    "the parts of `up` reach each other on this machine's own address, and --http {} is another one; use \
+                     0.0.0.0:{} to be reached from other machines as well",
+                    options.http,
+                    options.http.port()
                 ),
             });
         }
@@ -76,7 +79,7 @@ impl Plan {
             }
             let name = name("cluster", usize::from(number))?;
             clusters.push(ClusterPlan {
-                config: cluster(options, name.clone(), dir),
+                config: cluster(options, (usize::from(number), name.clone()), dir)?,
                 name,
                 workers,
             });
@@ -84,6 +87,7 @@ impl Plan {
         let root = root_orchestrator::Config {
             http: options.http,
             data_dir: dir.join("root"),
+            admin_token_file: Some(dir.join(ADMIN_TOKEN)),
             store: if options.ephemeral {
                 root_orchestrator::StoreKind::Memory
             } else {
@@ -104,20 +108,40 @@ impl Plan {
     }
 }
 
-fn cluster(options: &Options, name: Name, dir: &Path) -> cluster_orchestrator::Config {
-    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    cluster_orchestrator::Config {
+fn cluster(
+    options: &Options,
+    (number, name): (usize, Name),
+    dir: &Path,
+) -> Result<cluster_orchestrator::Config, Fault> {
+    Ok(cluster_orchestrator::Config {
         data_dir: dir.join(name.as_str()),
         name: Some(name),
-        http: free,
-        mqtt: free,
+        http: port(options.http, number, 1)?,
+        mqtt: port(options.http, number, 3)?,
+        admin_token_file: Some(dir.join(ADMIN_TOKEN)),
         store: if options.ephemeral {
             cluster_orchestrator::StoreKind::Memory
         } else {
             cluster_orchestrator::StoreKind::Embedded
         },
         ..cluster_orchestrator::Config::default()
+    })
+}
+
+/// Where a cluster's port is. On this machine any free one will do; others keep it for ever, so there it follows from the
+/// root's: 10001 and 10003 for the first cluster of a root at 10000, 10011 and 10013 for the next.
+fn port(root: SocketAddr, number: usize, offset: usize) -> Result<SocketAddr, Fault> {
+    if root.ip().to_canonical().is_loopback() || root.port() == 0 {
+        return Ok(SocketAddr::from((root.ip(), 0)));
     }
+    let port = usize::from(root.port()) + 10 * (number - 1) + offset;
+    let port = u16::try_from(port).map_err(|_| Fault {
+        code: exit::CONFIG,
+        error: anyhow!(
+            "--http {root} leaves no ports for the clusters, which follow on it; take a smaller port"
+        ),
+    })?;
+    Ok(SocketAddr::new(root.ip(), port))
 }
 
 fn name(kind: &str, number: usize) -> anyhow::Result<Name> {
@@ -192,13 +216,26 @@ mod tests {
     }
 
     #[test]
-    fn one_worker_has_the_machine_and_other_machines_are_kept_out() {
+    fn one_worker_has_the_machine() {
         let one = plan(&[]).unwrap();
         assert!(
             one.workers()
                 .all(|worker| worker.capacity == Capacity::default())
         );
-        let fault = plan(&["--http", "0.0.0.0:0"]).unwrap_err();
-        assert_eq!(fault.code, exit::CONFIG);
+    }
+
+    #[test]
+    fn ports_that_other_machines_reach_are_the_same_at_each_start() {
+        let ports = |http: &str| {
+            let plan = plan(&["--clusters", "2", "--http", http])?;
+            let ports = |plan: &ClusterPlan| [plan.config.http.port(), plan.config.mqtt.port()];
+            Ok::<_, Fault>(plan.clusters.iter().flat_map(ports).collect::<Vec<_>>())
+        };
+        assert_eq!(ports("127.0.0.1:10000").unwrap(), [0; 4]);
+        let far = ports("0.0.0.0:10000").unwrap();
+        assert_eq!(far, [10_001, 10_003, 10_011, 10_013]);
+        for bad in ["0.0.0.0:65530", "192.0.2.1:10000"] {
+            assert_eq!(ports(bad).unwrap_err().code, exit::CONFIG, "{bad}");
+        }
     }
 }

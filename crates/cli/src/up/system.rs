@@ -62,7 +62,7 @@ impl System {
         let (tell, told) = oneshot::channel();
         let (config, stop) = (plan.root.clone(), self.root.stop.clone());
         self.root.spawn("the root".to_owned(), async move {
-            let ready = |ready: root_orchestrator::Ready| drop(tell.send(ready.http));
+            let ready = |ready: root_orchestrator::Ready| drop(tell.send(here(&ready.http)));
             let ended = Box::pin(root_orchestrator::run(config, stop, ready)).await;
             ended.map_err(|error| Fault::of(error.exit_code(), error))
         });
@@ -91,7 +91,7 @@ impl System {
         self.clusters.spawn(plan.name.to_string(), async move {
             let ready = |ready: cluster_orchestrator::Ready| {
                 drop(tell.send(Site {
-                    http: ready.http,
+                    http: here(&ready.http),
                     mqtt: ready.mqtt,
                 }));
             };
@@ -159,6 +159,16 @@ impl System {
         }
         result
     }
+}
+
+/// The URL by which this machine reaches a port on all of its addresses.
+fn here(url: &str) -> String {
+    for (all, this) in [("0.0.0.0", "127.0.0.1"), ("[::]", "[::1]")] {
+        if let Some(port) = url.strip_prefix(&format!("https://{all}:")) {
+            return format!("http://{this}:{port}");
+        }
+    }
+    url.to_owned()
 }
 
 impl Level {

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use audit::{Decision, Subject as Who};
+use axum::http::request::Parts;
 use identity::Holder;
 use identity::gate::{Peer, Standing};
+use rest::Shown;
 
 use super::{Access, NotChanged};
 use crate::audited::Decided;
@@ -21,6 +23,18 @@ pub struct Claim<'a> {
     pub id: Option<u128>,
 }
 
+impl<'a> Claim<'a> {
+    /// What the request that opened a connection proves of somebody who says that it has that id.
+    pub fn of(opened_by: &'a Parts, id: Option<u128>) -> Self {
+        let shown = opened_by.extensions.get::<Shown>();
+        Self {
+            shown: shown.and_then(|shown| shown.as_deref()),
+            from: rest::guard::from(opened_by),
+            id,
+        }
+    }
+}
+
 /// Why it is not let in. The words of [`NotAdmitted::code`] go over the wire.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
@@ -35,7 +49,9 @@ pub enum NotAdmitted {
     )]
     Claimed,
     /// The certificate is somebody else's.
-    #[error("the certificate is {certificate}'s, and the registration says that it is somebody else")]
+    #[error(
+        "the certificate is {certificate}'s, and the registration says that it is somebody else"
+    )]
     Mismatch {
         /// Whose it is.
         certificate: Holder,
@@ -76,7 +92,10 @@ impl Access {
             self.refused(
                 claim.shown.map(|peer| peer.holder),
                 claim.from,
-                ("register", claimed.unwrap_or_else(|| "as a new member".to_owned())),
+                (
+                    "register",
+                    claimed.unwrap_or_else(|| "as a new member".to_owned()),
+                ),
                 refused.to_string(),
             );
         }
@@ -114,10 +133,7 @@ impl Access {
     /// # Errors
     /// When it is of the wrong kind, has ended, or was revoked.
     pub fn member_of(&self, peer: &Peer) -> Result<u128, NotAdmitted> {
-        let id = match peer.holder {
-            Holder::Worker(node) => node.bits(),
-            Holder::Cluster(cluster) => cluster.bits(),
-        };
+        let id = Self::bits_of(peer.holder);
         if self.holder(id) != peer.holder {
             let certificate = peer.holder;
             return Err(NotAdmitted::Mismatch { certificate });
@@ -128,6 +144,14 @@ impl Access {
         match peer.standing(clock::now().wall) {
             Standing::Valid => Ok(id),
             Standing::Expired(_) => Err(NotAdmitted::Expired),
+        }
+    }
+
+    /// The bits of a holder's id.
+    pub const fn bits_of(holder: Holder) -> u128 {
+        match holder {
+            Holder::Worker(node) => node.bits(),
+            Holder::Cluster(cluster) => cluster.bits(),
         }
     }
 

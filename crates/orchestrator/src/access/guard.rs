@@ -22,8 +22,7 @@ use crate::clock;
 /// What whoever proves nothing is told.
 const NO_TOKEN: &str = "send a user's token as 'Authorization: Bearer TOKEN'; the first one stands in admin.token in the data directory";
 /// What whoever proves something that means nothing is told, whatever the reason.
-const BAD_TOKEN: &str =
-    "the token is not known here, was revoked, or has expired; ask an administrator for another one";
+const BAD_TOKEN: &str = "the token is not known here, was revoked, or has expired; ask an administrator for another one";
 
 impl Guard for Access {
     fn admit(&self, need: Need, request: &Parts) -> Result<Caller, ApiError> {

@@ -4,9 +4,7 @@ use model::access::{AccessWrite, Entry, TenantPath};
 use model::id::{JoinTokenId, TokenId};
 use model::joining::JoinWrite;
 use model::name::Name;
-use protocol::stored::access::{
-    StoredGrant, StoredMember, StoredTenant, StoredToken, StoredUser,
-};
+use protocol::stored::access::{StoredGrant, StoredMember, StoredTenant, StoredToken, StoredUser};
 use protocol::stored::{RecordError, Stored, json, key};
 use store::{Op, Order, Page, Record, Store, Table};
 

@@ -80,7 +80,8 @@ pub(super) fn api<C: Jobs>() -> Api<Service<C>> {
     Api::new("", "").get(
         "/api/v1/backup",
         take::<C>,
-        op("Back up the store").may(Verb::Backup, Realm::System)
+        op("Back up the store")
+            .may(Verb::Backup, Realm::System)
             .about(about)
             .text(MEDIA_TYPE, "The backup")
             .header(200, "Content-Disposition", "A name for the file")

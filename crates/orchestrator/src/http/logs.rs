@@ -139,7 +139,8 @@ pub fn api<C: Jobs, H: Holders>(logs: Logs<C, H>) -> Api<()> {
         .get(
             "/api/v1/jobs/{job}/logs",
             show::<C, H>,
-            op("Read the logs of a job").may(Verb::Logs, Realm::Jobs)
+            op("Read the logs of a job")
+                .may(Verb::Logs, Realm::Jobs)
                 .about(about)
                 .tag("jobs")
                 .text("text/plain; charset=utf-8", "What its instances wrote")

@@ -353,6 +353,18 @@ pub enum Question {
         /// Its id or name.
         node: String,
     },
+    /// The certificate of a worker means nothing any more.
+    RevokeNode {
+        /// Its id or name.
+        node: String,
+    },
+    /// A token by which workers join.
+    CreateJoinToken {
+        /// The body as `POST /join-tokens` takes it.
+        body: Value,
+        /// Who asks for it, in words.
+        by: String,
+    },
     /// Why the instances of a job are where they are, or nowhere.
     Explain {
         /// Its id.

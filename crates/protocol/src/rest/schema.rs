@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::NodePatch;
+use super::{JoinTokenRequest, NodePatch};
 
 macro_rules! inline {
     ($(#[doc = $doc:literal] $name:ident => $schema:tt;)*) => {
@@ -84,6 +84,26 @@ impl JsonSchema for NodePatch {
                     "additionalProperties": {"type": ["string", "null"], "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]{0,253}$"},
                 },
                 "report_interval": generator.subschema_for::<Option<ReportInterval>>(),
+            },
+        })
+    }
+}
+
+impl JsonSchema for JoinTokenRequest {
+    fn schema_name() -> Cow<'static, str> {
+        "JoinTokenRequest".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "What a join token is to be good for.",
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+                "uses": {"description": "How many machines may join with it.", "type": ["integer", "null"],
+                    "minimum": 1, "maximum": 10_000, "default": 1},
+                "ttl": {"description": "How long it lives, 1s to 720h.", "type": ["string", "null"],
+                    "pattern": "^[1-9][0-9]{0,4}(s|m)$|^([1-9][0-9]?|[1-6][0-9]{2}|7[01][0-9]|720)h$", "default": "1h"},
             },
         })
     }

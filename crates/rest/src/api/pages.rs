@@ -73,7 +73,9 @@ impl Input for Seen {
 /// Adds the pages to a service.
 pub(super) fn add<S: Clone + Send + Sync + 'static>(api: Api<S>) -> Api<S> {
     let described = |summary, about| {
-        let tagged = op(summary).needs(Need::Nothing).empty(304, "It is still what the client has");
+        let tagged = op(summary)
+            .needs(Need::Nothing)
+            .empty(304, "It is still what the client has");
         tagged
             .header(200, "ETag", "What to send as `If-None-Match`")
             .about(about)

@@ -105,7 +105,11 @@ fn api() -> Api<()> {
 
 async fn ask(request: axum::http::request::Builder) -> (StatusCode, Response) {
     let request = request.body(HttpBody::empty()).unwrap();
-    let response = api().serve((), Arc::new(Unguarded)).oneshot(request).await.unwrap();
+    let response = api()
+        .serve((), Arc::new(Unguarded))
+        .oneshot(request)
+        .await
+        .unwrap();
     (response.status(), response)
 }
 
@@ -278,7 +282,11 @@ async fn parameters_that_nobody_takes_are_refused() {
 async fn a_body_that_nobody_takes_is_refused() {
     let status = async |body: &'static str| {
         let request = Request::get("/jobs/a").body(HttpBody::from(body));
-        let response = api().serve((), Arc::new(Unguarded)).oneshot(request.unwrap()).await.unwrap();
+        let response = api()
+            .serve((), Arc::new(Unguarded))
+            .oneshot(request.unwrap())
+            .await
+            .unwrap();
         response.status()
     };
     assert_eq!(status("").await, 200);
