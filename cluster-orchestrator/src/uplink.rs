@@ -450,6 +450,16 @@ async fn receive(
             }
             continue;
         }
+        if name == uplink::ADMINISTRATORS {
+            match uplink::read_administrators(&data) {
+                Ok(all) => access.root_said(all),
+                Err(error) => {
+                    let reason = with_sources(&error);
+                    tracing::warn!(reason, "the administrators of the root cannot be read");
+                }
+            }
+            continue;
+        }
         let input = match read(&name, &data) {
             Ok(Some(input)) => input,
             Ok(None) => continue,

@@ -107,7 +107,7 @@ fn a_program_dies_at_the_time_that_it_was_told() {
     root.let_crash();
     root.arm("turn.before_commit:2");
     root.again();
-    let client = edgeio_tests::harness::Client::of(&root);
+    let client = edgeio_tests::harness::Client::new(root.said("http"), None);
     for number in 1..=2 {
         let document = crate::documents::sleeper(&format!("job-{number}"), "");
         let answer = client.post("/api/v1/jobs", &document);
@@ -125,7 +125,7 @@ fn a_program_dies_at_the_time_that_it_was_told() {
     root.disarm();
     root.again();
     // What was answered is there, what was not committed is not.
-    let client = edgeio_tests::harness::Client::of(&root);
+    let client = edgeio_tests::harness::Client::new(root.said("http"), None);
     let jobs = client.list("/api/v1/jobs").unwrap();
     let names: Vec<&str> = jobs
         .iter()

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use edgeio_tests::harness::{Program, Settings, System, programs, together, wait_until};
+use edgeio_tests::harness::{Program, Settings, System, TOKEN, programs, together, wait_until};
 use serde_json::Value;
 
 use crate::documents::sleeper;
@@ -167,6 +167,7 @@ fn the_command_line_asks_by_tls() {
     let ask = |ca: &str| {
         let mut command = Command::new(programs().join("edgeio"));
         command.args(["get", "jobs", "--url", &url, "--ca", ca]);
+        command.args(["--token", TOKEN]);
         command.output().unwrap()
     };
     let answer = ask(&right);

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use edgeio_tests::harness::{
-    Engine, Image, Program, Settings, System, alone, pause, required, together, wait_until,
+    Engine, Image, Program, Settings, System, TOKEN, alone, pause, required, together, wait_until,
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -25,7 +25,8 @@ impl Get {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         let request = format!(
-            "GET /api/v1/jobs/{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+            "GET /api/v1/jobs/{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+             authorization: Bearer {TOKEN}\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).unwrap();
         let mut body = BufReader::new(stream);

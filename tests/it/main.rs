@@ -19,6 +19,7 @@ mod encrypted;
 mod engine;
 mod fallback;
 mod health;
+mod joining;
 mod leaving;
 mod logs;
 mod migration;

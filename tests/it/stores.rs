@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use edgeio_tests::harness::{
-    Client, Copy, Sampler, Settings, System, alone, edgeio, pause, wait_until,
+    Client, Copy, Sampler, Settings, System, TOKEN, alone, edgeio, pause, wait_until,
 };
 use serde_json::Value;
 
@@ -84,7 +84,8 @@ fn delete(client: &Client, job: &str) {
 
 /// What `edgeio backup` does while the orchestrator runs.
 fn back_up(url: &str, file: &Path) {
-    let done = edgeio(&["backup", "--url", url, "--to", file.to_str().unwrap()]);
+    let file = file.to_str().unwrap();
+    let done = edgeio(&["backup", "--url", url, "--token", TOKEN, "--to", file]);
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(done.said.starts_with("backed up"), "{done:?}");
 }

@@ -31,7 +31,7 @@ pub use engine::{Container, Engine, Image, Replica};
 pub use http::{Answer, Client};
 pub use namespace::inside;
 pub use processes::{Copy, copies, copies_at_once, copies_in, end_all_in, listening};
-pub use program::Program;
+pub use program::{Program, TOKEN, token_file};
 pub use programs::{crash_points, directory as programs};
 pub use sampler::{Sampler, Sampling};
 pub use system::{Settings, System, Worker};

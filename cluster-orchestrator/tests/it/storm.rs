@@ -35,6 +35,8 @@ struct Orchestrator {
     child: Child,
     http: String,
     mqtt: String,
+    /// The header of an administrator.
+    administrator: String,
 }
 
 impl Orchestrator {
@@ -64,10 +66,12 @@ impl Orchestrator {
             let text = ready[field].as_str().unwrap();
             text.split_once("://").unwrap().1.to_owned()
         };
+        let token = std::fs::read_to_string(directory.join("data/admin.token")).unwrap();
         Self {
             child,
             http: said("http"),
             mqtt: said("mqtt"),
+            administrator: format!("Authorization: Bearer {}\r\n", token.trim()),
         }
     }
 
@@ -79,7 +83,7 @@ impl Orchestrator {
     }
 
     async fn get(&self, path: &str) -> Reply {
-        request(&self.http, &format!("GET {path}"), "", "").await
+        request(&self.http, &format!("GET {path}"), &self.administrator, "").await
     }
 
     /// The most memory that it ever had, in MiB.
@@ -132,13 +136,14 @@ struct Seen {
 }
 
 /// Asks for the steady job until it is told to end.
-fn watch(http: &str, done: &Arc<AtomicBool>) -> tokio::task::JoinHandle<Seen> {
-    let (http, done) = (http.to_owned(), Arc::clone(done));
+fn watch(site: &Orchestrator, done: &Arc<AtomicBool>) -> tokio::task::JoinHandle<Seen> {
+    let (http, headers) = (site.http.clone(), site.administrator.clone());
+    let done = Arc::clone(done);
     tokio::spawn(async move {
         let mut seen = Seen::default();
         while !done.load(Ordering::Relaxed) {
             let begun = Instant::now();
-            let reply = request(&http, "GET /api/v1/jobs/steady", "", "").await;
+            let reply = request(&http, "GET /api/v1/jobs/steady", &headers, "").await;
             seen.slowest = seen.slowest.max(begun.elapsed());
             seen.asked += 1;
             if reply.status != 200 || reply.json()["state"] != "RUNNING" {
@@ -177,7 +182,7 @@ async fn row_24_workers_that_come_back_at_once_are_all_back_within_a_minute() {
         .collect();
     // Of the others, none has so much memory.
     let job = document("steady", 500) + &format!("replicas: {STEADY}\n");
-    let reply = request(&site.http, "POST /api/v1/jobs", "", &job).await;
+    let reply = request(&site.http, "POST /api/v1/jobs", &site.administrator, &job).await;
     assert_eq!(reply.status, 202, "{}", reply.text);
     let runs = async |site: &Orchestrator| {
         let begun = Instant::now();
@@ -210,7 +215,7 @@ async fn row_24_workers_that_come_back_at_once_are_all_back_within_a_minute() {
 
     // All of them lose their connections, and come at once, as after a power cut; the steady ones know nothing of it.
     let done = Arc::new(AtomicBool::new(false));
-    let watcher = watch(&site.http, &done);
+    let watcher = watch(&site, &done);
     for worker in workers {
         worker.kill().await;
     }

@@ -22,6 +22,7 @@ pub(crate) mod restart;
 pub(crate) mod restore;
 pub(crate) mod scale;
 mod shown;
+pub(crate) mod token;
 pub(crate) mod top;
 pub(crate) mod wait;
 
@@ -58,6 +59,7 @@ pub(crate) fn run(options: &Options, environment: Environment<'_>) -> Result<(),
         Action::Backup(backup) => backup::run(&client()?, backup, format),
         Action::Restore(restore) => restore::run(restore, format),
         Action::Delete(delete) => delete::run(&client()?, &delete.jobs, format),
+        Action::Token(token) => token::run(&client()?, &token.what, format),
         Action::Top(top) => top::run(&client()?, top, format),
         Action::Cordon(cordon) => {
             cordon::run(&client()?, cordon::Wish::Cordon, &cordon.what, format)

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::command::{
     apply, audit, backup, completions, context, cordon, delete, describe, doctor, events, explain,
-    forget, get, logs, migrate, restart, restore, scale, top, wait,
+    forget, get, logs, migrate, restart, restore, scale, token, top, wait,
 };
 use crate::connection::Connection;
 use crate::output::Format;
@@ -80,6 +80,7 @@ pub(crate) enum Action {
     Restore(restore::Options),
     Doctor(doctor::Options),
     Audit(audit::Options),
+    Token(token::Options),
     Context(context::Options),
     Completions(completions::Options),
 }

@@ -23,11 +23,13 @@ use identity::authority::{Authority, IssueError, Life};
 use identity::files::{self, FileError, Readers};
 use identity::{Holder, JoinToken, Joining, Request, Secret, UserToken};
 use model::access::{
-    AccessAnswer, AccessBook, AccessRequest, Credential, Minted, Quota, TenantPath,
+    AccessAnswer, AccessBook, AccessRequest, Credential, Grant, Minted, Quota, Subject,
+    TenantPath, TenantState, User,
 };
 use model::id::{ClusterId, JoinTokenId, NodeId, TokenId};
-use model::joining::{JoinBook, JoinGrant, JoinRefusal};
+use model::joining::{JoinBook, JoinGrant, JoinRefusal, JoinWrite};
 use model::time::Wall;
+use protocol::message::uplink::Administrator;
 use protocol::stored::RecordError;
 use store::{Store, StoreError};
 use subtle::ConstantTimeEq as _;
@@ -89,6 +91,9 @@ struct Inner {
     turn: Mutex<()>,
     revoked: broadcast::Sender<u128>,
     quotas: watch::Sender<Vec<(TenantPath, Quota)>>,
+    administrators: watch::Sender<Vec<Administrator>>,
+    /// Of a cluster: the administrators of its root, as that told last.
+    of_root: RwLock<Vec<Administrator>>,
 }
 
 /// Why there is no owner.
@@ -164,6 +169,8 @@ impl Access {
             keys,
             audit,
             quotas: watch::Sender::new(quotas(&book)),
+            administrators: watch::Sender::new(administrators(&book)),
+            of_root: RwLock::default(),
             book: RwLock::new(Arc::new(book)),
             turn: Mutex::new(()),
             revoked: broadcast::channel(REVOCATIONS).0,
@@ -209,6 +216,17 @@ impl Access {
         self.0.quotas.subscribe()
     }
 
+    /// Whose tokens may do everything, as it changes.
+    pub fn administrators(&self) -> watch::Receiver<Vec<Administrator>> {
+        self.0.administrators.subscribe()
+    }
+
+    /// The root said whose tokens may do everything there: they operate this cluster as well.
+    pub fn root_said(&self, administrators: Vec<Administrator>) {
+        let known = self.0.of_root.write();
+        *known.unwrap_or_else(PoisonError::into_inner) = administrators;
+    }
+
     /// Decides about users, tenants and their tokens.
     ///
     /// # Errors
@@ -222,7 +240,7 @@ impl Access {
             let now = clock::now().wall;
             let subject = book.access.subject(credential, now);
             // The guard let it through a moment ago; it was revoked since.
-            let subject = subject.unwrap_or(model::access::Subject::Stranger);
+            let subject = subject.unwrap_or(Subject::Stranger);
             let (writes, answer) = book.access.decide(&subject, now, request);
             Ok((writes.into_iter().map(Write::Access).collect(), answer))
         };
@@ -268,13 +286,9 @@ impl Access {
     /// A join token is void.
     ///
     /// # Errors
-    /// When it cannot be stored. `false`: there is none of that id.
-    pub async fn forget_join_token(&self, id: JoinTokenId) -> Result<bool, NotChanged> {
-        let decide = |book: &Book| {
-            let known = book.joins.grant(id).is_some();
-            let forget = Write::Join(model::joining::JoinWrite::Forget(id));
-            Ok((known.then_some(forget).into_iter().collect(), known))
-        };
+    /// When it cannot be stored.
+    pub async fn forget_join_token(&self, id: JoinTokenId) -> Result<(), NotChanged> {
+        let decide = |_: &Book| Ok((vec![Write::Join(JoinWrite::Forget(id))], ()));
         self.change(decide).await
     }
 
@@ -421,14 +435,10 @@ impl Access {
             let mut shown = self.0.book.write().unwrap_or_else(PoisonError::into_inner);
             let book = Arc::make_mut(&mut shown);
             writes.iter().for_each(|write| write.apply(book));
-            let quotas = quotas(book);
+            let (quotas, administrators) = (quotas(book), administrators(book));
             drop(shown);
-            let changes = |known: &mut Vec<_>| {
-                let changed = *known != quotas;
-                *known = quotas;
-                changed
-            };
-            self.0.quotas.send_if_modified(changes);
+            tell(&self.0.quotas, quotas);
+            tell(&self.0.administrators, administrators);
             return Ok(answer);
         }
         tracing::error!(
@@ -458,11 +468,37 @@ async fn load(store: Arc<dyn Store>) -> Result<Book, AccessError> {
     loaded.map_err(|_panicked| StoreError::Closed)?
 }
 
+/// Tells those who listen, if it is news.
+fn tell<T: PartialEq>(to: &watch::Sender<T>, news: T) {
+    to.send_if_modified(|known| {
+        let changed = *known != news;
+        *known = news;
+        changed
+    });
+}
+
+/// Tokens that may do everything.
+fn administrators(book: &Book) -> Vec<Administrator> {
+    let users = |name| book.access.user(name);
+    let tokens = book.access.tokens().filter(|token| match &token.grant {
+        Grant::User { name, scope } => {
+            scope.is_full() && users(name).is_some_and(User::is_administrator)
+        }
+        Grant::Invitation { .. } => false,
+    });
+    let told = tokens.map(|token| Administrator {
+        token: token.id,
+        hash: token.hash,
+        expires_at: token.expires_at,
+    });
+    told.collect()
+}
+
 fn quotas(book: &Book) -> Vec<(TenantPath, Quota)> {
     let active = book
         .access
         .tenants()
-        .filter(|tenant| !matches!(tenant.state, model::access::TenantState::Requested { .. }));
+        .filter(|tenant| !matches!(tenant.state, TenantState::Requested { .. }));
     active
         .map(|tenant| (tenant.path.clone(), tenant.quota))
         .collect()

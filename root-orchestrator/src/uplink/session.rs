@@ -17,7 +17,7 @@ use protocol::message::parts::Assembler;
 use protocol::message::register::Refused;
 use protocol::message::uplink::relay::Frame as Relayed;
 use protocol::message::uplink::{
-    self, ASK, ASSIGN, CONFIRMED, OVERTAKEN, RELAY, REQUEST, Request, Standing, Welcome,
+    self, ADMINISTRATORS, ASK, ASSIGN, CONFIRMED, OVERTAKEN, RELAY, REQUEST, Request, Standing, Welcome,
 };
 use protocol::message::{MessageError, SlotEntry};
 use root_core::{Answer, Beat, Input, Registration, Report, State};
@@ -284,6 +284,8 @@ impl Session {
     /// more of it at a time than leaves room for the rest.
     async fn write(&self, mut outbound: Outbound, mut relayed: mpsc::Receiver<Relayed>) {
         let mut under_way = FuturesUnordered::new();
+        let mut administrators = self.desk.access.administrators();
+        administrators.mark_changed();
         loop {
             // Cancel-safe: queues, and frames that are under way in any case.
             let message = tokio::select! {
@@ -291,6 +293,13 @@ impl Session {
                 message = outbound.decided.recv() => message,
                 Some(stream) = outbound.asked.recv() => {
                     if !self.emit(REQUEST, &uplink::stream(&stream)).await {
+                        return;
+                    }
+                    continue;
+                }
+                Ok(()) = administrators.changed() => {
+                    let all = uplink::administrators(&administrators.borrow_and_update());
+                    if !self.emit(ADMINISTRATORS, &all).await {
                         return;
                     }
                     continue;

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use edgeio_tests::harness::TOKEN;
 use serde_json::Value;
 
 /// How long a server may be silent.
@@ -44,10 +45,12 @@ impl Reply {
     }
 }
 
-/// A request with a body, its length, and any further header lines (each with its end).
+/// An administrator's request with a body, its length, and any further header lines (each with its end).
 pub(crate) fn request(line: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
-    let mut bytes = format!("{line} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}");
+    let mut bytes = format!(
+        "{line} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}\r\n{headers}"
+    );
     // A length of nothing is what no client sends with GET.
     if length > 0 || !line.starts_with("GET ") {
         let _ = write!(bytes, "Content-Length: {length}\r\n");

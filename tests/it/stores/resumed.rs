@@ -152,7 +152,7 @@ fn row_06_an_old_cluster_that_resumes_beside_its_successor_changes_nothing() {
         &args,
         None,
     );
-    let client = Client::of(&successor);
+    let client = Client::new(successor.said("http"), None);
     wait_running(&client, &["of-cluster", "of-root"]);
     scale(&client, "of-cluster", 3);
     delete(&client, "gone-cluster");
@@ -235,7 +235,7 @@ fn row_06_an_old_root_that_resumes_beside_its_successor_changes_nothing() {
         &args,
         None,
     );
-    let client = Client::of(&successor);
+    let client = Client::new(successor.said("http"), None);
     wait_running(&client, &["of-root", "gone-root"]);
     scale(&client, "of-root", 3);
     delete(&client, "gone-root");

@@ -1,12 +1,14 @@
 //! Requests as other people's clients send them.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use ureq::http::{Method, Request};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use super::Program;
+use super::TOKEN;
 
 /// How long one request may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -21,6 +23,7 @@ pub struct Client {
     key: Option<String>,
     /// The token that it shows.
     token: Option<String>,
+    tls: Option<TlsConfig>,
     agent: ureq::Agent,
 }
 
@@ -34,28 +37,34 @@ pub struct Answer {
 }
 
 impl Client {
-    /// A client of the server at `base`, as `http://127.0.0.1:10000`, in a network namespace if one is named.
+    /// A client of the server at `base`, as `http://127.0.0.1:10000`, in a network namespace if one is named. It is an
+    /// administrator.
     pub fn new(base: &str, namespace: Option<&str>) -> Self {
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(LIMIT))
-            .proxy(None);
         Self {
             base: base.to_owned(),
             namespace: namespace.map(str::to_owned),
             key: None,
-            token: None,
-            agent: config.build().new_agent(),
+            token: Some(TOKEN.to_owned()),
+            tls: None,
+            agent: agent(None),
         }
     }
 
-    /// A client of an orchestrator: its administrator, where it has one.
-    pub fn of(program: &Program) -> Self {
-        let token = Path::new(program.said("data_dir")).join("admin.token");
-        let token = std::fs::read_to_string(token).ok();
+    /// The same for `https`, which believes that authority: a file in PEM.
+    #[must_use]
+    pub fn believing(self, authority: &Path) -> Self {
+        let pem = std::fs::read(authority).expect("there is an authority");
+        let certificate = Certificate::from_pem(&pem).expect("it is PEM");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::new_with_certs(&[certificate]))
+            .unversioned_rustls_crypto_provider(provider)
+            .build();
+        let agent = agent(Some(tls.clone()));
         Self {
-            token: token.map(|token| token.trim().to_owned()),
-            ..Self::new(program.said("http"), program.namespace())
+            tls: Some(tls),
+            agent,
+            ..self
         }
     }
 
@@ -68,18 +77,12 @@ impl Client {
         }
     }
 
-    /// The token that it shows.
-    pub fn token(&self) -> Option<&str> {
-        self.token.as_deref()
-    }
-
     /// Another one of the same server, with connections of its own.
     #[must_use]
     pub fn another(&self) -> Self {
-        let new = Self::new(&self.base, self.namespace.as_deref());
         Self {
-            token: self.token.clone(),
-            ..new
+            agent: agent(self.tls.clone()),
+            ..self.clone()
         }
     }
 
@@ -192,4 +195,15 @@ impl Client {
             body: serde_json::from_str(&text).unwrap_or(Value::Null),
         })
     }
+}
+
+fn agent(tls: Option<TlsConfig>) -> ureq::Agent {
+    let mut config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(LIMIT))
+        .proxy(None);
+    if let Some(tls) = tls {
+        config = config.tls_config(tls);
+    }
+    config.build().new_agent()
 }

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -16,6 +18,19 @@ const READY: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(10);
 /// How much of a log is printed when a test failed, in lines.
 const TAIL: usize = 60;
+
+/// The token of the administrator of every orchestrator that a test starts.
+pub const TOKEN: &str = "eio_pat_00000000000000000000000001_dGhlLXRlc3RzLWFkbWluaXN0cmF0b3ItaGFzLXRoaXM_ed3b8846";
+
+/// A file with [`TOKEN`] in that directory, for its owner alone.
+pub fn token_file(directory: &Path) -> PathBuf {
+    let path = directory.join("admin.token");
+    let mut file = File::options();
+    file.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = file.open(&path).unwrap();
+    file.write_all(TOKEN.as_bytes()).unwrap();
+    path
+}
 
 /// A program with its arguments, its log, and its process while it runs.
 #[derive(Debug)]
@@ -56,12 +71,17 @@ impl Program {
         this
     }
 
-    /// One that was not started yet.
+    /// One that was not started yet. An orchestrator has [`TOKEN`] for its administrator's.
     pub fn prepare(program: &str, name: &str, directory: &Path, args: &[String]) -> Self {
+        let mut args: Vec<OsString> = args.iter().map(OsString::from).collect();
+        if program.ends_with("-orchestrator") {
+            let token = token_file(directory);
+            args.extend(["--admin-token-file".into(), token.into_os_string()]);
+        }
         Self {
             name: name.to_owned(),
             path: super::programs().join(program),
-            args: args.iter().map(OsString::from).collect(),
+            args,
             namespace: None,
             out: directory.join(format!("{name}.out")),
             log: directory.join(format!("{name}.log")),

@@ -89,6 +89,8 @@ pub struct System {
     /// Workers, in the order of their start.
     pub workers: Vec<Worker>,
     settings: Settings,
+    /// Other machines are reached by TLS, and join by tokens.
+    locked: bool,
     directory: tempfile::TempDir,
 }
 
@@ -149,7 +151,9 @@ impl System {
         let data = directory.path().join("root");
         let mut args = arguments(&["--http", &format!("{address}:0"), "--data-dir"], &data);
         args.extend(settings.options(false));
-        args.extend(insecure(address));
+        // A relay of MQTT at a root speaks plain text only.
+        let locked = address != "127.0.0.1" && !more.contains(&"--mqtt");
+        args.extend(insecure(address, locked));
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
         let root = Program::start(
             "root-orchestrator",
@@ -163,6 +167,7 @@ impl System {
             clusters: Vec::new(),
             workers: Vec::new(),
             settings,
+            locked,
             directory,
         }
     }
@@ -193,8 +198,13 @@ impl System {
         ];
         let mut args = arguments(&fixed, &self.directory.path().join(name));
         args.extend(self.settings.options(true));
-        args.extend(insecure(address));
-        add(&mut args, &unless_given("--root", &root, more));
+        args.extend(insecure(address, self.locked));
+        if self.locked {
+            args.extend(["--join-token".to_owned(), join_token(&self.root())]);
+            add(&mut args, &to_strings(more));
+        } else {
+            add(&mut args, &unless_given("--root", &root, more));
+        }
         let program = Program::start(
             "cluster-orchestrator",
             name,
@@ -237,8 +247,13 @@ impl System {
         if let Some(time) = self.settings.reconnect_max {
             args.extend(["--reconnect-max".to_owned(), written(time)]);
         }
-        args.extend(namespace.map(|_| "--insecure".to_owned()));
-        add(&mut args, &unless_given("--cluster", &http, more));
+        if self.locked {
+            args.extend(["--join-token".to_owned(), join_token(&self.cluster(cluster))]);
+            add(&mut args, &to_strings(more));
+        } else {
+            args.extend(namespace.map(|_| "--insecure".to_owned()));
+            add(&mut args, &unless_given("--cluster", &http, more));
+        }
         let program = Program::start("node-engine", name, self.directory.path(), &args, namespace);
         let mut worker = Worker {
             program,
@@ -269,12 +284,12 @@ impl System {
 
     /// A client of the root.
     pub fn root(&self) -> Client {
-        Client::of(&self.root)
+        client(&self.root)
     }
 
     /// A client of a cluster.
     pub fn cluster(&self, cluster: usize) -> Client {
-        Client::of(self.cluster_program(cluster))
+        client(self.cluster_program(cluster))
     }
 
     /// The directory of all that belongs to this system.
@@ -376,6 +391,26 @@ fn unless_given(option: &str, value: &str, more: &[&str]) -> Vec<String> {
 }
 
 /// Plain text on an address that others reach must be wanted.
-fn insecure(address: &str) -> Option<String> {
-    (address != "127.0.0.1").then(|| "--insecure".to_owned())
+fn insecure(address: &str, locked: bool) -> Option<String> {
+    (address != "127.0.0.1" && !locked).then(|| "--insecure".to_owned())
+}
+
+/// A client of an orchestrator, by TLS where that is what it serves.
+fn client(program: &Program) -> Client {
+    let url = program.said("http");
+    let client = Client::new(url, program.namespace());
+    if !url.starts_with("https:") {
+        return client;
+    }
+    client.believing(&Path::new(program.said("data_dir")).join("identity/authority.pem"))
+}
+
+/// A token by which one more joins.
+fn join_token(at: &Client) -> String {
+    let answer = at.post("/api/v1/join-tokens", "{}").expect("it answers");
+    field(&answer.body, "token").to_owned()
+}
+
+fn to_strings(args: &[&str]) -> Vec<String> {
+    args.iter().map(|arg| (*arg).to_owned()).collect()
 }

@@ -87,6 +87,7 @@ impl Running {
     }
 
     fn spawn(command: &mut Command, dir: &Path) -> Self {
+        let command = command.env("XDG_STATE_HOME", dir.join("state"));
         let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
@@ -111,8 +112,17 @@ impl Running {
         }
     }
 
+    /// A command that asks it, and finds its token by itself.
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = edgeio(args);
+        command
+            .env("EDGEIO_URL", &self.root)
+            .env("XDG_STATE_HOME", self.dir.join("state"));
+        command
+    }
+
     fn client(&self, args: &[&str]) -> Output {
-        let output = edgeio(args).env("EDGEIO_URL", &self.root).output().unwrap();
+        let output = self.command(args).output().unwrap();
         assert!(output.status.success(), "{args:?}: {output:?}");
         output
     }
@@ -254,7 +264,7 @@ fn options_of_up_that_mean_nothing_are_a_wrong_configuration() {
     let table: [(&[&str], &str); 4] = [
         (&["up", "--once"], "--demo"),
         (&["up", "--clusters", "0", "--workers", "x"], "--workers"),
-        (&["up", "--http", "192.0.2.1:1", "--ephemeral"], "loopback"),
+        (&["up", "--http", "192.0.2.1:1", "--ephemeral"], "0.0.0.0:1"),
         (&["up", "--ephemeral", "--data-dir", "x"], "--data-dir"),
     ];
     for (args, told) in table {

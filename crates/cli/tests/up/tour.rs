@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Running, edgeio, eventually, processes_of};
+use crate::{Running, eventually, processes_of};
 
 /// A command that goes on, for a minute at most.
 struct Followed {
@@ -54,10 +54,7 @@ impl Tour {
             status,
             stdout,
             stderr,
-        } = edgeio(args)
-            .env("EDGEIO_URL", &self.running.root)
-            .output()
-            .unwrap();
+        } = self.running.command(args).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (status.code().unwrap(), text(stdout), text(stderr))
     }
@@ -89,10 +86,7 @@ impl Tour {
 
     /// Begins a command that goes on.
     fn follow(&self, args: &[&str]) -> Followed {
-        let mut child = edgeio(args)
-            .env("EDGEIO_URL", &self.running.root)
-            .spawn()
-            .unwrap();
+        let mut child = self.running.command(args).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
         let (still_wanted, wanted) = mpsc::channel::<()>();

@@ -1,6 +1,7 @@
 //! Who sends a request to the REST interface, and whether that may be done.
 
 use std::net::SocketAddr;
+use std::sync::PoisonError;
 
 use audit::{Decision, Subject as Who};
 use axum::http::header::AUTHORIZATION;
@@ -9,6 +10,7 @@ use identity::UserToken;
 use model::access::{
     Access as May, Credential, Denied, Resource, Scope, Subject, TenantPath, User, Verb,
 };
+use model::name::Name;
 use model::time::Wall;
 use protocol::problem::Problem;
 use rest::ApiError;
@@ -24,12 +26,21 @@ const NO_TOKEN: &str = "send a user's token as 'Authorization: Bearer TOKEN'; th
 /// What whoever proves something that means nothing is told, whatever the reason.
 const BAD_TOKEN: &str = "the token is not known here, was revoked, or has expired; ask an administrator for another one";
 
+/// How an administrator of the root is called at its clusters.
+const OF_ROOT: &str = "administrator-of-the-root";
+
 impl Guard for Access {
     fn admit(&self, need: Need, request: &Parts) -> Result<Caller, ApiError> {
         let from = from(request);
         let wanted = tenant_of(request)?;
         if self.is_open() {
             return self.near(need, from, wanted);
+        }
+        if let Some(user) = self.of_root(request) {
+            return Ok(Caller {
+                user: Some(user),
+                ..nobody(Credential::None, from, wanted)
+            });
         }
         let proven = self.proven(request);
         if need == Need::Nothing {
@@ -101,6 +112,19 @@ impl Access {
         }
         let why = "this orchestrator keeps its store in memory, and so knows no users but those of its own machine";
         Err(Problem::unauthorized(why).into())
+    }
+
+    /// Whether an administrator of the root asks its cluster, and who that is here.
+    fn of_root(&self, request: &Parts) -> Option<Name> {
+        let token: UserToken = bearer(request.headers.get(AUTHORIZATION)?.to_str().ok()?)?
+            .parse()
+            .ok()?;
+        let known = self.0.of_root.read();
+        let known = known.unwrap_or_else(PoisonError::into_inner);
+        let known = known.iter().find(|known| known.token == token.id)?;
+        let lives = known.expires_at.is_none_or(|end| clock::now().wall < end);
+        let right = bool::from(known.hash.ct_eq(&token.secret.hash()));
+        Name::new(OF_ROOT).ok().filter(|_| lives && right)
     }
 
     /// What the request proves.
@@ -201,7 +225,7 @@ fn nobody(credential: Credential, from: Option<SocketAddr>, wanted: Option<Tenan
 
 impl Access {
     /// Whether a user's token is known and active, and whose it is; for those who ask from elsewhere than REST.
-    pub fn whose(&self, token: &str, now: Wall) -> Option<model::name::Name> {
+    pub fn whose(&self, token: &str, now: Wall) -> Option<Name> {
         let token: UserToken = token.parse().ok()?;
         let book = self.book();
         let known = book.access.token(token.id)?;

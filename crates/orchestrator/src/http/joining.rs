@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use identity::gate::Standing;
 use identity::{Request, Secret};
 use model::access::Verb;
@@ -48,7 +48,7 @@ pub fn api(access: Access) -> Api<()> {
             op("Revoke a join token")
                 .may(Verb::Delete, Realm::JoinTokens)
                 .about("Nobody joins with it any more; who has, stays.")
-                .empty(204, "It is forgotten")
+                .answers::<JoinTokenBody>(200, "The token, as it was")
                 .problems(&[404, 503]),
         )
         .post(
@@ -117,14 +117,16 @@ pub async fn make(
 
 async fn revoke(
     State(access): State<Access>,
+    accept: Accept,
     Path(token): Path<String>,
 ) -> Result<Response, ApiError> {
     let missing = || ApiError::from(Problem::not_found("join_token", &token));
     let id: JoinTokenId = token.parse().map_err(|_| missing())?;
-    match access.forget_join_token(id).await.map_err(not_changed)? {
-        true => Ok(StatusCode::NO_CONTENT.into_response()),
-        false => Err(missing()),
-    }
+    let book = access.book();
+    let known = book.joins.grant(id).ok_or_else(missing)?;
+    let body = JoinTokenBody::new(known, book.joins.used(id));
+    access.forget_join_token(id).await.map_err(not_changed)?;
+    Ok(accept.ok(&body))
 }
 
 async fn join(

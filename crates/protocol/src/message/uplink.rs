@@ -3,7 +3,7 @@
 //! # Flow
 //! The cluster connects and emits [`REGISTER`], whose acknowledgement names it. Then upwards [`SYNC`], [`REPORT`],
 //! [`ADOPT`], [`AGGREGATE`] and [`EVENTS`]; downwards [`ASSIGN`] (a part of a change of the cluster's desired set),
-//! [`ASK`], [`CONFIRMED`] (of events) and, with an acknowledgement, [`QUESTION`]. What is longer than one answer is asked
+//! [`ASK`], [`CONFIRMED`] (of events), [`ADMINISTRATORS`] and, with an acknowledgement, [`QUESTION`]. What is longer than one answer is asked
 //! for by [`REQUEST`] and comes as [`REPLY`].
 //! Both ways go the bytes of workers that reach their cluster through the root: [`RELAY`], see [`relay`].
 
@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use ::sync::{Change, Held, Incarnation, UpReport};
 use model::desired::Desired;
-use model::id::ClusterId;
+use model::id::{ClusterId, TokenId};
 use model::name::Name;
 use model::telling::{Stamp, Telling};
+use model::time::Wall;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -54,6 +55,8 @@ pub const ADOPT: &str = "adopt";
 pub const EVENTS: &str = "events";
 /// Down: which of these the root has.
 pub const CONFIRMED: &str = "confirmed";
+/// Down: whose tokens of the root mean something at the cluster, too; all of them, at each connection and each change.
+pub const ADMINISTRATORS: &str = "administrators";
 /// Down: a part of a change of its desired set.
 pub const ASSIGN: &str = "assign";
 /// Down: what it should send.
@@ -254,6 +257,43 @@ pub fn events(telling: &Telling) -> Value {
 /// [`MessageError`], where it is no such message.
 pub fn read_events(value: &Value) -> Result<Telling, MessageError> {
     events::read(value)
+}
+
+/// A token of an administrator of the root, who operates its clusters with the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Administrator {
+    /// Which token it is.
+    pub token: TokenId,
+    /// SHA-256 of its secret.
+    pub hash: [u8; 32],
+    /// From then on it means nothing, by the root's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Wall>,
+}
+
+/// How many of them are told at most.
+pub const ADMINISTRATORS_TOLD: usize = 1_000;
+
+#[derive(Serialize, Deserialize)]
+struct WireAdministrators {
+    tokens: Vec<Administrator>,
+}
+
+/// Writes [`ADMINISTRATORS`].
+pub fn administrators(tokens: &[Administrator]) -> Value {
+    let tokens = tokens.iter().take(ADMINISTRATORS_TOLD).copied().collect();
+    Text::new().with(&WireAdministrators { tokens }).value()
+}
+
+/// Reads [`ADMINISTRATORS`].
+///
+/// # Errors
+/// [`MessageError`], where it is no such message, or has too many.
+pub fn read_administrators(value: &Value) -> Result<Vec<Administrator>, MessageError> {
+    value.open()?;
+    let WireAdministrators { tokens } = value.fields()?;
+    at_most(tokens.len(), ADMINISTRATORS_TOLD, "tokens")?;
+    Ok(tokens)
 }
 
 /// Writes [`CONFIRMED`].
