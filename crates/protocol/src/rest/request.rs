@@ -214,7 +214,7 @@ impl NodePatch {
     }
 }
 
-fn known<'a>(
+pub(super) fn known<'a>(
     root: &Spot<'a>,
     names: &'static [&'static str],
     faults: &mut Faults,

@@ -41,6 +41,14 @@ inline! {
     NodeIdText => {"type": "string", "pattern": "^node_[0-7][0-9A-HJKMNP-TV-Z]{25}$"};
     /// An id of an event.
     EventIdText => {"type": "string", "pattern": "^evt_[0-7][0-9A-HJKMNP-TV-Z]{25}$"};
+    /// An id of a join token.
+    JoinTokenIdText => {"type": "string", "pattern": "^join_[0-7][0-9A-HJKMNP-TV-Z]{25}$"};
+    /// An id of who joins: a worker or a cluster.
+    JoinedIdText => {"type": "string", "pattern": "^(node|cl)_[0-7][0-9A-HJKMNP-TV-Z]{25}$"};
+    /// The secret of a join token.
+    SecretText => {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,100}$"};
+    /// A request for a certificate, as PEM.
+    CertificateRequest => {"type": "string", "pattern": "^\\s*-----BEGIN CERTIFICATE REQUEST-----", "maxLength": 8192};
     /// A time, RFC 3339 in UTC.
     Time => {"type": "string", "format": "date-time"};
     /// A generation: assignment, placement.
