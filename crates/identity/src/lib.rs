@@ -34,12 +34,14 @@ mod key;
 mod pin;
 mod token;
 mod trust;
+mod validity;
 
 pub use holder::{Holder, HolderError};
 pub use key::{Credential, CredentialError, Key, KeyError, Request};
 pub use pin::{Pin, PinError};
 pub use token::{JoinToken, Joining, Secret, TokenError};
 pub use trust::{TowardsError, Trust, TrustError, any_name, secured, towards};
+pub use validity::{Validity, ValidityError};
 
 use std::sync::Arc;
 
