@@ -2,29 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::dial::{Dialled, Remote};
+use daemon::dial::Dialled;
 use daemon::notify::Notifier;
 use daemon::value::{duration, listen_address};
 use model::location::Location;
 use model::name::Name;
+use orchestrator::StoreKind;
 use orchestrator::access::ADMIN_TOKEN;
-use orchestrator::{StoreKind, with_sources};
-use rustls::ClientConfig;
 use schedulers::Algorithm;
 
 use crate::{ClusterError, Ready};
-
-/// The root that a cluster joins.
-const ROOT: Dialled = Dialled {
-    option: "--root",
-    schemes: &["http", "ws"],
-    secure: &["https", "wss"],
-    path: true,
-    example: "http://192.0.2.1:10000",
-};
 
 /// A broker that is not the own endpoint.
 const BROKER: Dialled = Dialled {
@@ -48,7 +37,8 @@ pub struct Config {
     /// Where the cluster is: free text, or city=…,country=…,lat=…,lon=….
     #[arg(long, value_name = "TEXT", default_value = "", value_parser = Location::parse)]
     pub location: Location,
-    /// The root-orchestrator to join, for example http://127.0.0.1:10000; without it the cluster works alone.
+    /// The root-orchestrator to join, for example http://127.0.0.1:10000; where it is not given, the one that was joined with
+    /// a token; without either the cluster works alone.
     #[arg(long, value_name = "URL")]
     pub root: Option<String>,
     /// Where REST, workers' registrations and metrics are served; port 0 takes a free one.
@@ -98,12 +88,16 @@ pub struct Config {
     #[arg(long, value_name = "HOST")]
     pub advertise: Option<String>,
     /// The certificate of the authority that the root's is from, for a --root of https: a file in PEM. A root has its own
-    /// in identity/authority.pem of its data directory.
+    /// in identity/authority.pem of its data directory. Who joins with a token needs none.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
-    /// The credential that lets this cluster join its root.
+    /// Joins a root with this token, made there by `edgeio token create`, unless the data directory says that this cluster
+    /// has joined.
     #[arg(long, value_name = "TOKEN", hide_env_values = true)]
     pub join_token: Option<String>,
+    /// The same, from a file, where no --join-token is given; one that is not there means nothing to who has joined.
+    #[arg(long, value_name = "FILE")]
+    pub join_token_file: Option<PathBuf>,
     /// Allows plain text with other machines: on addresses that they reach, and towards a root or broker there; workers join
     /// from there without a token.
     #[arg(long)]
@@ -153,8 +147,6 @@ pub(crate) struct Checked {
     pub(crate) core: cluster_core::Config,
     /// The external broker, if one is to be used.
     pub(crate) broker: Option<BrokerAddress>,
-    /// TLS towards the root, if it is to be spoken.
-    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 impl Config {
@@ -183,10 +175,7 @@ impl Config {
     /// All values that fit their types and still mean nothing, cannot be dialled, or must not be.
     pub(crate) fn checked(&self) -> Result<Checked, ClusterError> {
         let mut faults = self.wrong_times();
-        let root = self.check_root();
-        let secure = matches!(&root, Ok(Some(root)) if root.secure);
-        let tls = secure.then(|| identity::towards(("--root", "root"), self.ca.as_deref()));
-        faults.extend(root.err().map(|error| error.to_string()));
+        faults.extend(self.wrong_root()?);
         if self.scheduler.is_for_tests() && !self.allow_noop {
             let scheduler = self.scheduler.as_str();
             faults.push(format!(
@@ -195,16 +184,14 @@ impl Config {
         }
         let broker = self.broker_address();
         let name = self.cluster_name();
-        match (name, broker, tls.transpose()) {
-            (Ok(name), Ok(broker), Ok(tls)) if faults.is_empty() => Ok(Checked {
+        match (name, broker) {
+            (Ok(name), Ok(broker)) if faults.is_empty() => Ok(Checked {
                 core: self.core(name),
                 broker,
-                tls,
             }),
-            (name, broker, tls) => {
+            (name, broker) => {
                 let more = [name.err(), broker.err()];
                 faults.extend(more.into_iter().flatten().map(|error| error.to_string()));
-                faults.extend(tls.err().map(|error| with_sources(&error)));
                 Err(ClusterError::config(&faults))
             }
         }
@@ -259,22 +246,6 @@ impl Config {
             port: broker.port.unwrap_or(1883),
         }))
     }
-
-    /// The root, if there is one, which can and may be dialled.
-    ///
-    /// # Errors
-    /// A URL that is not `http://host[:port]`, or one off this machine without `--insecure`.
-    fn check_root(&self) -> Result<Option<Remote>, ClusterError> {
-        let Some(url) = &self.root else {
-            return Ok(None);
-        };
-        Ok(Some(ROOT.read(url, self.insecure)?))
-    }
-}
-
-/// The host of a root's URL, which was checked before.
-pub(crate) fn root_host(url: &str) -> Option<String> {
-    ROOT.read(url, true).ok().map(|root| root.host)
 }
 
 fn name(text: &str) -> Result<Name, model::name::NameError> {
@@ -338,28 +309,18 @@ mod tests {
     }
 
     #[test]
-    fn plain_text_to_a_root_or_broker_elsewhere_needs_a_flag() {
-        let of = |root: &str, broker: &str, insecure| {
+    fn plain_text_to_a_broker_elsewhere_needs_a_flag() {
+        let of = |broker: &str, insecure| {
             let config = Config {
-                root: Some(root.to_owned()),
                 broker: Some(broker.to_owned()),
                 insecure,
                 ..Config::default()
             };
-            (config.check_root().is_ok(), config.broker_address().is_ok())
+            config.broker_address().is_ok()
         };
-        let (near, far) = ("127.0.0.1", "192.0.2.1:7");
-        for (root, broker) in [(near, near), (near, far), (far, near), (far, far)] {
-            let (root_url, broker_url) = (format!("http://{root}"), format!("mqtt://{broker}"));
-            let expected = (root == near, broker == near);
-            assert_eq!(of(&root_url, &broker_url, false), expected);
-            assert_eq!(of(&root_url, &broker_url, true), (true, true));
-        }
-        assert_eq!(
-            of("https://192.0.2.1", "mqtt://127.0.0.1", false),
-            (true, true)
-        );
-        assert!(!of("ftp://127.0.0.1", "mqtt://127.0.0.1", true).0);
+        assert!(of("mqtt://127.0.0.1", false));
+        assert!(!of("mqtt://192.0.2.1:7", false));
+        assert!(of("mqtt://192.0.2.1:7", true));
     }
 
     #[test]

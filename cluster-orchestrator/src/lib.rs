@@ -5,13 +5,14 @@
 //!   the store keeps it.
 //! - `workers` registers workers, `broker` hears them over MQTT, `outlets` speaks to them, `places` knows whose output is
 //!   where.
-//! - `uplink` is the link to the root; workers that cannot reach the broker come through it as well, and `announcer` tells
+//! - `approach` says which root that is, and joins it where a token says so; `uplink` is the link to the root; workers that cannot reach the broker come through it as well, and `announcer` tells
 //!   workers of that way.
 //! - `http` is what of the REST interface is not shared.
 //!
 //! [`run`] starts all of it and ends when its token is cancelled, so that the daemon and `edgeio up` are the same.
 
 mod announcer;
+mod approach;
 mod broker;
 mod config;
 mod http;
@@ -42,7 +43,6 @@ use orchestrator::keys::{self, Keys};
 use orchestrator::streams::Streams;
 use orchestrator::{Controller, Tier, open_store};
 use protocol::message::fallback::Fallback;
-use rustls::ClientConfig;
 use serde::Serialize;
 use store::Store;
 use tokio::net::TcpListener;
@@ -50,6 +50,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::announcer::Announcer;
+use crate::approach::Root;
 use crate::broker::{Inlet, Kind};
 use crate::config::{BrokerAddress, Checked};
 use crate::metrics::Metrics;
@@ -138,8 +139,6 @@ struct Place {
     core: cluster_core::Config,
     http: TcpListener,
     mqtt: Mqtt,
-    /// TLS towards the root, where it is spoken.
-    tls: Option<Arc<ClientConfig>>,
 }
 
 /// Where workers are heard.
@@ -152,19 +151,14 @@ enum Mqtt {
 
 impl Place {
     fn take(config: &Config) -> Result<Self, ClusterError> {
-        let Checked { core, broker, tls } = config.checked()?;
+        let Checked { core, broker } = config.checked()?;
         // By TLS for other machines.
         let http = bind(config.http, true)?;
         let mqtt = match broker {
             Some(address) => Mqtt::External(address),
             None => Mqtt::Own(bind(config.mqtt, true)?),
         };
-        Ok(Self {
-            core,
-            http,
-            mqtt,
-            tls,
-        })
+        Ok(Self { core, http, mqtt })
     }
 }
 
@@ -175,12 +169,7 @@ async fn begin(
     shutdown: CancellationToken,
     ready: impl FnOnce(Ready) + Send,
 ) -> Result<(), ClusterError> {
-    let Place {
-        core,
-        http,
-        mqtt,
-        tls,
-    } = place;
+    let Place { core, http, mqtt } = place;
     let metrics = Metrics::new()?;
     let mut ports = vec![local(&http)?];
     if let Mqtt::Own(listener) = &mqtt {
@@ -209,6 +198,7 @@ async fn begin(
         algorithm: config.scheduler,
     };
     let (controller, handle) = orchestrator::open(store, core, metrics.common.clone()).await?;
+    let root = config.root(controller.state().cluster()).await?;
     let mut site = Site {
         door: keys.door(config.insecure),
         access,
@@ -216,7 +206,7 @@ async fn begin(
         handle,
         metrics,
         backups,
-        tls,
+        root,
         tasks: Tasks::new(shutdown.child_token()),
     };
     let token = site.tasks.token().clone();
@@ -234,8 +224,8 @@ struct Site {
     door: Door,
     /// Who may do what, and who may join.
     access: Access,
-    /// TLS towards the root, where it is spoken.
-    tls: Option<Arc<ClientConfig>>,
+    /// Whom this cluster belongs to, if to anybody.
+    root: Option<Root>,
     tasks: Tasks,
 }
 
@@ -371,12 +361,10 @@ impl Site {
         relayed: uplink::Relayed,
     ) -> Option<uplink::Upward> {
         let options = uplink::Options {
-            root: self.config.root.clone()?,
+            root: self.root.clone()?,
             name: self.config.cluster_name().ok()?,
             location: self.config.location.clone(),
             http: keys::url(http, self.config.insecure),
-            join_token: self.config.join_token.clone(),
-            tls: self.tls.clone(),
             reconnect_max: self.config.reconnect_max,
         };
         let (handle, metrics) = (self.handle.clone(), self.metrics.clone());

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use cluster_core::{Beat, Input, SlotEntry};
 use daemon::crashpoint;
+use joining::Approach;
 use model::aggregate::Aggregate;
 use model::desired::Desired;
 use model::location::Location;
@@ -35,7 +36,6 @@ use protocol::message::question::{Ask, RequestId};
 use protocol::message::reply::Chunk;
 use protocol::message::uplink::relay::Frame;
 use protocol::message::uplink::{self, Standing};
-use rustls::ClientConfig;
 use serde_json::Value;
 use socketio::{Client, ConnectError, Event, Events};
 use sync::{Held, UpReport};
@@ -43,6 +43,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::approach::{Root, RootError};
 use crate::metrics::Metrics;
 use crate::tier::Handle;
 
@@ -64,6 +65,13 @@ const TIDY: Duration = Duration::from_secs(1);
 const QUESTIONS: usize = 64;
 /// How long the root may take to say that a frame arrived; past that it is a matter of the pings.
 const ARRIVAL: Duration = Duration::from_secs(10);
+
+/// The root wants a certificate, and was shown none that counts.
+const NO_IDENTITY: &str = "no_identity";
+/// The certificate that was shown has ended.
+const EXPIRED: &str = "expired";
+/// The certificate that was shown is not this cluster's.
+const WRONG_IDENTITY: &str = "wrong_identity";
 
 /// What the controller tells the root.
 #[derive(Debug)]
@@ -108,13 +116,10 @@ impl Upward {
 /// Which root, and who asks.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
-    pub(crate) root: String,
+    pub(crate) root: Root,
     pub(crate) name: Name,
     pub(crate) location: Location,
     pub(crate) http: String,
-    pub(crate) join_token: Option<String>,
-    /// TLS, and whom it believes, for a root of `https`.
-    pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) reconnect_max: Duration,
 }
 
@@ -137,11 +142,15 @@ pub(crate) struct Uplink {
     queue: mpsc::Receiver<Up>,
     overflow: Arc<Notify>,
     fenced: CancellationToken,
+    /// What keeps the certificate fresh.
+    keeping: JoinSet<()>,
 }
 
 /// Why a link ended or did not come about.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
+    #[error(transparent)]
+    Root(#[from] RootError),
     #[error("cannot connect to the root")]
     Connect(#[from] ConnectError),
     #[error("the root did not answer the registration")]
@@ -191,6 +200,7 @@ pub(crate) fn new(
         queue,
         overflow,
         fenced,
+        keeping: JoinSet::new(),
     };
     (uplink, upward)
 }
@@ -201,19 +211,24 @@ impl Uplink {
         let first = Duration::from_millis(200).min(self.options.reconnect_max);
         let mut backoff = Backoff::new(first, self.options.reconnect_max);
         let mut last = String::new();
+        if let Root::Known(approach) = &self.options.root {
+            self.keeping
+                .spawn(approach.credentials.clone().keep(shutdown.clone()));
+        }
         loop {
             let fenced = self.fenced.clone();
             let ended = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
                 () = fenced.cancelled() => Ended::Superseded,
-                ended = self.attempt(&mut backoff) => ended,
+                ended = self.attempt(&mut backoff, &shutdown) => ended,
             };
             self.metrics.root_connected(false);
             if matches!(ended, Ended::Stopped) || self.handle.tell(Input::RootClosed).await.is_err()
             {
                 return;
             }
+            let root = self.options.root.shown();
             if let Ended::Refused { code, .. } = &ended
                 && code == uplink::OVERTAKEN
                 && self.handle.tell(Input::RootKnowsLater).await.is_err()
@@ -221,23 +236,15 @@ impl Uplink {
                 return;
             }
             if matches!(ended, Ended::Superseded) {
-                tracing::warn!(root = self.options.root, reason = %ended, "the uplink stays down");
+                tracing::warn!(root, reason = %ended, "the uplink stays down");
                 return shutdown.cancelled().await;
             }
             let text = with_sources(&ended);
             // The same reason again and again says nothing new.
             if text == last {
-                tracing::debug!(
-                    reason = text,
-                    root = self.options.root,
-                    "the uplink is down"
-                );
+                tracing::debug!(reason = text, root, "the uplink is down");
             } else {
-                tracing::warn!(
-                    reason = text,
-                    root = self.options.root,
-                    "the uplink is down"
-                );
+                tracing::warn!(reason = text, root, "the uplink is down");
             }
             last = text;
             tokio::select! {
@@ -249,24 +256,27 @@ impl Uplink {
     }
 
     /// One connection, from its opening to its end.
-    async fn attempt(&mut self, backoff: &mut Backoff) -> Ended {
+    async fn attempt(&mut self, backoff: &mut Backoff, shutdown: &CancellationToken) -> Ended {
         let connected = async {
+            let approach = self.approach(shutdown).await?;
+            // A certificate that has ended is renewed first; where that fails, the root says what it thinks of it.
+            approach.credentials.freshen().await;
             let options = socketio::Options {
                 namespace: uplink::NAMESPACE.to_owned(),
                 max_message: MESSAGE,
-                tls: self.options.tls.clone(),
+                tls: approach.credentials.tls(),
                 connect_timeout: TIMEOUT,
-                ..socketio::Options::new(self.options.root.clone())
+                ..socketio::Options::new(approach.url.clone())
             };
             let (client, events) = socketio::connect(options).await?;
-            let welcome = self.register(&client).await?;
+            let welcome = self.register(&client, &approach).await?;
             crashpoint!("cluster.uplink.registered");
             // What was queued for the last connection means nothing to this one.
             while self.queue.try_recv().is_ok() {}
             let cluster = welcome.cluster;
-            self.relayed.learn(&welcome, &self.options.root);
+            self.relayed.learn(&welcome, &approach.url);
             self.handle.tell(Input::RootConnected(cluster)).await?;
-            tracing::info!(cluster.id = %cluster, root = self.options.root, "the uplink is up");
+            tracing::info!(cluster.id = %cluster, root = approach.url, "the uplink is up");
             Ok::<_, Ended>((client, events))
         };
         let (client, events) = match connected.await {
@@ -292,12 +302,29 @@ impl Uplink {
         ended
     }
 
-    async fn register(&self, client: &Client) -> Result<uplink::Welcome, Ended> {
+    /// Where the root is; it is joined first where that is still to be done.
+    async fn approach(&mut self, shutdown: &CancellationToken) -> Result<Approach, Ended> {
+        let entry = match &self.options.root {
+            Root::Known(approach) => return Ok(approach.clone()),
+            Root::ToJoin(entry) => entry,
+        };
+        let approach = entry.enter().await?;
+        self.keeping
+            .spawn(approach.credentials.clone().keep(shutdown.clone()));
+        self.options.root = Root::Known(approach.clone());
+        Ok(approach)
+    }
+
+    async fn register(
+        &self,
+        client: &Client,
+        approach: &Approach,
+    ) -> Result<uplink::Welcome, Ended> {
         let Options {
+            root,
             name,
             location,
             http,
-            join_token,
             ..
         } = self.options.clone();
         let request = self
@@ -306,21 +333,35 @@ impl Uplink {
                 name,
                 location: location.text,
                 scheduler: state.algorithm().as_str().to_owned(),
-                cluster_id: state.cluster(),
+                cluster_id: root.cluster().or_else(|| state.cluster()),
                 boot: state.term().number,
                 start: state.term().nonce,
                 incarnation: Some(state.incarnation()),
                 term: Some(WireTerm::from(state.term())),
                 http: Some(http),
-                join_token,
+                // A token is for joining, and goes to nobody afterwards.
+                join_token: None,
             })
             .await?;
         let answer = client
             .emit_with_ack(uplink::REGISTER, &request.encode(), TIMEOUT)
             .await?;
-        uplink::read_answer(&answer)?.map_err(|refused| Ended::Refused {
-            code: refused.code,
-            message: refused.message,
+        uplink::read_answer(&answer)?.map_err(|refused| {
+            let has_joined = approach.holder().is_some();
+            let remedy = match refused.code.as_str() {
+                NO_IDENTITY | EXPIRED if has_joined => {
+                    // It may have ended by the root's clock, which is the one that counts.
+                    approach.credentials.doubt();
+                    "; the certificate is renewed first now, and if that is refused as well, start with a new --join-token"
+                }
+                NO_IDENTITY => "; start with --join-token (edgeio token create at the root)",
+                WRONG_IDENTITY => "; the data directory is another cluster's, or a copy of one",
+                _ => "",
+            };
+            Ended::Refused {
+                code: refused.code,
+                message: refused.message + remedy,
+            }
         })
     }
 

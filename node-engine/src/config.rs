@@ -2,31 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::dial::{self, Dialled};
+use daemon::dial;
 use daemon::value::{duration, pair};
 use model::name::Name;
 use model::node::Leaving;
 use model::units::{Bytes, Millicores, Resources};
 use model::workload::RuntimeKind;
 
-use rustls::ClientConfig;
-
 use crate::EngineError;
-use crate::runtime::chain;
 use crate::runtime::docker::DEFAULT_HOST;
 use crate::runtime::native::ShimCommand;
-
-/// The cluster that a worker joins.
-const CLUSTER: Dialled = Dialled {
-    option: "--cluster",
-    schemes: &["http", "ws"],
-    secure: &["https", "wss"],
-    path: true,
-    example: "http://192.0.2.1:10001",
-};
 
 /// Runs one worker of an edgeIO system: it joins its cluster, runs what it is told, and keeps that running without a link.
 ///
@@ -38,11 +25,12 @@ pub struct Config {
     /// The worker's name, unique in its cluster; the host's name if it is not given.
     #[arg(long, value_name = "NAME", value_parser = Name::new)]
     pub name: Option<Name>,
-    /// The cluster-orchestrator to join.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:10001")]
-    pub cluster: String,
+    /// The cluster-orchestrator to join; where it is not given, the one that was joined with a token, else
+    /// http://127.0.0.1:10001.
+    #[arg(long, value_name = "URL")]
+    pub cluster: Option<String>,
     /// The certificate of the authority that the cluster's is from, for a --cluster of https: a file in PEM. A cluster has
-    /// its own in identity/authority.pem of its data directory.
+    /// its own in identity/authority.pem of its data directory. Who joins with a token needs none.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
     /// The directory of everything that must survive a restart; made if it is not there.
@@ -76,9 +64,13 @@ pub struct Config {
     /// used for a day always go); off keeps all of them.
     #[arg(long, value_name = "PERCENT", default_value = "85%")]
     pub image_gc: ImageGc,
-    /// The credential that lets this worker join its cluster.
+    /// Joins a cluster with this token, made by `edgeio token create`, unless the data directory says that this worker has
+    /// joined; - reads it from standard input. `node-engine join TOKEN` is the same, and says what it finds on this machine.
     #[arg(long, value_name = "TOKEN", hide_env_values = true)]
     pub join_token: Option<String>,
+    /// The same, from a file, where no --join-token is given; one that is not there means nothing to who has joined.
+    #[arg(long, value_name = "FILE")]
+    pub join_token_file: Option<PathBuf>,
     /// Allows plain text towards addresses of other machines.
     #[arg(long)]
     pub insecure: bool,
@@ -106,6 +98,9 @@ pub struct Config {
     /// How the parent of a native instance is started; this program with the argument `shim` if it is not set.
     #[arg(skip)]
     pub shim: Option<ShimCommand>,
+    /// Whether somebody said `node-engine join`.
+    #[arg(skip)]
+    pub is_joining: bool,
     /// The service manager that watches this program, if one does.
     #[arg(skip)]
     pub notifier: daemon::notify::Notifier,
@@ -283,19 +278,12 @@ impl Config {
         })
     }
 
-    /// Whether the options fit together and mean something; TLS towards the cluster, where it is asked for.
+    /// Whether the options fit together and mean something.
     ///
     /// # Errors
     /// All that do not.
-    pub(crate) fn check(&self) -> Result<Option<Arc<ClientConfig>>, EngineError> {
-        let mut faults = Vec::new();
-        if let Err(EngineError::Config(fault)) = self.cluster_host() {
-            faults.push(fault);
-        }
-        let tls = self.tls();
-        if let Err(EngineError::Config(fault)) = &tls {
-            faults.push(fault.clone());
-        }
+    pub(crate) fn check(&self) -> Result<(), EngineError> {
+        let mut faults = self.wrong_approach()?;
         if self.reconnect_max < Duration::from_millis(1) {
             faults.push("--reconnect-max must be at least 1ms".to_owned());
         }
@@ -325,54 +313,12 @@ impl Config {
         let twice = self.labels.iter().filter(|(key, _)| !keys.insert(key));
         faults.extend(twice.map(|(key, _)| format!("--label {key} is given twice; keep one")));
         if faults.is_empty() {
-            return tls;
+            return Ok(());
         }
         Err(EngineError::Config(format!(
             "the configuration is wrong:\n  {}",
             faults.join("\n  ")
         )))
-    }
-
-    /// The host in the cluster's URL, without brackets.
-    ///
-    /// # Errors
-    /// A URL that is not `http://host[:port]`, or one off this machine without `--insecure`.
-    pub(crate) fn cluster_host(&self) -> Result<String, EngineError> {
-        CLUSTER
-            .read(&self.cluster, self.insecure)
-            .map(|cluster| cluster.host)
-            .map_err(|error| EngineError::Config(error.to_string()))
-    }
-
-    /// TLS towards the cluster, where it is asked for.
-    ///
-    /// # Errors
-    /// When nothing says whom to believe, or that cannot be read.
-    pub(crate) fn tls(&self) -> Result<Option<Arc<ClientConfig>>, EngineError> {
-        let secure = CLUSTER
-            .read(&self.cluster, true)
-            .is_ok_and(|cluster| cluster.secure);
-        if !secure {
-            return Ok(None);
-        }
-        identity::towards(("--cluster", "cluster"), self.ca.as_deref())
-            .map(Some)
-            .map_err(|error| EngineError::Config(chain(&error)))
-    }
-
-    /// The host and the port in the cluster's URL.
-    ///
-    /// # Errors
-    /// As [`Config::cluster_host`].
-    pub(crate) fn cluster_address(&self) -> Result<(String, u16), EngineError> {
-        let host = self.cluster_host()?;
-        let remote = CLUSTER.read(&self.cluster, true).ok();
-        let usual = match &remote {
-            Some(remote) if remote.secure => 443,
-            Some(_) | None => 80,
-        };
-        let port = remote.and_then(|remote| remote.port).unwrap_or(usual);
-        Ok((host, port))
     }
 
     /// Whether plain text may be spoken to a host.
@@ -384,54 +330,15 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::approach::DEFAULT_CLUSTER;
 
     #[test]
     fn every_option_has_a_default() {
         let config = Config::default();
         assert_eq!(config.data_dir, PathBuf::from("./edgeio-node"));
-        assert_eq!(config.cluster_host().unwrap(), "127.0.0.1");
+        let approach = config.approach(None).unwrap();
+        assert_eq!(approach.url, DEFAULT_CLUSTER);
         assert_eq!(config.capacity, Capacity::default());
-    }
-
-    #[test]
-    fn plain_text_to_another_machine_needs_a_flag() {
-        let at = |cluster: &str, insecure| {
-            Config {
-                cluster: cluster.to_owned(),
-                insecure,
-                ..Config::default()
-            }
-            .cluster_host()
-        };
-        for near in ["http://localhost:1", "http://127.0.0.9", "ws://[::1]:7/x"] {
-            assert!(at(near, false).is_ok(), "{near}");
-        }
-        assert!(at("http://192.0.2.1:10001", false).is_err());
-        assert_eq!(at("http://192.0.2.1:10001", true).unwrap(), "192.0.2.1");
-        assert_eq!(at("https://192.0.2.1", false).unwrap(), "192.0.2.1");
-        for bad in [
-            "ftp://localhost",
-            "localhost:10001",
-            "http://",
-            "http://[::1",
-        ] {
-            assert!(at(bad, true).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn tls_to_a_cluster_needs_somebody_to_believe() {
-        let of = |ca: Option<&str>| {
-            let config = Config {
-                cluster: "https://192.0.2.1:10001".to_owned(),
-                ca: ca.map(PathBuf::from),
-                ..Config::default()
-            };
-            config.check().unwrap_err().to_string()
-        };
-        assert!(of(None).contains("identity/authority.pem"));
-        assert!(of(Some("/nowhere.pem")).contains("/nowhere.pem"));
-        assert!(of(Some("/dev/null")).contains("cannot be read"));
     }
 
     #[test]
@@ -439,7 +346,7 @@ mod tests {
         assert!(Config::default().check().is_ok());
         let label = ("a".to_owned(), "b".to_owned());
         let config = Config {
-            cluster: "nonsense".to_owned(),
+            cluster: Some("nonsense".to_owned()),
             docker_host: "tcp://127.0.0.1:2375".to_owned(),
             reconnect_max: Duration::ZERO,
             fallback_after: Duration::ZERO,

@@ -9,13 +9,20 @@
 mod cluster;
 mod container;
 mod local;
+mod membership;
 mod policy;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
+use joining::Approach;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use crate::config::Config;
+
+/// How long the container engine may take where somebody waits for the worker.
+const BRIEF: Duration = Duration::from_secs(2);
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -100,9 +107,48 @@ impl Finding {
 pub async fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = local::examine(config);
     findings.extend(policy::examine(config));
+    findings.push(membership::examine(config));
     findings.extend(container::examine(config).await);
     findings.extend(cluster::examine(config).await);
     findings
+}
+
+/// What of it is about the machine, before anybody is dialled.
+pub(crate) async fn machine(config: &Config) -> Vec<Finding> {
+    let mut findings = local::examine(config);
+    findings.extend(policy::examine(config));
+    // A container engine that hangs is told of, and not waited for.
+    match timeout(BRIEF, container::examine(config)).await {
+        Ok(more) => findings.extend(more),
+        Err(_) => findings.push(Finding::warn(
+            "docker",
+            format!(
+                "the container engine at {} does not answer",
+                config.docker_host
+            ),
+            "restart it: systemctl restart docker",
+        )),
+    }
+    findings
+}
+
+/// Whether the cluster is reached, and how far its clock is from this machine's.
+pub(crate) async fn reached(approach: &Approach) -> Vec<Finding> {
+    cluster::reach(approach).await
+}
+
+/// Tells findings to who looks on, on standard error.
+pub(crate) fn say(findings: &[Finding]) {
+    // Nobody may be there to read it, which keeps nothing from working.
+    let _ = std::io::Write::write_all(&mut std::io::stderr().lock(), text(findings).as_bytes());
+}
+
+fn text(findings: &[Finding]) -> String {
+    findings
+        .iter()
+        .flat_map(Finding::lines)
+        .map(|line| line + "\n")
+        .collect()
 }
 
 /// The worst of them.
@@ -120,12 +166,7 @@ pub fn main(config: &Config) -> std::io::Result<ExitCode> {
         .enable_all()
         .build()?;
     let findings = runtime.block_on(examine(config));
-    let mut text = String::new();
-    for line in findings.iter().flat_map(Finding::lines) {
-        text.push_str(&line);
-        text.push('\n');
-    }
-    std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes())?;
+    std::io::Write::write_all(&mut std::io::stdout().lock(), text(&findings).as_bytes())?;
     Ok(if worst(&findings) == Level::Bad {
         ExitCode::FAILURE
     } else {

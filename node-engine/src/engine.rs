@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use daemon::crashpoint;
+use joining::{EntryError, MembershipError};
 use model::id::NodeId;
 use model::node::NodeFacts;
 use model::workload::RuntimeKind;
@@ -17,8 +18,10 @@ use store::{Embedded, Options, Store, StoreError, Writer};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::approach;
 use crate::config::Config;
 use crate::controller::{Controller, Deps};
+use crate::doctor;
 use crate::facts::Machine;
 use crate::link::Link;
 use crate::link::saved::Known;
@@ -86,6 +89,23 @@ pub enum EngineError {
         /// What is wrong.
         source: RecordError,
     },
+    /// What is kept of having joined cannot be used.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
+    /// It cannot join.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    /// The store is of a worker that nobody let join.
+    #[error(
+        "the data directory {} is that of worker {node}, which registered without a certificate or with another one, and a token          makes a new worker; drain that one (edgeio drain node {node}), then join with an empty --data-dir",
+        path.display()
+    )]
+    Stranger {
+        /// The directory.
+        path: PathBuf,
+        /// The worker in its store.
+        node: NodeId,
+    },
     /// A part of the engine ended by itself.
     #[error("the engine's {part} ended unasked")]
     Ended {
@@ -96,12 +116,18 @@ pub enum EngineError {
 
 impl EngineError {
     /// The program's exit code for it.
-    pub const fn exit_code(&self) -> u8 {
+    pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => daemon::exit::CONFIG,
-            Self::DataDir { .. } | Self::Store(_) | Self::Records { .. } => {
+            Self::Config(_) | Self::Stranger { .. } => daemon::exit::CONFIG,
+            Self::DataDir { .. } | Self::Store(_) | Self::Records { .. } | Self::Membership(_) => {
                 daemon::exit::STORE_UNUSABLE
             }
+            Self::Entry(error) => match error {
+                EntryError::Membership(_) => daemon::exit::STORE_UNUSABLE,
+                EntryError::Elsewhere { .. } | EntryError::Renamed { .. } => daemon::exit::CONFIG,
+                EntryError::Join(error) if error.is_final() => daemon::exit::CONFIG,
+                EntryError::Join(_) => daemon::exit::FAILURE,
+            },
             Self::OwnProgram { .. } | Self::Ended { .. } => daemon::exit::FAILURE,
         }
     }
@@ -122,12 +148,20 @@ pub async fn run(
         shim: Some(config.shim_command()?),
         ..config
     };
-    let tls = config.check()?;
-    let cluster_host = config.cluster_host()?;
+    config.check()?;
+    if config.is_joining {
+        doctor::say(&doctor::machine(&config).await);
+    }
     make_data_dir(&config.data_dir)?;
     let policy = Policy::load(&config)?;
     let store = open(&config.data_dir)?;
     let restored = restore(&config, store.as_ref())?;
+    // The store's lock is held: nobody else joins in this directory.
+    let membership = Box::pin(config.enter(restored.node())).await?;
+    let approach = config.approach(membership)?;
+    if config.is_joining {
+        doctor::say(&doctor::reached(&approach).await);
+    }
     crashpoint!("node.start.loaded");
     let writer = Writer::start(store)?;
     let kinds = restored.kinds(&config).await;
@@ -135,7 +169,10 @@ pub async fn run(
     let mut state = State::new(core_config(&config), kinds.iter().copied());
     let now = crate::controller::now();
     let boot = restored.boot / BOOT_STEP * BOOT_STEP + BOOT_STEP;
-    let began = [Write::Boot(boot)];
+    let mut began = vec![Write::Boot(boot)];
+    // Who has joined is known to its cluster, whenever it gets there.
+    let joined = approach::node(&approach).filter(|_| restored.node().is_none());
+    began.extend(joined.map(Write::Node));
     state.apply(now, &restored.writes);
     state.apply(now, &[Write::Line(daemon::random())]);
     state.apply(now, &began);
@@ -155,8 +192,8 @@ pub async fn run(
         facts,
         node: state.node(),
         boot,
-        known: Known::load(&config.data_dir, &cluster_host, state.node()),
-        tls,
+        known: Known::load(&config.data_dir, &approach.host, state.node()),
+        approach: approach.clone(),
         config: config.clone(),
         inputs,
         sources,
@@ -165,6 +202,7 @@ pub async fn run(
     let linking = CancellationToken::new();
     let link = tokio::spawn(link.run(to_link, linking.clone()));
     let sweeping = tokio::spawn(Kept::new(&config.data_dir).keep_tidy(linking.clone()));
+    let renewing = tokio::spawn(approach.credentials.keep(linking.clone()));
     let controller = Controller::new(Deps {
         config,
         policy: Arc::new(policy),
@@ -180,7 +218,7 @@ pub async fn run(
     });
     let result = controller.run(from_link, ended, ready).await;
     // The link says goodbye within two seconds; a panic of it was logged when it happened.
-    let _ended = (link.await, sweeping.await);
+    let _ended = (link.await, sweeping.await, renewing.await);
     result
 }
 
@@ -200,6 +238,32 @@ pub(crate) struct Restored {
 }
 
 impl Restored {
+    /// Who this worker was.
+    fn node(&self) -> Option<NodeId> {
+        self.writes.iter().find_map(|write| match write {
+            Write::Node(node) => Some(*node),
+            Write::Boot(_)
+            | Write::Desired(_)
+            | Write::Journal { .. }
+            | Write::Tell(_)
+            | Write::Untell(_)
+            | Write::Said { .. }
+            | Write::Line(_)
+            | Write::Sent(_)
+            | Write::Run { .. }
+            | Write::Checkup { .. }
+            | Write::Exit { .. }
+            | Write::Staged(_)
+            | Write::Refused { .. }
+            | Write::Link(_)
+            | Write::Room(_)
+            | Write::WholeDue
+            | Write::Reported
+            | Write::Runtime { .. }
+            | Write::Clean(_) => None,
+        })
+    }
+
     /// The runtimes to use: those that are named, or found, and those that already have something of this worker.
     async fn kinds(&self, config: &Config) -> BTreeSet<RuntimeKind> {
         if let Some(named) = &config.runtimes {

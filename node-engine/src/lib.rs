@@ -3,6 +3,7 @@
 //! # Parts
 //! - `node-core` decides; [`run`] gives it a shell: `controller` owns its state and commits, `record` is the shape on
 //!   the disk, `perform` does what it says to the [`runtime`]s, `link` speaks to the cluster.
+//! - `approach` says which cluster that is, and joins it where a token says so.
 //! - [`logs`] answers who wants to read what applications wrote.
 //! - [`doctor`] says what keeps a worker from working.
 //! - [`policy`] says what the machine's owner lets run.
@@ -12,6 +13,7 @@
 //! Nothing is acknowledged or acted on before it is on the disk. A stopping engine leaves applications running, a
 //! starting one takes them over. Nothing listens.
 
+mod approach;
 pub mod config;
 mod controller;
 pub mod doctor;

@@ -15,7 +15,8 @@
 //!
 //! # Guarantees
 //! No message of one connection is sent on another. Waits between attempts grow from 0.2 s with full jitter. A registration
-//! that is under way is not given up, since the cluster may have changed our password by then.
+//! that is under way is not given up, since the cluster may have changed our password by then. Each connection shows the
+//! certificate of that moment; one that has ended is renewed first, and where that fails the attempt is made all the same.
 
 mod direct;
 mod registration;
@@ -28,12 +29,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use joining::Approach;
 use model::id::NodeId;
 use model::node::Leaving;
 use model::node::NodeFacts;
 use mqtt::backoff::Backoff;
 use node_core::Input;
-use rustls::ClientConfig;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -79,8 +80,8 @@ pub(crate) struct Link {
     /// What the disk says of the last registration.
     pub(crate) known: Known,
     pub(crate) config: Config,
-    /// TLS towards the cluster, where it is spoken.
-    pub(crate) tls: Option<Arc<ClientConfig>>,
+    /// Where the cluster is, and what is shown to it.
+    pub(crate) approach: Approach,
     pub(crate) inputs: mpsc::Sender<FromLink>,
     /// What answers in chunks are made from.
     pub(crate) sources: Sources,
@@ -96,7 +97,7 @@ struct Dialler {
     run: Run,
     connects: Arc<AtomicU64>,
     known: Known,
-    tls: Option<Arc<ClientConfig>>,
+    approach: Approach,
     inputs: mpsc::Sender<FromLink>,
     sources: Sources,
     leaving: Leaving,
@@ -109,7 +110,7 @@ impl Dialler {
         // A relay is the root's, which has an authority of its own.
         let secure = relay.is_none() && saved.tls;
         Session {
-            tls: self.tls.clone().filter(|_| secure),
+            tls: self.approach.credentials.tls().filter(|_| secure),
             saved,
             relay,
             boot_id: self.run.boot_id.clone(),
@@ -153,7 +154,7 @@ impl Link {
             run: Run::new(self.boot),
             connects: Arc::default(),
             known: self.known,
-            tls: self.tls,
+            approach: self.approach,
             inputs: self.inputs,
             sources: self.sources,
             leaving: self.config.on_stop,

@@ -11,7 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate, and which of ours it may import.
-const MAY_IMPORT: [(&str, &[&str]); 24] = [
+const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("model", &[]),
     ("sync", &[]),
     ("socketio", &[]),
@@ -20,6 +20,8 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
     ("daemon", &[]),
     ("identity", &["model"]),
     ("protocol", &["model", "sync"]),
+    // Workers and clusters join in one way: it needs the certificates and their REST shapes, and none of either tier.
+    ("joining", &["daemon", "identity", "model", "protocol"]),
     ("mqtt", &["identity", "model", "protocol"]),
     ("rest", &["daemon", "identity", "model", "protocol"]),
     (
@@ -54,6 +56,7 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
             "cluster-core",
             "daemon",
             "identity",
+            "joining",
             "model",
             "mqtt",
             "orchestrator",
@@ -70,6 +73,7 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
         &[
             "daemon",
             "identity",
+            "joining",
             "model",
             "mqtt",
             "node-core",

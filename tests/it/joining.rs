@@ -227,7 +227,7 @@ fn a_token_that_is_used_expired_or_of_another_cluster_lets_nobody_in() {
         [ours[0], ours[1], ours[2], theirs[3], theirs[4], theirs[5]].join(".")
     };
     wait_until("the brief one has expired", LIMIT, || {
-        (Instant::now() >= expires).then_some(()).ok_or("not yet")
+        (Instant::now() >= expires).then_some(()).ok_or_else(|| "not yet".to_owned())
     });
     for (name, token) in [("used", &once), ("expired", &brief), ("foreign", &foreign)] {
         let mut program = worker(&directory, name, token);

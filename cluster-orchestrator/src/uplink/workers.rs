@@ -10,7 +10,7 @@ use serde_json::Value;
 use socketio::AckReply;
 
 use super::Relayed;
-use crate::config::root_host;
+use crate::approach::root_host;
 
 /// Between a tunnel and the endpoint, each way.
 const PIPE: usize = 4 * 1024;

@@ -7,6 +7,8 @@ mod failing;
 #[cfg(test)]
 mod foreign;
 #[cfg(test)]
+mod joining;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
 mod plan;

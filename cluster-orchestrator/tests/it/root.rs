@@ -27,22 +27,22 @@ use crate::worker::Worker;
 
 /// What the root knows of its only cluster.
 #[derive(Default)]
-struct Known {
+pub(crate) struct Known {
     desired: Parent<AssignmentEntry>,
     observed: Observed<SlotEntry>,
     reports: Assembler<protocol::message::instances::Reported<SlotEntry>>,
     standing: Option<Standing>,
-    registered: Vec<Value>,
+    pub(crate) registered: Vec<Value>,
     socket: Option<SocketRef>,
 }
 
 #[derive(Clone)]
-struct Root {
-    known: Arc<Mutex<Known>>,
-    url: String,
+pub(crate) struct Root {
+    pub(crate) known: Arc<Mutex<Known>>,
+    pub(crate) url: String,
 }
 
-const CLUSTER: ClusterId = ClusterId::from_bits(7 << 64);
+pub(crate) const CLUSTER: ClusterId = ClusterId::from_bits(7 << 64);
 
 fn incarnation() -> Incarnation {
     Incarnation(42)
@@ -53,7 +53,7 @@ fn term() -> Term {
 }
 
 impl Root {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let known: Arc<Mutex<Known>> = Arc::default();
         let (layer, io) = SocketIo::new_layer();
         let mine = Arc::clone(&known);
@@ -68,7 +68,7 @@ impl Root {
     }
 
     /// Waits until the root knows something.
-    async fn until(&self, what: &str, wanted: impl Fn(&Known) -> bool) {
+    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Known) -> bool) {
         let begun = Instant::now();
         while !wanted(&self.known.lock().unwrap()) {
             assert!(begun.elapsed() < DEADLINE, "{what}");

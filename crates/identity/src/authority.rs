@@ -16,11 +16,10 @@ use crate::gate::Serial;
 use crate::holder::Holder;
 use crate::key::{Credential, CredentialError, Key, KeyError, Request, certificates, pem};
 use crate::pin::Pin;
+use crate::validity::SLACK;
 
 /// How long an authority's certificate says that it is valid. Nobody looks at it; a replacement is a decision, not a date.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365 * 50);
-/// Certificates begin a little earlier, since they count whole seconds.
-const SLACK: Duration = Duration::from_mins(1);
 
 /// A key that issues, with the certificate that it signed itself.
 pub struct Authority {

@@ -35,6 +35,7 @@ mod pin;
 mod token;
 mod trust;
 mod user_token;
+mod validity;
 
 pub use holder::{Holder, HolderError};
 pub use key::{Credential, CredentialError, Key, KeyError, Request};
@@ -42,6 +43,7 @@ pub use pin::{Pin, PinError};
 pub use token::{JoinToken, Joining, Secret, TokenError};
 pub use trust::{TowardsError, Trust, TrustError, any_name, secured, towards};
 pub use user_token::{UserToken, UserTokenError};
+pub use validity::{Validity, ValidityError};
 
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::fmt::rfc2822::DateTimeParser;
+use joining::Approach;
 use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -13,6 +14,7 @@ use tokio::time::timeout;
 use super::Finding;
 use crate::config::Config;
 use crate::link::saved;
+use crate::runtime::chain;
 
 /// How long a server may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,23 +40,26 @@ impl Answer {
 }
 
 pub(super) async fn examine(config: &Config) -> Vec<Finding> {
-    let (host, port) = match config.cluster_address() {
-        Ok(address) => address,
+    let approach = config
+        .membership()
+        .and_then(|membership| config.approach(membership));
+    let approach = match approach {
+        Ok(approach) => approach,
         Err(error) => {
-            let remedy = "correct --cluster, or allow plain text to it with --insecure";
-            return vec![Finding::bad("cluster", error.to_string(), remedy)];
+            let remedy = "correct --cluster; allow plain text to another machine with --insecure, or give the authority.pem of \
+                          a cluster of https with --ca, or join it: node-engine join TOKEN";
+            return vec![Finding::bad("cluster", chain(&error), remedy)];
         }
     };
-    let tls = match config.tls() {
-        Ok(tls) => tls,
-        Err(error) => {
-            let remedy = "give the cluster's authority.pem with --ca";
-            return vec![Finding::bad("cluster", error.to_string(), remedy)];
-        }
-    };
-    let mut findings = http(&config.cluster, (&host, port), tls.clone()).await;
-    findings.push(mqtt(config, &host, tls).await);
+    let mut findings = reach(&approach).await;
+    findings.push(mqtt(config, &approach.host, approach.credentials.tls()).await);
     findings
+}
+
+/// Its HTTP and its clock.
+pub(super) async fn reach(approach: &Approach) -> Vec<Finding> {
+    let tls = approach.credentials.tls();
+    http(&approach.url, (&approach.host, approach.port), tls).await
 }
 
 async fn http(url: &str, place: (&str, u16), tls: Option<Arc<ClientConfig>>) -> Vec<Finding> {

@@ -10,7 +10,7 @@ fn config(folder: &std::path::Path) -> Config {
     Config {
         data_dir: folder.to_owned(),
         runtimes: Some("native".parse::<RuntimeList>().unwrap()),
-        cluster: "http://127.0.0.1:1".to_owned(),
+        cluster: Some("http://127.0.0.1:1".to_owned()),
         ..Config::default()
     }
 }
@@ -65,7 +65,7 @@ async fn a_worker_with_everything_in_place_has_nothing_bad() {
     joined(folder.path(), server([0x20, 2, 0, 5]).await);
     let port = server(http("200 OK", "application/json", &date(3))).await;
     let config = Config {
-        cluster: format!("http://127.0.0.1:{port}"),
+        cluster: Some(format!("http://127.0.0.1:{port}")),
         ..config(folder.path())
     };
     let findings = examine(&config).await;
@@ -92,7 +92,7 @@ async fn a_cluster_that_is_none_is_told_apart() {
     ] {
         let port = server(answer).await;
         let config = Config {
-            cluster: format!("http://127.0.0.1:{port}"),
+            cluster: Some(format!("http://127.0.0.1:{port}")),
             ..config(folder.path())
         };
         let findings = cluster::examine(&config).await;
@@ -106,7 +106,7 @@ async fn a_cluster_that_is_none_is_told_apart() {
     let nobody = cluster::examine(&config(folder.path())).await;
     assert_eq!(of(&nobody, "cluster").level, Level::Bad);
     let far = Config {
-        cluster: "http://192.0.2.1:10001".to_owned(),
+        cluster: Some("http://192.0.2.1:10001".to_owned()),
         ..config(folder.path())
     };
     let refused = cluster::examine(&far).await;
@@ -127,7 +127,7 @@ async fn a_wrong_clock_and_a_closed_broker_are_told() {
         joined(folder.path(), broker);
         let port = server(http("200 OK", "application/json", &date(-900))).await;
         let config = Config {
-            cluster: format!("http://127.0.0.1:{port}"),
+            cluster: Some(format!("http://127.0.0.1:{port}")),
             ..config(folder.path())
         };
         let findings = cluster::examine(&config).await;

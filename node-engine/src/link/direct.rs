@@ -19,6 +19,13 @@ use crate::runtime::chain;
 /// a registration is a commit of the cluster's, and mostly only the path is broken.
 const REGISTER_EACH: u32 = 10;
 
+/// The cluster wants a certificate, and was shown none that counts.
+const NO_IDENTITY: &str = "no_identity";
+/// The certificate that was shown has ended.
+const EXPIRED: &str = "expired";
+/// The certificate that was shown is not this worker's.
+const WRONG_IDENTITY: &str = "wrong_identity";
+
 /// Attempts, and what they remember of each other.
 #[derive(Debug)]
 pub(super) struct Direct<'l> {
@@ -110,6 +117,7 @@ impl<'l> Direct<'l> {
     }
 
     async fn attempt(&mut self) -> Result<Option<Opened>, Unwanted> {
+        self.dialler.approach.credentials.freshen().await;
         let has_time = *self.relayed.borrow();
         if self.must_register && (!has_time || self.attempts.is_multiple_of(REGISTER_EACH)) {
             let asked = self.register().await?;
@@ -143,19 +151,12 @@ impl<'l> Direct<'l> {
     /// Asks the cluster to let us in. Only its word keeps us from the broker that we know; its silence does not.
     async fn register(&mut self) -> Result<Asked, Unwanted> {
         let run = &self.dialler.run;
-        let registered = registration::register(
-            (self.config, &self.dialler.tls),
-            &self.facts,
-            self.node,
-            run,
-        )
-        .await;
+        let approach = &self.dialler.approach;
+        let registered = registration::register(approach, &self.facts, self.node, run).await;
         let welcome = match registered {
             Ok(welcome) => welcome,
-            Err(Failure::Refused(Refused { code, message })) => {
-                self.complaints.add(&format!(
-                    "the cluster refuses this worker ({code}): {message}"
-                ));
+            Err(Failure::Refused(refused)) => {
+                self.refused(&refused);
                 return Ok(Asked::Refused);
             }
             Err(failure @ (Failure::Connect(_) | Failure::Answer(_) | Failure::Message(_))) => {
@@ -165,7 +166,7 @@ impl<'l> Direct<'l> {
             }
         };
         let host = self.dialler.known.broker_host(&welcome);
-        let secure = welcome.broker_tls && self.dialler.tls.is_some();
+        let secure = welcome.broker_tls && self.dialler.approach.credentials.tls().is_some();
         if !secure && !self.config.may_reach(&host) {
             self.complaints.add(&format!(
                 "the cluster's broker {host} is another machine, and the connection would be in plain text; allow that with --insecure"
@@ -184,5 +185,28 @@ impl<'l> Direct<'l> {
             .await
             .map_err(|_| Unwanted)?;
         Ok(Asked::Registered)
+    }
+
+    /// Says why the cluster does not want us, and what to do about it where that is known here.
+    fn refused(&mut self, Refused { code, message }: &Refused) {
+        let credentials = &self.dialler.approach.credentials;
+        let has_joined = credentials.holder().is_some();
+        let remedy = match code.as_str() {
+            NO_IDENTITY | EXPIRED if has_joined => {
+                // It may have ended by the cluster's clock, which is the one that counts.
+                credentials.doubt();
+                "; the certificate is renewed first now, and if that is refused as well, join again with a new token: node-engine join TOKEN"
+            }
+            NO_IDENTITY => {
+                "; join with a token (edgeio token create at the cluster): node-engine join TOKEN"
+            }
+            WRONG_IDENTITY => {
+                "; the data directory is another worker's, or a copy of one: join with a new token and an empty --data-dir"
+            }
+            _ => "",
+        };
+        self.complaints.add(&format!(
+            "the cluster refuses this worker ({code}): {message}{remedy}"
+        ));
     }
 }

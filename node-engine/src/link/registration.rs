@@ -1,16 +1,13 @@
 //! The handshake with the Cluster Manager.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use joining::Approach;
 use model::id::NodeId;
 use model::node::NodeFacts;
 use protocol::message::MessageError;
 use protocol::message::register::{EVENT, NAMESPACE, Refused, Request, Welcome, read_answer};
-use rustls::ClientConfig;
 use socketio::{AckError, ConnectError, Options};
-
-use crate::config::Config;
 
 /// How long the cluster may take to answer: its commit is a part of it.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -34,15 +31,15 @@ pub(crate) enum Failure {
 
 /// Registers once.
 pub(crate) async fn register(
-    (config, tls): (&Config, &Option<Arc<ClientConfig>>),
+    approach: &Approach,
     facts: &NodeFacts,
     node: Option<NodeId>,
     run: &Run,
 ) -> Result<Welcome, Failure> {
     let options = Options {
         namespace: NAMESPACE.to_owned(),
-        tls: tls.clone(),
-        ..Options::new(config.cluster.clone())
+        tls: approach.credentials.tls(),
+        ..Options::new(approach.url.clone())
     };
     // Dropping `_events` ends the connection: all that follows goes over MQTT.
     let (client, _events) = socketio::connect(options).await.map_err(Failure::Connect)?;
@@ -52,7 +49,8 @@ pub(crate) async fn register(
         boot_id: run.boot_id.clone(),
         boot: run.boot,
         start: run.start,
-        join_token: config.join_token.clone(),
+        // A token is for joining, and goes to nobody afterwards.
+        join_token: None,
     };
     let answer = client
         .emit_with_ack(EVENT, &request.encode(), ANSWER)

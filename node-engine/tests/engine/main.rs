@@ -9,6 +9,8 @@
 )]
 
 mod cluster;
+mod gate;
+mod joining;
 mod logs;
 mod policy;
 mod process;

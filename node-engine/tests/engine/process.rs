@@ -1,8 +1,9 @@
 //! An engine as a process of its own, and what it runs.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use model::id::InstanceId;
@@ -68,6 +69,55 @@ impl Home {
         Engine::of(self.command(cluster, "docker,native"))
     }
 
+    fn bare(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_node-engine"));
+        command.args(args).args(["--runtimes", "native", "--name"]);
+        command.args(["worker-1", "--reconnect-max", "500ms"]);
+        command.arg("--data-dir").arg(self.path());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts an engine that knows its cluster by a token at most, with that on its standard input; and what it says on
+    /// standard error.
+    pub(crate) async fn joining(&self, args: &[&str], input: &str) -> (Engine, Arc<Mutex<String>>) {
+        let mut child = self.bare(args).stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).unwrap();
+        drop(stdin);
+        let said = Arc::new(Mutex::new(String::new()));
+        let writes = Arc::clone(&said);
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                eprintln!("{line}");
+                let mut said = writes.lock().unwrap();
+                said.push_str(&line);
+                said.push('\n');
+            }
+        });
+        // It is ready after its cluster answered, which is played here.
+        let begun = tokio::task::spawn_blocking(move || Engine::begun(child));
+        (begun.await.unwrap(), said)
+    }
+
+    /// What `node-engine doctor` says.
+    pub(crate) async fn doctor(&self) -> String {
+        let mut command = self.bare(&["doctor"]);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+        String::from_utf8(output.await.unwrap().stdout).unwrap()
+    }
+
+    /// The exit code and the log of an engine that does not join.
+    pub(crate) async fn refuses(&self, args: &[&str]) -> (Option<i32>, String) {
+        let mut command = self.bare(args);
+        command.stdin(Stdio::null());
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = output.await.unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), log)
+    }
+
     /// Writes the policy of its worker's owner.
     pub(crate) fn set_policy(&self, text: &str) {
         std::fs::create_dir_all(self.path()).unwrap();
@@ -120,7 +170,10 @@ impl Drop for Home {
 
 impl Engine {
     fn of(mut command: Command) -> Self {
-        let mut child = command.spawn().unwrap();
+        Self::begun(command.spawn().unwrap())
+    }
+
+    fn begun(mut child: Child) -> Self {
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap())
             .read_line(&mut line)
