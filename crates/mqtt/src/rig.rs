@@ -21,7 +21,7 @@ use crate::client;
 use crate::endpoint::{
     self, Attempt, Denied, Handle, Inbound, Login, NotAdmitted, Options, Reason, Verdict, Witness,
 };
-pub(crate) use papers::Papers;
+pub(crate) use papers::{LIFE, Papers};
 
 /// Whatever is awaited in a test comes within this time.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 /// OpenSSL looks at the clock: from 2023 for fifty years.
-const LIFE: Life = Life {
+pub(crate) const LIFE: Life = Life {
     from: Wall(1_700_000_000_000),
     lasting: Duration::from_hours(24 * 365 * 50),
 };
