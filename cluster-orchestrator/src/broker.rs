@@ -1,5 +1,7 @@
 //! What comes from the workers over MQTT, and who may log in.
 
+mod logins;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -7,7 +9,7 @@ use std::time::{Duration, Instant};
 use cluster_core::{Beat, Input};
 use model::id::NodeId;
 use model::node::Leaving;
-use mqtt::endpoint::{Authenticate, Inbound, Login, Reason, Verdict};
+use mqtt::endpoint::{Inbound, Reason};
 use mqtt::link::BrokerState;
 use orchestrator::streams::Streams;
 use orchestrator::{Metrics, Unavailable};
@@ -22,32 +24,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::announcer::Announcer;
-use crate::outlets::Credentials;
 use crate::tier::Handle;
+pub(crate) use logins::{Logins, authenticate, nobody, witness};
 
 /// The request id under which a worker sends its former set.
 pub(crate) const ADOPT: &str = "adopt";
 /// Between two lines of log about messages that cannot be read.
 const QUIET: Duration = Duration::from_secs(10);
-
-/// Who may log in: workers by the credential of their last registration; anonymous readers on this machine, or anywhere
-/// if plain text is allowed there.
-pub(crate) fn authenticate(credentials: Credentials, insecure: bool) -> Authenticate {
-    std::sync::Arc::new(move |login: &Login| {
-        if login.username.is_none() && login.password.is_none() {
-            let near = login.peer.ip().to_canonical().is_loopback();
-            return if near || insecure {
-                Verdict::Reader
-            } else {
-                Verdict::Refused
-            };
-        }
-        match (login.client_id.parse::<NodeId>(), &login.password) {
-            (Ok(node), Some(password)) if credentials.fit(node, password) => Verdict::Worker(node),
-            (_, _) => Verdict::Refused,
-        }
-    })
-}
 
 /// Whose sessions the endpoint tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

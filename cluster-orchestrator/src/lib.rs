@@ -51,7 +51,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::announcer::Announcer;
 use crate::approach::Root;
-use crate::broker::{Inlet, Kind};
+use crate::broker::{Inlet, Kind, Logins};
 use crate::config::{BrokerAddress, Checked};
 use crate::metrics::Metrics;
 use crate::outlets::{Credentials, Open, Outlets};
@@ -297,8 +297,15 @@ impl Site {
     ) -> Result<(Broker, Streams<NodeId>), ClusterError> {
         let token = self.tasks.token().clone();
         let (sender, inbound) = mpsc::channel(INBOUND);
-        let authenticate = broker::authenticate(credentials, self.config.insecure);
-        let limits = endpoint::Options::default();
+        let authenticate = broker::authenticate(Logins {
+            credentials,
+            insecure: self.config.insecure,
+            revoked: broker::nobody(),
+        });
+        let limits = endpoint::Options {
+            witness: broker::witness(),
+            ..endpoint::Options::default()
+        };
         let (kind, broker) = match mqtt {
             Mqtt::External(BrokerAddress { host, port }) => {
                 let id = format!("edgeio-cluster-{port}-{}", std::process::id());

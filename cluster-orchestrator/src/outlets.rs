@@ -60,7 +60,7 @@ impl Credentials {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, node: NodeId, hash: [u8; 32]) {
+    pub(crate) fn set(&self, node: NodeId, hash: [u8; 32]) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         known
             .entry(node)

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use identity::door::{Door, Plain};
-use mqtt::endpoint::{self, Handle, Inbound, Login, Options, Published, Verdict};
+use mqtt::endpoint::{self, Handle, Inbound, Login, NotAdmitted, Options, Published, Verdict};
 use protocol::topic::Topic;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -71,6 +71,8 @@ async fn steer(mut stream: TcpStream, handle: Handle, arrived: &AtomicU64) -> st
 fn authenticate(login: &Login) -> Verdict {
     match &login.username {
         None => Verdict::Reader,
-        Some(user) => user.parse().map_or(Verdict::Refused, Verdict::Worker),
+        Some(user) => user
+            .parse()
+            .map_or(Verdict::Refused(NotAdmitted::Password), Verdict::Worker),
     }
 }

@@ -134,6 +134,17 @@ impl Credential {
             key: key.private(),
         })
     }
+
+    /// The chain as PEM, its own certificate first: for a program that reads it from a file.
+    pub fn certificates_pem(&self) -> String {
+        let all = self.chain.iter();
+        all.map(|one| pem("CERTIFICATE", one)).collect()
+    }
+
+    /// The key as PEM; to be kept where only its owner reads.
+    pub fn key_pem(&self) -> String {
+        pem("PRIVATE KEY", self.key.secret_der())
+    }
 }
 
 impl Clone for Credential {
@@ -192,6 +203,16 @@ mod tests {
         assert!(!format!("{key:?}").contains("PRIVATE"));
         let request = key.request().unwrap();
         assert_eq!(Request::from_pem(&request.to_pem()), Ok(request));
+    }
+
+    #[test]
+    fn a_credential_survives_its_text() {
+        let key = Key::make().unwrap();
+        let chain = pem("CERTIFICATE", b"one") + &pem("CERTIFICATE", b"two");
+        let credential = Credential::new(&chain, &key).unwrap();
+        assert_eq!(credential.certificates_pem(), chain);
+        let read = Key::from_pem(&credential.key_pem()).unwrap();
+        assert_eq!(read.private(), key.private());
     }
 
     #[test]

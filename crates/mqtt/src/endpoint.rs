@@ -4,7 +4,8 @@
 //! 1. A peer comes in by the [`Door`], with TLS or without, and sends CONNECT within [`Options::connect_within`]; the caller's
 //!    [`Authenticate`] judges the [`Login`].
 //! 2. A worker's session takes the one seat of its node. Whoever sat there is displaced first.
-//! 3. The worker subscribes to its own `control` and `request`; what it publishes becomes [`Inbound::Message`].
+//! 3. The worker subscribes to its own `control` and `request`; what it publishes becomes [`Inbound::Message`]. All else is
+//!    refused (`rules`), and what is refused is told to the [`Witness`].
 //! 4. [`Handle::publish`] puts a message into the session's bounded queue and answers at once.
 //!
 //! # Guarantees
@@ -12,13 +13,17 @@
 //! - Per node, the `Closed` of one session comes before the `Connected` of the next, and the will of a session comes before
 //!   its `Closed`. Session numbers only grow. An old will can therefore never overtake a new session.
 //! - A PUBACK or PUBREC is sent after the message was accepted by the inbound queue: a full queue slows the workers down.
+//! - A certificate that was shown makes nobody but its holder: another client id or user name is refused, whatever the owner
+//!   of the endpoint says. So nobody takes the seat of a worker who cannot prove to be it.
+//! - What goes to a worker is seen by nobody else.
 //! - No queue, buffer or wait is unbounded. A peer that does not read is dropped after [`Options::write_stall`]; a peer that is
 //!   silent for one and a half keep-alives is dropped whatever was sent to it in the meantime. Only if this process itself stood
 //!   still do all peers get a second more.
 //!
 //! # Where the standard leaves a choice, or is not followed
-//! - Sessions are clean: `clean session 0` is accepted, session present is always 0, and nothing is retained (a retain flag is
-//!   ignored). Messages are not sent again, since a resend would need a session that outlives its connection.
+//! - Sessions are clean: `clean session 0` is accepted, session present is always 0, and nothing is retained: a message that
+//!   asks for it closes the connection, and a will that does is refused. Messages are not sent again, since a resend would
+//!   need a session that outlives its connection, and that somebody else could take over.
 //! - QoS 2 from a worker gets the full handshake, with at most [`UNRELEASED_LIMIT`] packets between PUBLISH and PUBREL; one more
 //!   closes the connection. What is sent out is QoS 1 to workers, or 0 where 0 was asked for, and QoS 0 to readers.
 //! - A publish that is not allowed closes the connection, as 3.1.1 has no other refusal; a filter that is not allowed is
@@ -32,10 +37,12 @@
 //!   [`Options::probe_within`]. Engines ignore an empty request.
 
 mod connection;
+mod denied;
 mod frame;
 mod handshake;
 mod registry;
 pub mod relay;
+mod rules;
 mod session;
 mod wire;
 
@@ -57,6 +64,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use connection::Arrival;
+pub use denied::{Attempt, Denied, NotAdmitted, TEXT_LIMIT, Who, Witness};
 use registry::Registry;
 pub use session::UNRELEASED_LIMIT;
 
@@ -79,6 +87,8 @@ pub struct Options {
     pub inflight: usize,
     /// Open connections; further ones are closed at once; default 20,000.
     pub max_connections: usize,
+    /// Told of everything that is refused; default nobody.
+    pub witness: Witness,
 }
 
 impl Default for Options {
@@ -92,6 +102,7 @@ impl Default for Options {
             queue: 32,
             inflight: 16,
             max_connections: 20_000,
+            witness: Witness::default(),
         }
     }
 }
@@ -107,6 +118,8 @@ pub struct Login {
     pub password: Option<Bytes>,
     /// The address the connection comes from.
     pub peer: SocketAddr,
+    /// How it comes.
+    pub way: Way,
     /// By what the peer proved who it is, if it did. Whether that has expired is for the owner to look at.
     pub certificate: Option<Peer>,
     /// Whether a clean session was asked for; it is given in any case.
@@ -120,9 +133,21 @@ impl fmt::Debug for Login {
             .field("client_id", &self.client_id)
             .field("username", &self.username)
             .field("peer", &self.peer)
+            .field("way", &self.way)
             .field("certificate", &self.certificate)
             .finish_non_exhaustive()
     }
+}
+
+/// How a connection came here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Over TCP in plain text, which the [`Door`] let in.
+    Plain,
+    /// Over TCP with TLS.
+    Tls,
+    /// By [`Handle::attach`]: whoever attached it vouches for the way.
+    Attached,
 }
 
 /// What the owner of the endpoint says to a [`Login`].
@@ -130,10 +155,10 @@ impl fmt::Debug for Login {
 pub enum Verdict {
     /// This is the worker; it may use its own topics.
     Worker(NodeId),
-    /// An operator's tool: it may subscribe below `nodes/` and publish nothing.
+    /// An operator's tool: it sees the `information` and `connection` of workers and publishes nothing.
     Reader,
-    /// Not let in (CONNACK code 5).
-    Refused,
+    /// Not let in (CONNACK code 5, or 2 where the name is the fault).
+    Refused(NotAdmitted),
 }
 
 /// Judges a login. It is called on the runtime's threads and must not block.
@@ -296,19 +321,13 @@ pub fn detached(
 
 impl Handle {
     /// Sends a message to the worker of the topic, at QoS 1 unless the worker subscribed at QoS 0. Never waits.
-    ///
-    /// Readers whose filters match get the message too, as far as their queues take it.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a message is given away, as over every link"
-    )]
     pub fn publish(&self, topic: &Topic, payload: Bytes) -> Published {
         let name = topic.to_string();
         // Two bytes of length and two of packet id stand before the payload.
         if name.len() + payload.len() + 4 > self.shared.options.max_packet as usize {
             return Published::TooLarge;
         }
-        self.shared.registry.publish(topic, name, &payload)
+        self.shared.registry.publish(topic, name, payload)
     }
 
     /// Ends the session of a worker, if there is one. Its `Closed` tells [`Reason::Dropped`].
@@ -331,6 +350,7 @@ impl Handle {
         let _witness = self.running.subscribe();
         let arrival = Arrival {
             peer,
+            way: Way::Attached,
             certificate: None,
             until: Instant::now() + self.shared.options.connect_within,
         };

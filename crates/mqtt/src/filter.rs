@@ -37,11 +37,6 @@ impl Filter {
         &self.0
     }
 
-    /// The text before the first `/`.
-    pub fn first_level(&self) -> &str {
-        self.0.split('/').next().unwrap_or_default()
-    }
-
     /// Whether messages of this topic pass the filter.
     ///
     /// A filter that begins with a wildcard does not match a topic that begins with `$`, and `a/#` matches `a` itself.

@@ -1,5 +1,7 @@
 //! What the tests share: an endpoint on a free port, and a peer that speaks hand-written packets.
 
+mod papers;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +18,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::client;
-use crate::endpoint::{self, Handle, Inbound, Login, Options, Reason, Verdict};
+use crate::endpoint::{
+    self, Attempt, Denied, Handle, Inbound, Login, NotAdmitted, Options, Reason, Verdict, Witness,
+};
+pub(crate) use papers::{LIFE, Papers};
 
 /// Whatever is awaited in a test comes within this time.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -26,6 +31,8 @@ pub(crate) const PASSWORD: &str = "correct horse";
 pub(crate) struct Rig {
     pub(crate) handle: Handle,
     pub(crate) inbound: mpsc::Receiver<Inbound>,
+    /// What the witness was told.
+    pub(crate) denials: mpsc::UnboundedReceiver<Denied>,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -43,9 +50,10 @@ fn authenticate(login: &Login) -> Verdict {
         (None, _) => Verdict::Reader,
         (Some(user), Some(password)) if password == PASSWORD.as_bytes() => {
             let id = user.split(':').next().unwrap_or_default();
-            id.parse().map_or(Verdict::Refused, Verdict::Worker)
+            id.parse()
+                .map_or(Verdict::Refused(NotAdmitted::Password), Verdict::Worker)
         }
-        (Some(_), _) => Verdict::Refused,
+        (Some(_), _) => Verdict::Refused(NotAdmitted::Password),
     }
 }
 
@@ -61,6 +69,12 @@ impl Rig {
     pub(crate) async fn behind(door: Door, options: Options, inbound: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (sender, receiver) = mpsc::channel(inbound);
+        let (told, denials) = mpsc::unbounded_channel();
+        let options = Options {
+            // A test that ended does not listen.
+            witness: Witness::new(move |denied| drop(told.send(denied.clone()))),
+            ..options
+        };
         let shutdown = CancellationToken::new();
         let handle = endpoint::serve(
             (listener, door),
@@ -73,6 +87,7 @@ impl Rig {
         Self {
             handle,
             inbound: receiver,
+            denials,
             shutdown,
         }
     }
@@ -104,6 +119,21 @@ impl Rig {
             Inbound::Closed { reason, .. } => reason,
             other => panic!("expected Closed, got {other:?}"),
         }
+    }
+
+    /// The next refusal that the witness is told of.
+    pub(crate) async fn denied(&mut self) -> Denied {
+        timeout(DEADLINE, self.denials.recv())
+            .await
+            .expect("no refusal was told")
+            .expect("no sender")
+    }
+
+    /// All that was refused so far.
+    pub(crate) fn attempts(&mut self) -> Vec<Attempt> {
+        std::iter::from_fn(|| self.denials.try_recv().ok())
+            .map(|denied| denied.attempt)
+            .collect()
     }
 
     pub(crate) async fn raw(&self) -> Raw {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use identity::door::{Door, Plain};
 use model::id::NodeId;
-use mqtt::endpoint::{self, Handle, Inbound, Login, Options, Verdict};
+use mqtt::endpoint::{self, Handle, Inbound, Login, NotAdmitted, Options, Verdict};
 use protocol::topic::{Direction, Topic};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpListener;
@@ -39,7 +39,8 @@ fn authenticate(login: &Login) -> Verdict {
         None => Verdict::Reader,
         Some(user) => {
             let id = user.split(':').next().unwrap_or_default();
-            id.parse().map_or(Verdict::Refused, Verdict::Worker)
+            id.parse()
+                .map_or(Verdict::Refused(NotAdmitted::Password), Verdict::Worker)
         }
     }
 }

@@ -9,7 +9,7 @@ use model::id::{ClusterId, NodeId};
 use model::name::Name;
 use mqtt::client::{self, Client, Event, Events, Qos};
 use mqtt::endpoint::relay::username;
-use mqtt::endpoint::{self, Handle, Inbound, Verdict};
+use mqtt::endpoint::{self, Handle, Inbound, NotAdmitted, Verdict};
 use orchestrator::tunnels::Tunnels;
 use protocol::message::uplink::relay::{self, Frame};
 use protocol::message::uplink::{self, Question, Request};
@@ -57,7 +57,7 @@ impl Cluster {
         let (sender, inbound) = mpsc::channel(1);
         let judge = |login: &endpoint::Login| match login.password.as_deref() {
             Some(PASSWORD) => Verdict::Worker(NODE),
-            Some(_) | None => Verdict::Refused,
+            Some(_) | None => Verdict::Refused(NotAdmitted::Password),
         };
         let endpoint = endpoint::detached(
             endpoint::Options::default(),

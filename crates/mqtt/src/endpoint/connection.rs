@@ -10,11 +10,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::either::Either;
 
 use super::handshake::{self, Admission};
 use super::session::Session;
 use super::wire::Wire;
-use super::{Inbound, Reason, Shared};
+use super::{Inbound, Reason, Shared, Way};
 
 /// A refused peer has this long to read its CONNACK and to close.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -26,6 +27,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Arrival {
     /// From where.
     pub(super) peer: SocketAddr,
+    /// By what.
+    pub(super) way: Way,
     /// By what it proved who it is.
     pub(super) certificate: Option<Peer>,
     /// When its CONNACK is due.
@@ -82,8 +85,13 @@ async fn tcp(stream: TcpStream, peer: SocketAddr, door: &Door, shared: Arc<Share
             stream,
             peer: certificate,
         })) => {
+            let way = match &stream {
+                Either::Left(_) => Way::Plain,
+                Either::Right(_) => Way::Tls,
+            };
             let arrival = Arrival {
                 peer,
+                way,
                 certificate,
                 until,
             };

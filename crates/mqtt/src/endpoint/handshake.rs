@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use identity::gate::Peer;
+use identity::Holder;
 use model::id::NodeId;
 use protocol::topic::Topic;
 use rmqtt_codec::error::DecodeError;
@@ -12,10 +12,11 @@ use rmqtt_codec::v3::{Connect, ConnectAck, ConnectAckReason, LastWill, Packet};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connection::Arrival;
+use super::denied::{Attempt, NotAdmitted, clipped};
 use super::frame::Malformed;
 use super::registry::{Role, Seat};
 use super::wire::{Turn, Wire};
-use super::{Inbound, Login, Shared, Verdict, relay};
+use super::{Denied, Inbound, Login, Shared, Verdict, Who, relay};
 
 /// The largest CONNECT in bytes. A stranger cannot make us keep more than this.
 pub(super) const CONNECT_LIMIT: u32 = 16 * 1024;
@@ -39,6 +40,7 @@ pub(super) enum Admission {
 /// What an admitted peer comes with.
 pub(super) struct Ticket {
     pub(super) seat: Seat,
+    pub(super) who: (Who, SocketAddr),
     pub(super) keep_alive: u16,
     pub(super) will: Option<Will>,
 }
@@ -67,6 +69,8 @@ impl Will {
 enum Refusal {
     /// Answered by this code.
     Code(ConnectAckReason),
+    /// Answered by this code, and told: who is there may not come in.
+    Denied(ConnectAckReason, Attempt),
     /// Not answered: what came is no CONNECT, or the connection ended.
     Silent,
 }
@@ -83,20 +87,20 @@ pub(super) async fn admit<S>(wire: &mut Wire<S>, arrival: Arrival, shared: &Shar
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let Arrival {
-        peer,
-        certificate,
-        until,
-    } = arrival;
-    let mut connected = false;
+    let (peer, until) = (arrival.peer, arrival.until);
+    let mut known = None;
     let admitted = async {
         let connect = first_packet(wire).await?;
-        connected = true;
+        let who = known.insert(Who {
+            holder: arrival.certificate.as_ref().map(|shown| shown.holder),
+            client_id: clipped(&connect.client_id),
+        });
         let keep_alive = connect.keep_alive;
-        let guest = judge(*connect, (peer, certificate), shared)?;
+        let guest = judge(*connect, arrival, shared)?;
         let seat = seat(guest.role, guest.boot.as_deref(), peer, shared).await?;
         Ok(Ticket {
             seat,
+            who: (who.clone(), peer),
             keep_alive,
             will: guest.will,
         })
@@ -108,7 +112,14 @@ where
             Admission::Granted(Box::new(ticket)),
         ),
         Ok(Err(Refusal::Code(code))) => (code, Admission::Refused),
-        Err(_) if connected => (ConnectAckReason::ServiceUnavailable, Admission::Refused),
+        Ok(Err(Refusal::Denied(code, attempt))) => {
+            if let Some(who) = known {
+                let denied = Denied { who, peer, attempt };
+                shared.options.witness.tell(&denied);
+            }
+            (code, Admission::Refused)
+        }
+        Err(_) if known.is_some() => (ConnectAckReason::ServiceUnavailable, Admission::Refused),
         Ok(Err(Refusal::Silent)) | Err(_) => return Admission::Gone,
     };
     if let Admission::Granted(_) = admission {
@@ -155,26 +166,33 @@ where
 }
 
 /// Checks all that can be said without waiting.
-fn judge(
-    connect: Connect,
-    (peer, certificate): (SocketAddr, Option<Peer>),
-    shared: &Shared,
-) -> Result<Guest, Refusal> {
+fn judge(connect: Connect, arrival: Arrival, shared: &Shared) -> Result<Guest, Refusal> {
     let login = Login {
         client_id: connect.client_id.to_string(),
         username: connect.username.map(|name| name.to_string()),
         password: connect.password,
-        peer,
-        certificate,
+        peer: arrival.peer,
+        way: arrival.way,
+        certificate: arrival.certificate,
         clean_session: connect.clean_session,
     };
-    match (shared.authenticate)(&login) {
+    let verdict = (shared.authenticate)(&login);
+    // Whatever the owner says: a certificate makes nobody but its holder.
+    if let (Verdict::Worker(_) | Verdict::Reader, Some(shown)) = (verdict, &login.certificate)
+        && verdict != of(shown.holder)
+    {
+        return Err(not_admitted(NotAdmitted::Name));
+    }
+    match verdict {
         Verdict::Worker(node) => {
             if login.client_id != node.to_string() {
-                return Err(Refusal::Code(ConnectAckReason::IdentifierRejected));
+                return Err(not_admitted(NotAdmitted::Name));
             }
             let boot = boot_id(&login)
-                .map_err(|NoName| Refusal::Code(ConnectAckReason::BadUserNameOrPassword))?
+                .map_err(|NoName| {
+                    let attempt = Attempt::Connect(NotAdmitted::Name);
+                    Refusal::Denied(ConnectAckReason::BadUserNameOrPassword, attempt)
+                })?
                 .map(str::to_owned);
             let will = connect
                 .last_will
@@ -186,7 +204,10 @@ fn judge(
                 will,
             })
         }
-        Verdict::Reader if connect.last_will.is_none() => {
+        Verdict::Reader => {
+            if let Some(will) = connect.last_will {
+                return Err(no_will(Attempt::Will(clipped(&will.topic))));
+            }
             let name = connect.client_id;
             let name = if name.is_empty() {
                 shared.registry.unnamed()
@@ -199,8 +220,32 @@ fn judge(
                 will: None,
             })
         }
-        Verdict::Reader | Verdict::Refused => Err(Refusal::Code(ConnectAckReason::NotAuthorized)),
+        Verdict::Refused(reason) => Err(not_admitted(reason)),
     }
+}
+
+/// The one verdict that may be given to whom a certificate names.
+fn of(holder: Holder) -> Verdict {
+    match holder {
+        Holder::Worker(node) => Verdict::Worker(node),
+        Holder::Cluster(_) => Verdict::Refused(NotAdmitted::NoWorker),
+    }
+}
+
+fn not_admitted(reason: NotAdmitted) -> Refusal {
+    let code = match reason {
+        NotAdmitted::Name | NotAdmitted::Cloned => ConnectAckReason::IdentifierRejected,
+        NotAdmitted::Password
+        | NotAdmitted::NoCertificate
+        | NotAdmitted::NoWorker
+        | NotAdmitted::Expired
+        | NotAdmitted::Revoked => ConnectAckReason::NotAuthorized,
+    };
+    Refusal::Denied(code, Attempt::Connect(reason))
+}
+
+fn no_will(attempt: Attempt) -> Refusal {
+    Refusal::Denied(ConnectAckReason::NotAuthorized, attempt)
 }
 
 /// The user name is not that of a worker.
@@ -224,7 +269,10 @@ fn boot_id(login: &Login) -> Result<Option<&str>, NoName> {
 
 fn will_of(node: NodeId, will: LastWill) -> Result<Will, Refusal> {
     if will.topic.parse() != Ok(Topic::Connection(node)) {
-        return Err(Refusal::Code(ConnectAckReason::NotAuthorized));
+        return Err(no_will(Attempt::Will(clipped(&will.topic))));
+    }
+    if will.retain {
+        return Err(no_will(Attempt::Retained(clipped(&will.topic))));
     }
     Ok(Will {
         node,
@@ -247,7 +295,7 @@ async fn seat(
         .await
         .map_err(|_| {
             tracing::warn!(%peer, "a second machine wants the seat of a worker that is alive");
-            Refusal::Code(ConnectAckReason::IdentifierRejected)
+            not_admitted(NotAdmitted::Cloned)
         })?;
     if let Role::Worker(node) = seat.role {
         let place = shared.inbound.reserve().await.map_err(|_| unavailable())?;

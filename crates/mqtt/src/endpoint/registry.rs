@@ -253,8 +253,8 @@ impl Registry {
         }
     }
 
-    /// Queues a downward message for its worker, and for the readers that watch it.
-    pub(crate) fn publish(&self, topic: &Topic, name: String, payload: &Bytes) -> Published {
+    /// Queues a downward message for its worker; readers never see one.
+    pub(crate) fn publish(&self, topic: &Topic, name: String, payload: Bytes) -> Published {
         let places = self.inner.lock();
         let Some(place) = places.workers.get(&topic.node()) else {
             return Published::NoSession;
@@ -262,19 +262,16 @@ impl Registry {
         let Some(qos) = place.wants.qos_of(topic) else {
             return Published::NoSession;
         };
-        let name = ByteString::from(name);
         let message = Outgoing::Message {
-            topic: name.clone(),
-            payload: payload.clone(),
+            topic: name.into(),
+            payload,
             qos,
         };
         match place.queue.try_send(message) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => return Published::Full,
-            Err(TrySendError::Closed(_)) => return Published::NoSession,
+            Ok(()) => Published::Published,
+            Err(TrySendError::Full(_)) => Published::Full,
+            Err(TrySendError::Closed(_)) => Published::NoSession,
         }
-        places.show(&name, payload);
-        Published::Published
     }
 
     /// Queues an upward message for the readers that watch it. A reader that is behind misses it.

@@ -1,5 +1,6 @@
 //! One session from CONNACK to its end.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,17 +8,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytestring::ByteString;
 use model::id::NodeId;
-use protocol::topic::{Direction, Topic};
+use protocol::topic::Topic;
 use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::v3::{Packet, SubscribeReturnCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::denied::{Attempt, clipped};
 use super::handshake::Ticket;
-use super::registry::{Down, Outgoing, Role, Seat};
+use super::registry::{Outgoing, Role, Seat};
+use super::rules;
 use super::wire::{Turn, Wire};
-use super::{Inbound, Reason, Shared};
+use super::{Denied, Inbound, Reason, Shared, Who};
 use crate::filter::Filter;
 
 /// QoS 2 packets of one session that may wait for their PUBREL. MQTT 3.1.1 cannot tell a peer of such a limit, so it lies well
@@ -34,6 +37,8 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(super) struct Session<S> {
     wire: Wire<S>,
     seat: Seat,
+    /// Who it is, and from where.
+    who: (Who, SocketAddr),
     shared: Arc<Shared>,
     /// The longest silence that is forgiven.
     patience: Duration,
@@ -60,6 +65,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Self {
             wire,
             seat: ticket.seat,
+            who: ticket.who,
             shared,
             patience,
             heard: Instant::now(),
@@ -280,16 +286,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     async fn on_publish(&mut self, publish: Publish) -> Result<(), Reason> {
         let Role::Worker(node) = self.seat.role else {
+            self.deny(Attempt::Publish(clipped(&publish.topic)));
             return Err(Reason::Violation("a reader published"));
         };
-        let topic: Topic = publish
-            .topic
-            .parse()
-            .map_err(|_| Reason::Violation("a publish to no topic of edgeIO"))?;
-        if topic.node() != node || topic.direction() != Direction::Up {
-            return Err(Reason::Violation(
-                "a publish to a topic that is not the worker's",
-            ));
+        let topic = rules::upward(node, &publish.topic).map_err(|why| {
+            self.deny(Attempt::Publish(clipped(&publish.topic)));
+            Reason::Violation(why)
+        })?;
+        if publish.retain {
+            self.deny(Attempt::Retained(clipped(&publish.topic)));
+            return Err(Reason::Violation("a message to be retained"));
         }
         let known = publish
             .packet_id
@@ -300,7 +306,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         // A copy, so that a few bytes that someone keeps do not keep the whole read buffer.
         let payload = Bytes::copy_from_slice(&publish.payload);
-        self.shared.registry.show(&publish.topic, &payload);
+        if rules::is_shown(&topic) {
+            self.shared.registry.show(&publish.topic, &payload);
+        }
         self.forward(node, topic, payload).await?;
         self.acknowledge(publish.qos, publish.packet_id)
     }
@@ -340,9 +348,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     fn subscribe(&self, filter: &str, asked: QoS) -> SubscribeReturnCode {
+        let code = self.grant(filter, asked);
+        if code == SubscribeReturnCode::Failure {
+            self.deny(Attempt::Subscribe(clipped(filter)));
+        }
+        code
+    }
+
+    fn grant(&self, filter: &str, asked: QoS) -> SubscribeReturnCode {
         let registry = &self.shared.registry;
         match self.seat.role {
-            Role::Worker(node) => match own(node, filter) {
+            Role::Worker(node) => match rules::own(node, filter) {
                 Some(down) => {
                     let granted = asked.less_value(QoS::AtLeastOnce);
                     registry.grant(&self.seat, down, Some(granted));
@@ -352,7 +368,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             },
             Role::Reader(_) => match Filter::parse(filter) {
                 Ok(filter)
-                    if matches!(filter.first_level(), "nodes" | "+" | "#")
+                    if rules::is_readable(&filter)
                         && registry.watch(&self.seat, filter.clone()) =>
                 {
                     SubscribeReturnCode::Success(QoS::AtMostOnce)
@@ -365,20 +381,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn unsubscribe(&self, filter: &str) {
         match self.seat.role {
             Role::Worker(node) => {
-                if let Some(down) = own(node, filter) {
+                if let Some(down) = rules::own(node, filter) {
                     self.shared.registry.grant(&self.seat, down, None);
                 }
             }
             Role::Reader(_) => self.shared.registry.unwatch(&self.seat, filter),
         }
     }
-}
 
-/// Which of the worker's own downward topics this filter names, letter by letter.
-fn own(node: NodeId, filter: &str) -> Option<Down> {
-    match filter.parse::<Topic>() {
-        Ok(Topic::Control(of)) if of == node => Some(Down::Control),
-        Ok(Topic::Request(of)) if of == node => Some(Down::Request),
-        Ok(_) | Err(_) => None,
+    /// Tells that something was refused to this peer.
+    fn deny(&self, attempt: Attempt) {
+        let (who, peer) = self.who.clone();
+        self.shared
+            .options
+            .witness
+            .tell(&Denied { who, peer, attempt });
     }
 }

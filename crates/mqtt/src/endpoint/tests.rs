@@ -5,6 +5,7 @@ mod greedy;
 mod handshake;
 mod liveness;
 mod load;
+mod locked;
 mod mosquitto;
 mod relayed;
 mod secured;

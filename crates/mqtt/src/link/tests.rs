@@ -77,7 +77,8 @@ fn subscribed(told: &Inbound) -> bool {
 fn start(port: u16, shutdown: &CancellationToken) -> (Link, mpsc::Receiver<Inbound>) {
     let (sender, inbound) = mpsc::channel(64);
     let options = client::Options::new("127.0.0.1", port, "cluster-1");
-    let refuse: endpoint::Authenticate = Arc::new(|_| endpoint::Verdict::Refused);
+    let refuse: endpoint::Authenticate =
+        Arc::new(|_| endpoint::Verdict::Refused(endpoint::NotAdmitted::Password));
     let relayed = endpoint::detached(
         endpoint::Options::default(),
         refuse,

@@ -19,9 +19,9 @@ fn connection() -> String {
     format!("nodes/{}/connection", node(1))
 }
 
-/// A topic that `node(1)` may publish to.
-fn sync() -> String {
-    format!("nodes/{}/sync", node(1))
+/// A topic that `node(1)` may publish to, and that readers see.
+fn information() -> String {
+    format!("nodes/{}/information", node(1))
 }
 
 /// A topic that `node(1)` may subscribe to.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::endpoint::{Connections, Inbound, Options, Reason};
+use crate::endpoint::{Attempt, Connections, Denied, Inbound, NotAdmitted, Options, Reason, Who};
 use crate::rig::{Connect, Rig, node, packet, publish};
 
 #[tokio::test]
@@ -67,10 +67,13 @@ async fn other_protocols_are_refused_with_code_1() {
 
 #[tokio::test]
 async fn who_may_not_come_in_is_told_why() {
-    let rig = Rig::start().await;
+    let mut rig = Rig::start().await;
     let worker = || Connect::worker(node(1));
     let foreign_will = Some((format!("nodes/{}/connection", node(2)), "x".into()));
     let other_will = Some((format!("nodes/{}/sync", node(1)), "x".into()));
+    let written_will = Some((format!("nodes/{}/control", node(1)), "x".into()));
+    let refused = Attempt::Connect;
+    let will = |of: u128, leaf: &str| Attempt::Will(format!("nodes/{}/{leaf}", node(of)));
     let cases = [
         (
             Connect {
@@ -78,6 +81,7 @@ async fn who_may_not_come_in_is_told_why() {
                 ..worker()
             },
             5,
+            refused(NotAdmitted::Password),
         ),
         (
             Connect {
@@ -85,6 +89,7 @@ async fn who_may_not_come_in_is_told_why() {
                 ..worker()
             },
             2,
+            refused(NotAdmitted::Name),
         ),
         (
             Connect {
@@ -92,6 +97,7 @@ async fn who_may_not_come_in_is_told_why() {
                 ..worker()
             },
             4,
+            refused(NotAdmitted::Name),
         ),
         (
             Connect {
@@ -99,6 +105,7 @@ async fn who_may_not_come_in_is_told_why() {
                 ..worker()
             },
             4,
+            refused(NotAdmitted::Name),
         ),
         (
             Connect {
@@ -106,6 +113,7 @@ async fn who_may_not_come_in_is_told_why() {
                 ..worker()
             },
             5,
+            will(2, "connection"),
         ),
         (
             Connect {
@@ -113,6 +121,15 @@ async fn who_may_not_come_in_is_told_why() {
                 ..worker()
             },
             5,
+            will(1, "sync"),
+        ),
+        (
+            Connect {
+                will: written_will,
+                ..worker()
+            },
+            5,
+            will(1, "control"),
         ),
         (
             Connect {
@@ -120,9 +137,10 @@ async fn who_may_not_come_in_is_told_why() {
                 ..Connect::reader("r")
             },
             5,
+            will(1, "sync"),
         ),
     ];
-    for (connect, code) in cases {
+    for (connect, code, attempt) in cases {
         let mut raw = rig.raw().await;
         raw.send(&connect.bytes()).await;
         assert_eq!(
@@ -131,6 +149,13 @@ async fn who_may_not_come_in_is_told_why() {
             "{}",
             connect.client_id
         );
+        let who = Who {
+            holder: None,
+            client_id: connect.client_id,
+        };
+        let peer = raw.stream.local_addr().unwrap();
+        let told = Denied { who, peer, attempt };
+        assert_eq!(rig.denied().await, told);
         raw.ended().await;
     }
     assert_eq!(rig.handle.connections(), Connections::default());
@@ -234,6 +259,8 @@ async fn a_cloned_machine_is_refused_while_the_first_one_answers() {
     first.ack(id.unwrap()).await;
     assert_eq!(clone.packet().await, (0x20, vec![0, 2]));
     clone.ended().await;
+    let told = rig.denied().await.attempt;
+    assert_eq!(told, Attempt::Connect(NotAdmitted::Cloned));
     // The first one is undisturbed, and the same machine may come back at once.
     first.send(&[0xc0, 0]).await;
     assert_eq!(first.packet().await, (0xd0, vec![]));

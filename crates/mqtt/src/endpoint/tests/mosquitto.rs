@@ -146,7 +146,6 @@ async fn a_will_of_mosquittos_is_told_when_it_is_killed_and_not_when_it_leaves()
         "offline",
         "--will-qos",
         "2",
-        "--will-retain",
     ];
     let mut killed = worker(&rig, "mosquitto_sub", &arguments).spawn().unwrap();
     rig.connected().await;
@@ -223,7 +222,7 @@ async fn mosquitto_sub_watches_as_a_reader_with_and_without_a_clean_session() {
             session,
             &[
                 "-t",
-                "nodes/+/instances",
+                "nodes/+/connection",
                 "-t",
                 "nodes/#",
                 "-t",
@@ -238,7 +237,8 @@ async fn mosquitto_sub_watches_as_a_reader_with_and_without_a_clean_session() {
         // Sent until it is seen: only the watcher knows when its subscription stands.
         let publish = async {
             loop {
-                let bytes = crate::rig::publish(&format!("nodes/{}/sync", node(2)), b"seen", 0, 0);
+                let bytes =
+                    crate::rig::publish(&format!("nodes/{}/information", node(2)), b"seen", 0, 0);
                 publisher.send(&bytes).await;
                 rig.message().await;
                 tokio::time::sleep(Duration::from_millis(10)).await;

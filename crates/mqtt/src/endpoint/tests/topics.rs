@@ -3,7 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::topic::Topic;
 
-use crate::endpoint::{Options, Published, Reason, UNRELEASED_LIMIT};
+use crate::endpoint::{Attempt, Options, Published, Reason, TEXT_LIMIT, UNRELEASED_LIMIT};
 use crate::rig::{Connect, Rig, node, packet, publish};
 
 #[tokio::test]
@@ -37,6 +37,11 @@ async fn a_publish_to_anything_but_the_own_upward_topics_closes_the_session() {
                 "{topic:.80} {reason:?}"
             );
         }
+        // An empty topic is malformed, which is no attempt at anything.
+        let refused = !topic.is_empty();
+        let clipped: String = topic.chars().take(TEXT_LIMIT).collect();
+        let told = vec![Attempt::Publish(clipped); if refused { 3 } else { 0 }];
+        assert_eq!(rig.attempts(), told);
     }
 }
 
@@ -81,8 +86,18 @@ async fn a_worker_may_subscribe_to_its_own_control_and_request_only() {
         format!("nodes/{}/#", node(1)),
         format!("nodes/{}/sync", node(1)),
         format!("nodes/{}/control", node(2)),
+        "+".into(),
+        "$SYS/#".into(),
+        "$share/g/nodes/+/control".into(),
+        format!("$share/g/nodes/{}/control", node(1)),
+        format!("nodes/{}/information", node(1)),
+        format!("nodes/{}/reply/r-1", node(1)),
     ] {
         assert_eq!(raw.subscribe(&filter, 1).await, 0x80, "{filter}");
+        let denied = rig.denied().await;
+        assert_eq!(denied.attempt, Attempt::Subscribe(filter));
+        assert_eq!(denied.who.client_id, node(1).to_string());
+        assert_eq!(denied.peer, raw.stream.local_addr().unwrap());
     }
     for topic in [Topic::Control(node(1)), Topic::Request(node(1))] {
         assert_eq!(
@@ -137,24 +152,44 @@ async fn ten_thousand_filters_are_answered_and_mostly_refused() {
 }
 
 #[tokio::test]
-async fn a_reader_sees_what_its_filters_match_and_publishes_nothing() {
+async fn a_reader_sees_that_workers_are_there_and_nothing_of_what_they_run() {
     let mut rig = Rig::start().await;
     let mut all = rig.reader("#").await;
     let mut some = rig.raw().await;
     some.send(&Connect::reader("some").bytes()).await;
     some.packet().await;
     assert_eq!(
-        some.subscribe("nodes/+/sync", 1).await,
+        some.subscribe("nodes/+/connection", 1).await,
         0,
         "readers get QoS 0"
     );
-    assert_eq!(some.subscribe("nodes/+/control", 2).await, 0);
-    assert_eq!(some.subscribe("other/#", 0).await, 0x80);
-    assert_eq!(some.subscribe("nodes/#/x", 0).await, 0x80);
+    let refused = [
+        "nodes/+/control",
+        "nodes/+/request",
+        "nodes/+/reply/#",
+        "nodes/+/reply/+",
+        "nodes/+/instances",
+        "nodes/+/sync",
+        "other/#",
+        "nodes/#/x",
+        "$SYS/#",
+        "$share/g/nodes/+/information",
+    ];
+    for filter in refused {
+        assert_eq!(some.subscribe(filter, 2).await, 0x80, "{filter}");
+    }
+    let told = refused.map(|filter| Attempt::Subscribe(filter.to_owned()));
+    assert_eq!(rig.attempts(), told);
     let mut worker = rig.worker(node(1)).await;
     let control = Topic::Control(node(1));
     worker.subscribe(&control.to_string(), 0).await;
-    for leaf in ["information", "sync", "connection"] {
+    for leaf in [
+        "sync",
+        "instances",
+        "reply/r-1",
+        "information",
+        "connection",
+    ] {
         worker
             .send(&publish(
                 &format!("nodes/{}/{leaf}", node(1)),
@@ -173,18 +208,22 @@ async fn a_reader_sees_what_its_filters_match_and_publishes_nothing() {
         worker.publish().await,
         (control.to_string(), b"down".to_vec(), None)
     );
-    for expected in ["information", "sync", "connection", "down"] {
+    for expected in ["information", "connection"] {
         let (_, payload, id) = all.publish().await;
         assert_eq!((payload, id), (expected.as_bytes().to_vec(), None));
     }
-    for expected in ["sync", "down"] {
-        assert_eq!(some.publish().await.1, expected.as_bytes());
+    assert_eq!(some.publish().await.1, b"connection");
+    for reader in [&mut all, &mut some] {
+        reader.send(&[0xc0, 0]).await;
+        assert_eq!(reader.packet().await, (0xd0, vec![]), "it saw nothing else");
     }
     drop(worker);
     rig.closed().await;
     all.send(&publish(&format!("nodes/{}/sync", node(1)), b"x", 0, 0))
         .await;
     all.ended().await;
+    let topic = format!("nodes/{}/sync", node(1));
+    assert_eq!(rig.denied().await.attempt, Attempt::Publish(topic));
     assert!(
         rig.inbound.try_recv().is_err(),
         "nothing of a reader is told"

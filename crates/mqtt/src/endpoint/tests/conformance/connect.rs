@@ -1,7 +1,7 @@
 //! CONNECT and CONNACK (sections 3.1 and 3.2).
 
 use super::{
-    admitted, answer, connect, control, is_alive, is_violation, password, sync, with_will,
+    admitted, answer, connect, control, information, is_alive, is_violation, password, with_will,
 };
 use crate::endpoint::{Connections, Inbound, Options, Published};
 use crate::rig::{Connect, Rig, node, packet, publish, subscribe};
@@ -17,8 +17,8 @@ async fn a_first_packet_that_is_no_connect_closes_the_connection_unanswered() {
     let rig = Rig::start().await;
     for bytes in [
         packet(0x20, &[0, 0]),
-        publish(&sync(), b"x", 0, 0),
-        publish(&sync(), b"x", 1, 1),
+        publish(&information(), b"x", 0, 0),
+        publish(&information(), b"x", 1, 1),
         packet(0x40, &[0, 1]),
         packet(0x62, &[0, 1]),
         subscribe(1, &[(&control(), 1)]),
@@ -161,7 +161,7 @@ async fn a_refusal_is_one_connack_without_a_session_and_nothing_else_is_read() {
         let level = if code == 1 { 5 } else { 4 };
         let mut bytes = connect(b"MQTT", level, flags, fields);
         bytes.extend(subscribe(1, &[(&control(), 1), ("#", 0)]));
-        bytes.extend(publish(&sync(), b"x", 1, 2));
+        bytes.extend(publish(&information(), b"x", 1, 2));
         bytes.extend([0xc0, 0]);
         assert_eq!(answer(&rig, &bytes).await, connack(code));
     }
@@ -176,7 +176,7 @@ async fn connack_comes_first_whatever_was_sent_after_connect() {
     let mut bytes = Connect::worker(node(1)).bytes();
     bytes.extend([0xc0, 0]);
     bytes.extend(subscribe(3, &[(&control(), 1)]));
-    bytes.extend(publish(&sync(), b"early", 1, 4));
+    bytes.extend(publish(&information(), b"early", 1, 4));
     let mut raw = rig.raw().await;
     raw.send(&bytes).await;
     assert_eq!(raw.packet().await, (0x20, vec![0, 0]));
@@ -212,7 +212,7 @@ async fn every_session_is_clean_and_says_so() {
         );
         assert_eq!(raw.subscribe(&control(), 1).await, 1);
         // A QoS 2 message that was not released is forgotten with its session: the same id is a new message in the next.
-        raw.send(&publish(&sync(), b"again", 2, 5)).await;
+        raw.send(&publish(&information(), b"again", 2, 5)).await;
         assert_eq!(raw.packet().await, (0x50, vec![0, 5]));
         assert_eq!(rig.message().await.1, "again");
         drop(raw);

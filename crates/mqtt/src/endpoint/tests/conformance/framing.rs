@@ -1,6 +1,6 @@
 //! Packet types, flags, lengths and the stream below them (section 2).
 
-use super::{answer, is_alive, is_violation, sync, with_will};
+use super::{answer, information, is_alive, is_violation, with_will};
 use crate::endpoint::{Inbound, Options, Reason};
 use crate::rig::{Connect, Rig, node, packet, publish};
 
@@ -77,12 +77,12 @@ async fn a_remaining_length_of_five_bytes_ends_the_session() {
 async fn packets_of_every_length_up_to_the_limit_are_read() {
     let mut rig = Rig::start().await;
     let mut raw = rig.worker(node(1)).await;
-    let overhead = 2 + sync().len() + 2;
+    let overhead = 2 + information().len() + 2;
     for length in [
         overhead, 127, 128, 129, 16_383, 16_384, 16_385, 262_143, 262_144,
     ] {
         let payload = vec![7; length - overhead];
-        raw.send(&publish(&sync(), &payload, 1, 1)).await;
+        raw.send(&publish(&information(), &payload, 1, 1)).await;
         assert_eq!(rig.message().await.1, payload);
         assert_eq!(raw.packet().await, (0x40, vec![0, 1]));
     }
@@ -136,7 +136,7 @@ async fn packets_may_be_cut_anywhere_and_come_together() {
     let rig = Rig::start().await;
     let mut bytes = Connect::worker(node(1)).bytes();
     bytes.extend([0xc0, 0]);
-    bytes.extend(publish(&sync(), &[1; 200], 1, 1));
+    bytes.extend(publish(&information(), &[1; 200], 1, 1));
     bytes.extend([0xc0, 0]);
     let mut raw = rig.raw().await;
     for byte in &bytes {
@@ -161,7 +161,11 @@ async fn the_end_of_one_connection_is_its_own() {
     };
     let mut rig = Rig::with(options, 64).await;
     let mut other = rig.worker(node(2)).await;
-    for bytes in [&[0xf0][..], &publish(&sync(), &[0; 2000], 0, 0), &[0x30]] {
+    for bytes in [
+        &[0xf0][..],
+        &publish(&information(), &[0; 2000], 0, 0),
+        &[0x30],
+    ] {
         let mut raw = rig.raw().await;
         raw.send(&with_will().bytes()).await;
         rig.connected().await;

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use protocol::topic::Topic;
 
-use super::{control, is_alive, is_violation, sync};
-use crate::endpoint::{Published, UNRELEASED_LIMIT};
+use super::{control, information, is_alive, is_violation};
+use crate::endpoint::{Attempt, Published, UNRELEASED_LIMIT};
 use crate::rig::{Raw, Rig, node, packet, publish, subscribe, text};
 
 /// A publish with flags of its own choice.
 fn flagged(flags: u8, id: Option<u16>, payload: &[u8]) -> Vec<u8> {
-    let mut body = text(&sync());
+    let mut body = text(&information());
     body.extend(id.map(u16::to_be_bytes).into_iter().flatten());
     body.extend(payload);
     packet(0x30 | flags, &body)
@@ -28,12 +28,14 @@ fn command(rig: &Rig, payload: &'static [u8]) {
 async fn each_qos_is_answered_in_its_own_way() {
     let mut rig = Rig::start().await;
     let mut raw = rig.worker(node(1)).await;
-    raw.send(&publish(&sync(), b"at most once", 0, 0)).await;
+    raw.send(&publish(&information(), b"at most once", 0, 0))
+        .await;
     is_alive(&mut raw).await;
     for id in [1, 0x1234, 0xffff] {
-        raw.send(&publish(&sync(), b"at least once", 1, id)).await;
+        raw.send(&publish(&information(), b"at least once", 1, id))
+            .await;
         assert_eq!(raw.packet().await, (0x40, id.to_be_bytes().to_vec()));
-        raw.send(&publish(&sync(), b"once", 2, id)).await;
+        raw.send(&publish(&information(), b"once", 2, id)).await;
         assert_eq!(raw.packet().await, (0x50, id.to_be_bytes().to_vec()));
         raw.send(&packet(0x62, &id.to_be_bytes())).await;
         assert_eq!(raw.packet().await, (0x70, id.to_be_bytes().to_vec()));
@@ -75,7 +77,7 @@ async fn qos_2_messages_that_are_never_released_are_bounded_and_released_ones_ar
     let mut raw = rig.worker(node(1)).await;
     for round in 0..3 {
         for id in 1..=UNRELEASED_LIMIT as u16 {
-            raw.send(&publish(&sync(), &[round], 2, id)).await;
+            raw.send(&publish(&information(), &[round], 2, id)).await;
             assert_eq!(raw.packet().await.0, 0x50);
             rig.message().await;
         }
@@ -91,8 +93,8 @@ async fn qos_2_messages_that_are_never_released_are_bounded_and_released_ones_ar
 async fn packet_id_0_ends_the_session() {
     let mut rig = Rig::start().await;
     for (what, bytes) in [
-        ("publish at QoS 1", publish(&sync(), b"x", 1, 0)),
-        ("publish at QoS 2", publish(&sync(), b"x", 2, 0)),
+        ("publish at QoS 1", publish(&information(), b"x", 1, 0)),
+        ("publish at QoS 2", publish(&information(), b"x", 2, 0)),
         ("puback", packet(0x40, &[0, 0])),
         ("pubrel", packet(0x62, &[0, 0])),
         ("subscribe", subscribe(0, &[(&control(), 0)])),
@@ -120,19 +122,27 @@ async fn a_dup_at_qos_0_and_qos_3_end_the_session() {
 
 /// [MQTT-3.3.1-3] [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-12]
 ///
-/// [MQTT-3.3.1-5] is not followed: nothing is retained. The flag is ignored, a message that carries it is told like any other,
-/// and who subscribes later does not see it.
+/// [MQTT-3.3.1-5] is not followed: nothing is retained, and a message that asks for it ends the session untold.
 #[tokio::test]
-async fn dup_and_retain_are_not_passed_on_and_nothing_is_retained() {
+async fn dup_is_not_passed_on_and_nothing_is_retained() {
     let mut rig = Rig::start().await;
     let mut early = rig.reader("nodes/#").await;
-    let mut raw = rig.worker(node(1)).await;
     for (flags, id, payload) in [
         (0x01, None, "retained"),
         (0x03, Some(1), "retained"),
         (0x0b, Some(2), "again"),
         (0x05, Some(3), "retained"),
         (0x03, Some(4), ""),
+    ] {
+        let bytes = flagged(flags, id, payload.as_bytes());
+        is_violation(&mut rig, payload, &bytes).await;
+        let retained = Attempt::Retained(information());
+        assert_eq!(rig.denied().await.attempt, retained);
+    }
+    let mut raw = rig.worker(node(1)).await;
+    for (flags, id, payload) in [
+        (0x0a, Some(2), "again"),
+        (0x0c, Some(3), "and again"),
         (0x00, None, "plain"),
     ] {
         raw.send(&flagged(flags, id, payload.as_bytes())).await;
@@ -149,14 +159,14 @@ async fn dup_and_retain_are_not_passed_on_and_nothing_is_retained() {
 #[tokio::test]
 async fn a_publish_that_is_not_allowed_ends_the_session_unanswered() {
     let mut rig = Rig::start().await;
-    let foreign = format!("nodes/{}/sync", node(2));
+    let foreign = format!("nodes/{}/information", node(2));
     for topic in [&foreign, &control(), "elsewhere", "$SYS/x"] {
         for qos in 0..=2 {
             is_violation(&mut rig, topic, &publish(topic, b"x", qos, 1)).await;
         }
     }
     let mut reader = rig.reader("nodes/#").await;
-    reader.send(&publish(&sync(), b"x", 1, 1)).await;
+    reader.send(&publish(&information(), b"x", 1, 1)).await;
     assert_eq!(reader.rest().await, b"");
 }
 
@@ -168,7 +178,7 @@ async fn messages_and_acknowledgements_keep_their_order() {
     let mut raw = rig.worker(node(1)).await;
     let mut bytes = Vec::new();
     for id in 1..=15 {
-        bytes.extend(publish(&sync(), &[id as u8], 1 + (id % 2) as u8, id));
+        bytes.extend(publish(&information(), &[id as u8], 1 + (id % 2) as u8, id));
     }
     raw.send(&bytes).await;
     for id in 1..=15_u16 {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use protocol::topic::Topic;
 use tokio::time::Instant;
 
-use super::{admitted, answer, connect, connection, is_alive, password, sync, with_will};
-use crate::endpoint::{Inbound, Options, Reason};
+use super::{admitted, answer, connect, connection, information, is_alive, password, with_will};
+use crate::endpoint::{Attempt, Inbound, Options, Reason};
 use crate::rig::{Connect, Rig, node, publish};
 
 /// [MQTT-3.1.2-8] [MQTT-3.1.2-12]: every end without a DISCONNECT, and a session without a will for comparison.
@@ -72,9 +72,9 @@ async fn a_disconnect_discards_the_will_and_all_that_follows() {
     let mut rig = Rig::start().await;
     let mut raw = admitted(&mut rig, &with_will().bytes()).await;
     let bytes = [
-        publish(&sync(), b"before", 1, 1),
+        publish(&information(), b"before", 1, 1),
         vec![0xe0, 0],
-        publish(&sync(), b"after", 1, 2),
+        publish(&information(), b"after", 1, 2),
         vec![0xff],
     ];
     raw.send(&bytes.concat()).await;
@@ -86,14 +86,14 @@ async fn a_disconnect_discards_the_will_and_all_that_follows() {
 
 /// [MQTT-3.1.2-9] [MQTT-3.1.2-16]: the will comes as it was given, at each QoS.
 ///
-/// [MQTT-3.1.2-17] is not followed: as nothing is retained, a will is not either. A will elsewhere than on the worker's own
-/// `connection` topic is refused by code 5, as every publish there would be.
+/// [MQTT-3.1.2-17] is not followed: as nothing is retained, a will that asks for it is refused by code 5. So is one elsewhere
+/// than on the worker's own `connection` topic, as every publish there would be.
 #[tokio::test]
 async fn wills_of_every_qos_are_told_once_and_not_retained() {
     let mut rig = Rig::start().await;
     let own = node(1).to_string();
     let mut early = rig.reader("nodes/+/connection").await;
-    for flags in [0x00, 0x08, 0x10, 0x20, 0x28, 0x30] {
+    for flags in [0x00, 0x08, 0x10] {
         let (will, message) = (connection(), [flags; 300]);
         let fields: [&[u8]; 5] = [
             own.as_bytes(),
@@ -111,7 +111,20 @@ async fn wills_of_every_qos_are_told_once_and_not_retained() {
         let mut late = rig.reader("nodes/#").await;
         is_alive(&mut late).await;
     }
-    for topic in ["", "#", &sync(), &format!("{}/", connection())] {
+    for flags in [0x20, 0x28, 0x30] {
+        let will = connection();
+        let fields: [&[u8]; 5] = [
+            own.as_bytes(),
+            will.as_bytes(),
+            b"x",
+            own.as_bytes(),
+            password(),
+        ];
+        let said = answer(&rig, &connect(b"MQTT", 4, 0xc6 | flags, &fields)).await;
+        assert_eq!(said, [0x20, 2, 0, 5], "{flags:x}");
+        assert_eq!(rig.denied().await.attempt, Attempt::Retained(will));
+    }
+    for topic in ["", "#", &information(), &format!("{}/", connection())] {
         let fields: [&[u8]; 5] = [
             own.as_bytes(),
             topic.as_bytes(),
@@ -121,6 +134,8 @@ async fn wills_of_every_qos_are_told_once_and_not_retained() {
         ];
         let said = answer(&rig, &connect(b"MQTT", 4, 0xc6, &fields)).await;
         assert_eq!(said, [0x20, 2, 0, 5], "{topic}");
+        let will = Attempt::Will(topic.to_owned());
+        assert_eq!(rig.denied().await.attempt, will);
     }
 }
 
@@ -180,8 +195,15 @@ async fn a_ping_is_answered_before_and_between_everything() {
     }
     let mut reader = rig.reader("nodes/#").await;
     is_alive(&mut reader).await;
-    raw.send(&[&[0xc0, 0][..], &publish(&sync(), b"x", 1, 1), &[0xc0, 0]].concat())
-        .await;
+    raw.send(
+        &[
+            &[0xc0, 0][..],
+            &publish(&information(), b"x", 1, 1),
+            &[0xc0, 0],
+        ]
+        .concat(),
+    )
+    .await;
     assert_eq!(raw.packet().await.0, 0xd0);
     assert_eq!(raw.packet().await.0, 0x40);
     assert_eq!(raw.packet().await.0, 0xd0);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use protocol::topic::Topic;
 
-use super::{control, is_alive, is_violation, sync};
+use super::{control, information, is_alive, is_violation};
 use crate::endpoint::Published;
 use crate::rig::{Rig, binary, node, packet, publish, subscribe, text, unsubscribe};
 
@@ -24,14 +24,20 @@ type Case<'a> = (u16, &'a [(&'a str, u8)], &'a [u8]);
 async fn a_suback_has_a_code_for_each_filter_in_their_order() {
     let mut rig = Rig::start().await;
     let mut raw = rig.worker(node(1)).await;
-    let (control, request, sync) = (control(), request(), sync());
+    let (control, request, information) = (control(), request(), information());
     let cases: [Case<'_>; 5] = [
         (1, &[(&control, 0)], &[0]),
         (2, &[(&control, 1)], &[1]),
         (0xffff, &[(&control, 2)], &[1]),
         (
             0x1234,
-            &[(&sync, 1), (&control, 0), ("#", 0), (&request, 2), ("x", 1)],
+            &[
+                (&information, 1),
+                (&control, 0),
+                ("#", 0),
+                (&request, 2),
+                ("x", 1),
+            ],
             &[0x80, 0, 0x80, 1, 0x80],
         ),
         // The same filter twice in one packet: as if in two, so the last one counts.
@@ -54,11 +60,21 @@ async fn the_granted_qos_is_the_one_used() {
     let mut reader = rig.reader("nodes/#").await;
     for (asked, granted) in [(0, 0), (1, 1), (2, 1)] {
         assert_eq!(worker.subscribe(&control(), asked).await, granted);
-        assert_eq!(reader.subscribe("nodes/+/control", asked).await, 0);
         assert_eq!(send(&rig, &[asked]), Published::Published);
         let (_, payload, id) = worker.publish().await;
         assert_eq!((payload, id.is_some()), (vec![asked], granted == 1));
+        if let Some(id) = id {
+            worker.ack(id).await;
+        }
+        assert_eq!(reader.subscribe("nodes/+/information", asked).await, 0);
+        worker
+            .send(&publish(&information(), &[asked], asked, 3))
+            .await;
+        rig.message().await;
         assert_eq!(reader.publish().await.2, None);
+        if asked > 0 {
+            worker.packet().await;
+        }
     }
 }
 
@@ -106,11 +122,16 @@ async fn a_second_subscription_replaces_the_first_without_a_gap() {
 async fn overlapping_filters_bring_one_copy() {
     let mut rig = Rig::start().await;
     let mut reader = rig.reader("#").await;
-    for filter in ["nodes/#", "nodes/+/sync", "+/+/sync", &sync()] {
+    for filter in [
+        "nodes/#",
+        "nodes/+/information",
+        "+/+/information",
+        &information(),
+    ] {
         assert_eq!(reader.subscribe(filter, 0).await, 0);
     }
     let mut worker = rig.worker(node(1)).await;
-    worker.send(&publish(&sync(), b"one", 0, 0)).await;
+    worker.send(&publish(&information(), b"one", 0, 0)).await;
     rig.message().await;
     assert_eq!(reader.publish().await.1, b"one");
     is_alive(&mut reader).await;
@@ -121,20 +142,20 @@ async fn overlapping_filters_bring_one_copy() {
 async fn unsubscribing_compares_letter_by_letter_and_is_always_answered() {
     let mut rig = Rig::start().await;
     let mut reader = rig.reader("nodes/#").await;
-    reader.subscribe("nodes/+/sync", 0).await;
+    reader.subscribe("nodes/+/information", 0).await;
     let mut worker = rig.worker(node(1)).await;
     let steps: [(u16, &[&str], bool); 5] = [
         (1, &["#", "nodes/+", "nodes/#/", "NODES/#", "no#good"], true),
         (2, &["nodes/#"], true),
         (3, &["nodes/#"], true),
-        (0xffff, &["other", "nodes/+/sync"], false),
-        (4, &["nodes/+/sync"], false),
+        (0xffff, &["other", "nodes/+/information"], false),
+        (4, &["nodes/+/information"], false),
     ];
     for (id, filters, still) in steps {
         reader.send(&unsubscribe(id, filters)).await;
         assert_eq!(reader.packet().await, (0xb0, id.to_be_bytes().to_vec()));
         worker
-            .send(&publish(&sync(), &id.to_be_bytes(), 0, 0))
+            .send(&publish(&information(), &id.to_be_bytes(), 0, 0))
             .await;
         rig.message().await;
         if still {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{admitted, answer, connect, connection, is_alive, is_violation, password, sync};
+use super::{admitted, answer, connect, connection, information, is_alive, is_violation, password};
 use crate::rig::{Connect, Rig, binary, node, packet, publish, subscribe, text, unsubscribe};
 
 /// Bytes that are no text: not UTF-8, an encoded surrogate, an overlong form, a cut-off sequence, and U+0000.
@@ -63,7 +63,7 @@ async fn will_messages_are_any_bytes() {
 #[tokio::test]
 async fn a_malformed_topic_or_filter_ends_the_session() {
     let mut rig = Rig::start().await;
-    let good = sync();
+    let good = information();
     for bad in NO_TEXT.into_iter().chain([&b""[..]]) {
         let field = binary(bad);
         for id in [None, Some(1)] {
@@ -83,7 +83,7 @@ async fn a_malformed_topic_or_filter_ends_the_session() {
 #[tokio::test]
 async fn a_byte_order_mark_is_a_character_like_any_other() {
     let mut rig = Rig::start().await;
-    let marked = format!("\u{feff}{}", sync());
+    let marked = format!("\u{feff}{}", information());
     is_violation(&mut rig, "no topic of ours", &publish(&marked, b"x", 0, 0)).await;
     let mut reader = rig.reader("nodes/#").await;
     assert_eq!(reader.subscribe("\u{feff}nodes/#", 0).await, 0x80);
@@ -93,7 +93,7 @@ async fn a_byte_order_mark_is_a_character_like_any_other() {
 #[tokio::test]
 async fn topics_of_65535_bytes_are_read() {
     let mut rig = Rig::start().await;
-    let long = format!("nodes/{}", "x".repeat(65_529));
+    let long = format!("nodes/{}/information", "x".repeat(65_517));
     is_violation(&mut rig, "a long topic", &publish(&long, b"x", 0, 0)).await;
     let mut reader = rig.reader(&long).await;
     assert_eq!(reader.subscribe(&long, 0).await, 0);
@@ -112,16 +112,26 @@ async fn topics_of_65535_bytes_are_read() {
 async fn filters_match_level_by_level() {
     let mut rig = Rig::start().await;
     let own = node(1);
-    let (sync, lower) = (sync(), sync().to_lowercase());
+    let (information, lower) = (information(), information().to_lowercase());
     for filter in [
-        "nodes/#/sync",
+        "nodes/#/information",
         "nodes#",
         "#/",
         "no+es/#",
-        "nodes/+sync",
+        "nodes/+information",
         "+nodes",
         "nodes/##",
-        "nodes/++/sync",
+        "nodes/++/information",
+        // These are in order, and can match nothing that readers see.
+        "+",
+        "nodes/+",
+        "+/+/+/+",
+        "nodes/+/information/+",
+        "nodes",
+        "nodes/",
+        "nodes/+/INFORMATION",
+        "nodes/+/control",
+        &format!("{information}/"),
     ] {
         let mut reader = rig.reader("#").await;
         assert_eq!(reader.subscribe(filter, 0).await, 0x80, "{filter}");
@@ -130,29 +140,25 @@ async fn filters_match_level_by_level() {
         ("#".to_owned(), true),
         ("nodes/#".into(), true),
         (format!("nodes/{own}/#"), true),
-        (format!("nodes/{own}/sync/#"), true),
+        (format!("nodes/{own}/information/#"), true),
         ("+/+/+".into(), true),
-        ("nodes/+/sync".into(), true),
+        ("nodes/+/information".into(), true),
         (format!("nodes/{own}/+"), true),
-        (sync.clone(), true),
-        ("+".into(), false),
-        ("nodes/+".into(), false),
-        ("+/+/+/+".into(), false),
-        ("nodes/+/sync/+".into(), false),
-        ("nodes".into(), false),
-        ("nodes/".into(), false),
-        (format!("{sync}/"), false),
+        (information.clone(), true),
         (lower, false),
-        ("nodes/+/SYNC".into(), false),
+        ("nodes/+/connection".into(), false),
+        (format!("nodes/{}/#", node(2)), false),
     ];
     let mut worker = rig.worker(own).await;
     for (filter, matches) in cases {
         let mut reader = rig.reader(&filter).await;
-        worker.send(&publish(&sync, filter.as_bytes(), 0, 0)).await;
+        worker
+            .send(&publish(&information, filter.as_bytes(), 0, 0))
+            .await;
         rig.message().await;
         if matches {
             let seen = reader.publish().await;
-            assert_eq!(seen, (sync.clone(), filter.into_bytes(), None));
+            assert_eq!(seen, (information.clone(), filter.into_bytes(), None));
         } else {
             is_alive(&mut reader).await;
         }
@@ -166,10 +172,10 @@ async fn a_topic_name_with_a_wildcard_ends_the_session() {
     for topic in [
         "#",
         "+",
-        "nodes/+/sync",
+        "nodes/+/information",
         "nodes/#",
         &format!("nodes/{}/+", node(1)),
-        &format!("{}#", sync()),
+        &format!("{}#", information()),
     ] {
         is_violation(&mut rig, topic, &publish(topic, b"x", 1, 1)).await;
     }
@@ -185,7 +191,7 @@ async fn a_refused_wildcard_leaves_the_session_alone() {
         .await;
     assert_eq!(worker.packet().await, (0x90, vec![0, 2, 0x80, 0x80]));
     is_alive(&mut worker).await;
-    worker.send(&publish(&sync(), b"on", 0, 0)).await;
+    worker.send(&publish(&information(), b"on", 0, 0)).await;
     assert_eq!(rig.message().await.1, Bytes::from_static(b"on"));
     drop(worker);
     rig.closed().await;

@@ -1,0 +1,185 @@
+//! Who may log in to MQTT, and what is said of those who may not.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use identity::Holder;
+use identity::gate::{Peer, Standing};
+use model::id::NodeId;
+use model::time::Wall;
+use mqtt::endpoint::{Authenticate, Denied, Login, NotAdmitted, Verdict, Way, Witness};
+
+use crate::outlets::Credentials;
+
+/// Whom nobody lets in any more, whatever it shows. It must not block.
+pub(crate) type Revoked = Arc<dyn Fn(NodeId) -> bool + Send + Sync>;
+
+/// Between two lines of log about one client.
+const QUIET: Duration = Duration::from_secs(10);
+/// Clients that are told apart.
+const CLIENTS: usize = 1_024;
+
+/// By what logins are judged.
+pub(crate) struct Logins {
+    pub(crate) credentials: Credentials,
+    /// Plain text, and nobody's certificate, are good enough from everywhere.
+    pub(crate) insecure: bool,
+    pub(crate) revoked: Revoked,
+}
+
+/// Nobody was revoked.
+pub(crate) fn nobody() -> Revoked {
+    Arc::new(|_| false)
+}
+
+/// Who may log in: a worker by the certificate that it shows, and by the password of its last registration; without a
+/// certificate by that password alone, as far as it comes from this machine, through the root, or with `--insecure`; and
+/// readers from this machine, or from anywhere with `--insecure`.
+pub(crate) fn authenticate(logins: Logins) -> Authenticate {
+    Arc::new(
+        move |login: &Login| match logins.judge(login, orchestrator::clock::now().wall) {
+            Ok(verdict) => verdict,
+            Err(reason) => Verdict::Refused(reason),
+        },
+    )
+}
+
+impl Logins {
+    fn judge(&self, login: &Login, now: Wall) -> Result<Verdict, NotAdmitted> {
+        let node = match &login.certificate {
+            Some(shown) => {
+                let node = certified(shown, now)?;
+                // The endpoint compares the user name with the client id.
+                if login.client_id != node.to_string() {
+                    return Err(NotAdmitted::Name);
+                }
+                node
+            }
+            None => {
+                self.may_come_as_nobody(login)?;
+                if login.username.is_none() && login.password.is_none() {
+                    return self.reader(login);
+                }
+                let named = login.client_id.parse::<NodeId>();
+                named.map_err(|_| NotAdmitted::Password)?
+            }
+        };
+        if (self.revoked)(node) {
+            return Err(NotAdmitted::Revoked);
+        }
+        match &login.password {
+            Some(password) if self.credentials.fit(node, password) => Ok(Verdict::Worker(node)),
+            Some(_) | None => Err(NotAdmitted::Password),
+        }
+    }
+
+    /// Who shows nothing comes from this machine or through the root, which vouches for the way, unless everybody may.
+    fn may_come_as_nobody(&self, login: &Login) -> Result<(), NotAdmitted> {
+        match login.way {
+            // The door lets in whom it may.
+            Way::Plain | Way::Attached => Ok(()),
+            Way::Tls if self.is_trusted(login) => Ok(()),
+            Way::Tls => Err(NotAdmitted::NoCertificate),
+        }
+    }
+
+    fn reader(&self, login: &Login) -> Result<Verdict, NotAdmitted> {
+        if self.is_trusted(login) {
+            return Ok(Verdict::Reader);
+        }
+        Err(NotAdmitted::NoCertificate)
+    }
+
+    fn is_trusted(&self, login: &Login) -> bool {
+        self.insecure || login.peer.ip().to_canonical().is_loopback()
+    }
+}
+
+fn certified(shown: &Peer, now: Wall) -> Result<NodeId, NotAdmitted> {
+    let Holder::Worker(node) = shown.holder else {
+        return Err(NotAdmitted::NoWorker);
+    };
+    match shown.standing(now) {
+        Standing::Valid => Ok(node),
+        Standing::Expired(_) => Err(NotAdmitted::Expired),
+    }
+}
+
+/// Writes what is refused to the log, a line in ten seconds for each client.
+pub(crate) fn witness() -> Witness {
+    let lines = Mutex::new(Lines::default());
+    Witness::new(move |denied| {
+        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let unsaid = lines.take(Client::of(denied), Instant::now());
+        drop(lines);
+        if let Some(unsaid) = unsaid {
+            tracing::warn!(
+                peer = %denied.peer,
+                holder = denied.who.holder.map(tracing::field::display),
+                client = ?denied.who.client_id,
+                attempt = ?denied.attempt,
+                unsaid,
+                "a client of MQTT tried what it may not; others of it may follow unnamed"
+            );
+        }
+    })
+}
+
+/// By what the lines about one client are counted: what it says of itself may be another thing each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Client {
+    /// Proven by a certificate.
+    Holder(Holder),
+    /// Known by its address alone.
+    Address(IpAddr),
+}
+
+impl Client {
+    fn of(denied: &Denied) -> Self {
+        let address = || Self::Address(denied.peer.ip().to_canonical());
+        denied.who.holder.map_or_else(address, Self::Holder)
+    }
+}
+
+/// Which clients were written about lately.
+#[derive(Default)]
+struct Lines(HashMap<Client, Line>);
+
+struct Line {
+    said: Instant,
+    unsaid: u64,
+}
+
+impl Lines {
+    /// How many times this client was not written about since the last line of it; `None`: it is not written about now.
+    fn take(&mut self, client: Client, now: Instant) -> Option<u64> {
+        let is_due = |line: &Line| now.duration_since(line.said) >= QUIET;
+        if let Some(line) = self.0.get_mut(&client) {
+            if is_due(line) {
+                line.said = now;
+                return Some(std::mem::take(&mut line.unsaid));
+            }
+            line.unsaid += 1;
+            return None;
+        }
+        if self.0.len() >= CLIENTS {
+            self.0.retain(|_, line| !is_due(line));
+        }
+        if self.0.len() >= CLIENTS {
+            return None;
+        }
+        self.0.insert(
+            client,
+            Line {
+                said: now,
+                unsaid: 0,
+            },
+        );
+        Some(0)
+    }
+}
+
+#[cfg(test)]
+mod tests;
