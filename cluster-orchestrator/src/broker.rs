@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::announcer::Announcer;
 use crate::tier::Handle;
-pub(crate) use logins::{Logins, authenticate, nobody, witness};
+pub(crate) use logins::{Logins, authenticate, witness};
 
 /// The request id under which a worker sends its former set.
 pub(crate) const ADOPT: &str = "adopt";

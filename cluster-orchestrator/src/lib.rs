@@ -300,10 +300,13 @@ impl Site {
         let authenticate = broker::authenticate(Logins {
             credentials,
             insecure: self.config.insecure,
-            revoked: broker::nobody(),
+            revoked: {
+                let access = self.access.clone();
+                Arc::new(move |node: NodeId| access.is_revoked(node.bits()))
+            },
         });
         let limits = endpoint::Options {
-            witness: broker::witness(),
+            witness: broker::witness(self.access.clone()),
             ..endpoint::Options::default()
         };
         let (kind, broker) = match mqtt {

@@ -9,13 +9,17 @@ use identity::Holder;
 use identity::gate::{Peer, Standing};
 use model::id::NodeId;
 use model::time::Wall;
-use mqtt::endpoint::{Authenticate, Denied, Login, NotAdmitted, Verdict, Way, Witness};
+use mqtt::endpoint::{Attempt, Authenticate, Denied, Login, NotAdmitted, Verdict, Way, Witness};
+
+use orchestrator::access::Access;
 
 use crate::outlets::Credentials;
 
 /// Whom nobody lets in any more, whatever it shows. It must not block.
 pub(crate) type Revoked = Arc<dyn Fn(NodeId) -> bool + Send + Sync>;
 
+/// Why a topic is refused.
+const NOT_ITS_OWN: &str = "it is none of its own topics";
 /// Between two lines of log about one client.
 const QUIET: Duration = Duration::from_secs(10);
 /// Clients that are told apart.
@@ -27,11 +31,6 @@ pub(crate) struct Logins {
     /// Plain text, and nobody's certificate, are good enough from everywhere.
     pub(crate) insecure: bool,
     pub(crate) revoked: Revoked,
-}
-
-/// Nobody was revoked.
-pub(crate) fn nobody() -> Revoked {
-    Arc::new(|_| false)
 }
 
 /// Who may log in: a worker by the certificate that it shows, and by the password of its last registration; without a
@@ -107,10 +106,11 @@ fn certified(shown: &Peer, now: Wall) -> Result<NodeId, NotAdmitted> {
     }
 }
 
-/// Writes what is refused to the log, a line in ten seconds for each client.
-pub(crate) fn witness() -> Witness {
+/// Writes what is refused to the audit log, and to the log a line in ten seconds for each client.
+pub(crate) fn witness(access: Access) -> Witness {
     let lines = Mutex::new(Lines::default());
     Witness::new(move |denied| {
+        record(&access, denied);
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         let unsaid = lines.take(Client::of(denied), Instant::now());
         drop(lines);
@@ -125,6 +125,23 @@ pub(crate) fn witness() -> Witness {
             );
         }
     })
+}
+
+fn record(access: &Access, denied: &Denied) {
+    let id = &denied.who.client_id;
+    let (verb, resource, why) = match &denied.attempt {
+        Attempt::Connect(reason) => ("connect", format!("mqtt as {id}"), reason.to_string()),
+        Attempt::Subscribe(filter) => ("subscribe", filter.clone(), NOT_ITS_OWN.to_owned()),
+        Attempt::Publish(topic) => ("publish", topic.clone(), NOT_ITS_OWN.to_owned()),
+        Attempt::Will(topic) => ("will", topic.clone(), NOT_ITS_OWN.to_owned()),
+        Attempt::Retained(topic) => ("retain", topic.clone(), "nothing is retained".to_owned()),
+    };
+    access.refused(
+        denied.who.holder,
+        Some(denied.peer),
+        (verb, resource),
+        why,
+    );
 }
 
 /// By what the lines about one client are counted: what it says of itself may be another thing each time.

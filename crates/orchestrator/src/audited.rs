@@ -1,7 +1,7 @@
 //! What was done by whom, written down: the audit log of an orchestrator.
 //!
-//! Reading is not recorded, being refused is. Strangers cannot wash the log away: of what nobody that is known asked in vain,
-//! only so many a second are recorded, and the rest is counted.
+//! Reading is not recorded, being refused is. Nobody can wash the log away: of what strangers and machines ask in vain, only
+//! so many a second are recorded, and the rest is counted.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::{StoreKind, Tier, clock};
 
 /// The folder in the data directory.
 pub const FOLDER: &str = "audit";
-/// Refusals of strangers that are recorded in a second at most.
+/// Refusals of strangers and machines that are recorded in a second at most.
 const STRANGERS: u64 = 20;
 
 /// The log; clones write the same one.
@@ -79,8 +79,8 @@ impl Audit {
     pub fn record(&self, decided: Decided) {
         let Some(log) = &self.log else { return };
         let now = clock::now().wall;
-        let stranger = decided.who == Subject::Anonymous && decided.decision != Decision::Granted;
-        if stranger && !self.strangers.admits(now) {
+        let known = matches!(decided.who, Subject::User(_)) || decided.decision == Decision::Granted;
+        if !known && !self.strangers.admits(now) {
             return;
         }
         log.try_record(Record {
@@ -107,7 +107,7 @@ impl Strangers {
             if before > STRANGERS {
                 tracing::warn!(
                     unrecorded = before - STRANGERS,
-                    "strangers were refused more often than is recorded"
+                    "strangers or machines were refused more often than is recorded"
                 );
             }
         }
