@@ -44,7 +44,7 @@ async fn what_the_owner_forbids_is_told_with_its_line_and_runs_when_the_owner_al
     let app = application(40, &["/bin/sleep", "1000"]);
     let own = Desired {
         job: Arc::new(model::desired::JobHead {
-            tenant: Name::new("lab").unwrap(),
+            tenant: model::access::TenantPath::new("lab").unwrap(),
             ..(*app.job).clone()
         }),
         ..application(41, &["/bin/sleep", "1000"])

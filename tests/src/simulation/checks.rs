@@ -1,5 +1,7 @@
 //! The rules that are held against every step, and those that hold once the faults have stopped.
 
+use model::access::TenantPath;
+use model::book::Asked;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -146,7 +148,11 @@ fn everything_is_told(world: &World) -> Result<(), Box<Violation>> {
 /// I1: what was accepted is in the store, until its deletion was accepted.
 fn accepted_is_kept(world: &World) -> Result<(), Box<Violation>> {
     for id in world.accepted.keys() {
-        let kept = world.root.durable.job(&id.to_string()).is_some();
+        let kept = world
+            .root
+            .durable
+            .job(&Asked::default(), &id.to_string())
+            .is_some();
         if !kept && !world.deleted.contains(id) {
             return Err(violation(world, format!("accepted job {id} is lost")));
         }
@@ -278,7 +284,7 @@ pub(crate) fn settled(world: &World) -> Result<(), Box<Violation>> {
             *live.entry(app.slot.clone()).or_default() += 1;
         }
     }
-    for view in root.jobs(&page, None) {
+    for view in root.jobs(&TenantPath::root(), &page, None) {
         if view.job.is_deleted() {
             return Err(violation(
                 world,
@@ -371,7 +377,7 @@ fn has_room(world: &World, slot: &Slot) -> bool {
     let Some(root) = &world.root.live else {
         return false;
     };
-    let Some(view) = root.job(&slot.job.to_string()) else {
+    let Some(view) = root.job(&Asked::default(), &slot.job.to_string()) else {
         return false;
     };
     let Some(service) = view.job.service(&slot.service) else {

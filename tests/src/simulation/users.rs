@@ -84,5 +84,5 @@ pub(crate) fn changed(rng: &mut Rng, spec: &JobSpec, version: u64) -> Arc<JobSpe
 }
 
 pub(crate) fn new_name(text: &str) -> Name {
-    Name::new(text).unwrap_or_else(|_| model::name::default_tenant())
+    Name::new(text).unwrap_or_else(|_| model::name::first_user())
 }

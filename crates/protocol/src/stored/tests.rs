@@ -30,7 +30,7 @@ fn job() -> Job {
     Job {
         operation: None,
         id: JobId::from_bits(1),
-        tenant: model::name::default_tenant(),
+        tenant: model::access::TenantPath::root(),
         generation: 2,
         created_at: Wall(1_700_000_000_000),
         deleted_at: Some(Wall(1_700_000_100_000)),
@@ -64,6 +64,7 @@ fn event() -> Event {
         at: Wall(5),
         tier: Tier::Cluster,
         job: JobId::from_bits(1),
+        tenant: model::access::TenantPath::root(),
         instance: Some(InstanceId::from_bits(9)),
         generation: Generation::default(),
         from: "",
