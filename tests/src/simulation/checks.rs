@@ -1,10 +1,10 @@
 //! The rules that are held against every step, and those that hold once the faults have stopped.
 
-use model::access::TenantPath;
-use model::book::Asked;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use model::access::{Measure, TenantPath};
+use model::book::Asked;
 use model::id::NodeId;
 use model::instance::InstanceState;
 use model::job::JobState;
@@ -14,6 +14,7 @@ use model::slot::{Role, Slot};
 use model::units::Resources;
 use model::view::InstanceView;
 
+use super::users;
 use super::world::World;
 
 /// While faults go on, a second copy is excused for this long after its path to its owner was last broken: a lost
@@ -72,6 +73,7 @@ fn violation(world: &World, what: String) -> Box<Violation> {
         let rows = state.clone().flat_map(|state| {
             state.jobs(
                 now,
+                &TenantPath::root(),
                 &cluster_core::Page {
                     after: None,
                     limit: usize::MAX,
@@ -126,7 +128,26 @@ pub(crate) fn always(world: &World) -> Result<(), Box<Violation>> {
     overlap_is_declared(world)?;
     ended_never_runs(world)?;
     nothing_is_told_twice(world)?;
+    quotas_hold(world)?;
     nothing_is_overcommitted(world)
+}
+
+/// What a tenant's jobs ask for at the root, with what of them still ends, is within its quota.
+fn quotas_hold(world: &World) -> Result<(), Box<Violation>> {
+    let Some(root) = world.root.live.as_ref().filter(|_| !world.learned) else {
+        return Ok(());
+    };
+    for (tenant, quota) in users::quotas() {
+        let usage = root.usage(&tenant);
+        for measure in Measure::ALL {
+            let (used, limit) = (usage.get(measure), quota.limit(measure));
+            if limit.is_some_and(|limit| used > limit) {
+                let what = format!("tenant {tenant} has {used} of {measure:?}, of {limit:?}");
+                return Err(violation(world, what));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What happened is told at each tier once, by the one who saw it.
@@ -197,7 +218,7 @@ fn is_taken_over(world: &World, slot: &Slot) -> bool {
         || world
             .root
             .durable
-            .job(&slot.job.to_string())
+            .job(&Asked::default(), &slot.job.to_string())
             .and_then(|view| view.job.operation)
             .is_some_and(|operation| operation.kind != OperationKind::Scale);
     ordered

@@ -357,7 +357,7 @@ impl World {
             let view = self
                 .cluster
                 .state
-                .job(now, &Asked::default(), &id.to_string());
+                .job(now, &model::book::Asked::default(), &id.to_string());
             let state = view.map(|view| view.state);
             if self.truth.deleted.contains(id) {
                 running == 0 && known == 0

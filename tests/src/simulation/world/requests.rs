@@ -61,7 +61,7 @@ impl World {
                     .insert(request.0, Asked::Submit(id, Arc::clone(&spec)));
                 self.root(RootInput::Job {
                     request,
-                    asked: model::book::Asked::default(),
+                    asked: model::book::Asked::at(users::tenant(id)),
                     ask: JobRequest::Submit {
                         drafts: vec![Draft { id, spec }],
                         key: None,
