@@ -249,6 +249,7 @@ impl World {
             at: self.now.wall,
             tier: model::event::Tier::Worker,
             job: JobId::from_bits(u128::from(number) + 1_000),
+            tenant: model::access::TenantPath::root(),
             instance: None,
             generation: model::slot::Generation::default(),
             from: "RUNNING",

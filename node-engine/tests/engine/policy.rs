@@ -8,7 +8,6 @@ use std::sync::Arc;
 use model::desired::Desired;
 use model::id::{InstanceId, NodeId};
 use model::instance::{Observed, Report};
-use model::name::Name;
 use model::reason::ReasonCode;
 use model::security::{Capability, Security, User};
 use model::workload::{RuntimeKind, Volume, VolumeSource, Workload};

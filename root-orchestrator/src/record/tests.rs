@@ -123,6 +123,7 @@ fn event(job: &Job, number: u128) -> Write {
         at: Wall(number as i64),
         tier: Tier::Cluster,
         job: job.id,
+        tenant: model::access::TenantPath::new("uni/lab").unwrap(),
         instance: (number.is_multiple_of(2)).then(|| InstanceId::from_bits(number)),
         generation: Generation::default(),
         from: "",

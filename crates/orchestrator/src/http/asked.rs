@@ -137,3 +137,6 @@ impl<Q: JsonSchema> Input for Asking<Q> {
         taken.problem(404);
     }
 }
+
+#[cfg(test)]
+mod tests;

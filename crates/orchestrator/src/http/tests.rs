@@ -1,5 +1,7 @@
 //! The shared handlers on the smallest core that there can be.
 
+mod tenants;
+
 use std::sync::Arc;
 
 use axum::body::BodyDataStream;
@@ -23,6 +25,11 @@ use super::plan::plan;
 use super::*;
 use crate::record::{Changes, Records};
 use crate::{Core, Decision, Effect, Metrics, Outlets};
+
+/// A job of the tenant `uni`; most others are of the root.
+const UNI: u128 = 1_001;
+/// A job of the tenant `uni/lab`.
+const LAB: u128 = 1_002;
 
 /// A core to which things happen, and that answers every request about jobs in the same way.
 #[derive(Debug, Clone)]
@@ -212,7 +219,12 @@ fn event(id: EventId, job: u128) -> Event {
         at: Wall(0),
         tier: Tier::Root,
         job: JobId::from_bits(job),
-        tenant: TenantPath::root(),
+        tenant: TenantPath::new(match job {
+            UNI => "uni",
+            LAB => "uni/lab",
+            _ => "default",
+        })
+        .unwrap(),
         instance: None,
         generation: Generation::default(),
         from: "",
