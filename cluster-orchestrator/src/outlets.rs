@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use bytes::Bytes;
 use cluster_core::{Action, Input, State, Write};
 use daemon::crashpoint;
+use model::access::{Quota, TenantPath};
 use model::id::{ClusterId, NodeId};
 use mqtt::endpoint::Published;
 use mqtt::link::Link;
@@ -102,13 +103,15 @@ pub(crate) struct Outlets {
     pub(crate) places: Places,
 }
 
-/// Which links are open.
+/// Which links are open, and what else a state does not store.
 #[derive(Debug, Default)]
 pub(crate) struct Open {
     sessions: BTreeMap<NodeId, u64>,
     root: Option<ClusterId>,
     /// The broker cannot be reached.
     deaf: bool,
+    /// The quotas that the state was told last: it does not store them.
+    quotas: Vec<(TenantPath, Quota)>,
 }
 
 impl orchestrator::Outlets<Cluster> for Outlets {
@@ -125,6 +128,7 @@ impl orchestrator::Outlets<Cluster> for Outlets {
             Input::Broker { reachable } => self.open.deaf = !reachable,
             Input::RootConnected(cluster) => self.open.root = Some(*cluster),
             Input::RootClosed => self.open.root = None,
+            Input::Quotas(quotas) => self.open.quotas.clone_from(quotas),
             Input::Started { .. }
             | Input::Job { .. }
             | Input::Patch { .. }
@@ -154,7 +158,9 @@ impl orchestrator::Outlets<Cluster> for Outlets {
         };
         let root = self.open.root.map(Input::RootConnected);
         let deaf = self.open.deaf.then_some(Input::Broker { reachable: false });
-        sessions.map(connected).chain(root).chain(deaf).collect()
+        let quotas = std::iter::once(Input::Quotas(self.open.quotas.clone()));
+        let links = sessions.map(connected).chain(root).chain(deaf);
+        quotas.chain(links).collect()
     }
 
     fn loaded(&mut self, state: &State) {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cluster_core::{Page, State};
+use model::access::TenantPath;
 use model::desired::NodeItem;
 use model::id::{InstanceId, JobId, NodeId};
 use model::slot::Slot;
@@ -49,7 +50,7 @@ impl Places {
             limit: usize::MAX,
         };
         let mut known = self.lock();
-        let views = state.jobs(now, &page, None);
+        let views = state.jobs(now, &TenantPath::root(), &page, None);
         let rows = views
             .iter()
             .flat_map(|view| view.instances.iter().map(|row| (view.job.id, row)));

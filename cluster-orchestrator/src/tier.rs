@@ -1,7 +1,8 @@
 //! The core of a cluster, as the shell that both orchestrators share knows it.
 
 use cluster_core::{Action, Answer, Config, Input, Page, RequestId, State, Write};
-use model::book::{JobAnswer, JobRequest};
+use model::access::TenantPath;
+use model::book::{Asked, JobAnswer, JobRequest};
 use model::brake::Engaged;
 use model::event::Event;
 use model::history::History;
@@ -116,8 +117,12 @@ impl Core for Cluster {
 }
 
 impl Jobs for Cluster {
-    fn ask(request: RequestId, ask: JobRequest) -> Input {
-        Input::Job { request, ask }
+    fn ask(request: RequestId, asked: Asked, ask: JobRequest) -> Input {
+        Input::Job {
+            request,
+            asked,
+            ask,
+        }
     }
 
     fn answered(answer: &Answer) -> Option<&JobAnswer> {
@@ -133,22 +138,23 @@ impl Jobs for Cluster {
         }
     }
 
-    fn find(state: &State, key: &str) -> Option<JobId> {
-        state.find_job(key)
+    fn find(state: &State, asked: &Asked, key: &str) -> Option<JobId> {
+        state.find_job(asked, key)
     }
 
-    fn job(state: &State, now: Now, key: &str) -> Option<JobView> {
-        state.job(now, key)
+    fn job(state: &State, now: Now, asked: &Asked, key: &str) -> Option<JobView> {
+        state.job(now, asked, key)
     }
 
     fn jobs(
         state: &State,
         now: Now,
+        within: &TenantPath,
         after: Option<JobId>,
         limit: usize,
         filter: Option<JobState>,
     ) -> Vec<JobView> {
-        state.jobs(now, &Page { after, limit }, filter)
+        state.jobs(now, within, &Page { after, limit }, filter)
     }
 
     fn brake(state: &State) -> Option<(&Engaged, usize)> {

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use model::name::Name;
+use model::access::TenantPath;
 use model::reason::{Reason, ReasonCode};
 use model::security::{Capability, Security, User};
 use model::workload::{RuntimeKind, Volume, VolumeSource, Workload};
@@ -109,8 +109,9 @@ pub struct Policy {
     is_there: bool,
     containers: Containers,
     programs: Programs,
-    /// Whose jobs this machine takes; `None`: everybody's.
-    tenants: Rule<Option<BTreeSet<Name>>>,
+    /// Whose jobs this machine takes, with those of all tenants below them, but for those below the root, which are all;
+    /// `None`: everybody's.
+    tenants: Rule<Option<BTreeSet<TenantPath>>>,
     guarded: Guarded,
 }
 
@@ -126,6 +127,12 @@ impl Default for Policy {
             guarded: Guarded::default(),
         }
     }
+}
+
+/// Whether a machine that names one tenant takes the jobs of the other. Everybody is below `default`, which is therefore
+/// itself only.
+fn takes(named: &TenantPath, tenant: &TenantPath) -> bool {
+    named == tenant || !named.is_root() && tenant.is_within(named)
 }
 
 impl Policy {
@@ -176,11 +183,11 @@ impl Policy {
     ///
     /// # Errors
     /// The first thing that is forbidden here, with the line that forbids it and what to do.
-    pub fn admit(&self, tenant: &Name, workload: &Workload) -> Result<Workload, Reason> {
+    pub fn admit(&self, tenant: &TenantPath, workload: &Workload) -> Result<Workload, Reason> {
         if let Some(allowed) = &self.tenants.value
-            && !allowed.contains(tenant)
+            && !allowed.iter().any(|named| takes(named, tenant))
         {
-            let allowed: Vec<&str> = allowed.iter().map(Name::as_str).collect();
+            let allowed: Vec<&str> = allowed.iter().map(TenantPath::as_str).collect();
             return Err(self.forbids(
                 format_args!("jobs of tenant {tenant}"),
                 format_args!("[tenants] allow = {allowed:?}"),

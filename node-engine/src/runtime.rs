@@ -23,6 +23,7 @@ pub(crate) mod probe;
 
 use std::time::Duration;
 
+use model::access::TenantPath;
 use model::id::{InstanceId, JobId, NodeId};
 use model::instance::{Endpoint, Exit};
 use model::name::Name;
@@ -64,7 +65,7 @@ pub struct Identity {
     /// Which replica.
     pub index: u32,
     /// Who owns the job.
-    pub tenant: Name,
+    pub tenant: TenantPath,
     /// The generation that placed it.
     pub generation: Generation,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use model::access::{Quota, TenantPath};
 use model::id::ClusterId;
 use protocol::message::question::Ask;
 use root_core::{Action, Input, Report, State, Write};
@@ -17,6 +18,8 @@ pub(crate) struct Outlets {
     metrics: Metrics,
     /// Which links are open, and what was last heard on them.
     open: BTreeMap<ClusterId, (u64, Option<Box<Report>>)>,
+    /// The quotas that the state was told last: it does not store them.
+    quotas: Vec<(TenantPath, Quota)>,
 }
 
 impl Outlets {
@@ -26,6 +29,7 @@ impl Outlets {
             links,
             metrics,
             open: BTreeMap::new(),
+            quotas: Vec::new(),
         }
     }
 }
@@ -49,6 +53,7 @@ impl orchestrator::Outlets<Root> for Outlets {
                     *last = Some(report.clone());
                 }
             }
+            Input::Quotas(quotas) => self.quotas.clone_from(quotas),
             Input::Started { .. }
             | Input::Job { .. }
             | Input::Patch { .. }
@@ -64,7 +69,7 @@ impl orchestrator::Outlets<Root> for Outlets {
     }
 
     fn links(&self) -> Vec<Input> {
-        let mut inputs = Vec::new();
+        let mut inputs = vec![Input::Quotas(self.quotas.clone())];
         for (cluster, (session, last)) in &self.open {
             inputs.push(Input::Connected {
                 cluster: *cluster,

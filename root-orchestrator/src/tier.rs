@@ -1,6 +1,7 @@
 //! The root's core, as the shell that both orchestrators share knows it.
 
-use model::book::{JobAnswer, JobRequest};
+use model::access::TenantPath;
+use model::book::{Asked, JobAnswer, JobRequest};
 use model::brake::Engaged;
 use model::event::Event;
 use model::history::History;
@@ -98,8 +99,12 @@ impl Core for Root {
 }
 
 impl Jobs for Root {
-    fn ask(request: RequestId, ask: JobRequest) -> Input {
-        Input::Job { request, ask }
+    fn ask(request: RequestId, asked: Asked, ask: JobRequest) -> Input {
+        Input::Job {
+            request,
+            asked,
+            ask,
+        }
     }
 
     fn answered(answer: &Answer) -> Option<&JobAnswer> {
@@ -116,22 +121,23 @@ impl Jobs for Root {
         }
     }
 
-    fn find(state: &State, key: &str) -> Option<JobId> {
-        state.find_job(key)
+    fn find(state: &State, asked: &Asked, key: &str) -> Option<JobId> {
+        state.find_job(asked, key)
     }
 
-    fn job(state: &State, _now: Now, key: &str) -> Option<JobView> {
-        state.job(key)
+    fn job(state: &State, _now: Now, asked: &Asked, key: &str) -> Option<JobView> {
+        state.job(asked, key)
     }
 
     fn jobs(
         state: &State,
         _now: Now,
+        within: &TenantPath,
         after: Option<JobId>,
         limit: usize,
         filter: Option<JobState>,
     ) -> Vec<JobView> {
-        state.jobs(&Page { after, limit }, filter)
+        state.jobs(within, &Page { after, limit }, filter)
     }
 
     fn brake(state: &State) -> Option<(&Engaged, usize)> {

@@ -4,6 +4,7 @@ mod workers;
 
 use std::sync::Arc;
 
+use model::access::TenantPath;
 use model::book::BookWrite;
 use model::desired::NodeItem;
 use model::event::Event;
@@ -106,7 +107,7 @@ impl State {
         }));
         writes.extend(
             self.history
-                .after(None)
+                .after(&TenantPath::root(), None)
                 .map(|event| Write::Event(Event::clone(event))),
         );
         writes.extend(self.telling_snapshot());
@@ -173,6 +174,7 @@ impl State {
         }
         self.book.apply(job.clone());
         self.take_operation(job);
+        self.count_leftovers(job.id);
     }
 
     /// The rollout of an operation that begins, or runs when the store is loaded; none once it has ended.
@@ -227,6 +229,7 @@ impl State {
             self.reserve(copy);
             self.take_copy(now, slot, copy);
         }
+        self.count_left(slot, record);
         self.dirty.insert(slot.clone());
         self.refresh(now, slot);
     }
@@ -377,6 +380,7 @@ impl State {
     fn take_soft(&mut self, now: Now, soft: &Soft) {
         match soft {
             Soft::Started => self.begin(now),
+            Soft::Quotas(quotas) => self.book.limit(quotas),
             Soft::Hold(until) => {
                 self.hold = *until;
                 // One that begins takes back what was offered.

@@ -30,6 +30,7 @@ impl State {
             | Input::RootConfirmed(_)
             | Input::RootKnowsLater => Some(Decision::default()),
             Input::Started { .. }
+            | Input::Quotas(_)
             | Input::Connected { .. }
             | Input::Closed { .. }
             | Input::Held { .. }

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use model::book::{JobAnswer, JobRequest, Refusal};
+use model::book::{Asked, JobAnswer, JobRequest, Refusal};
 use model::id::InstanceId;
 use model::job::Job;
-use model::name::Name;
 use model::slot::{Role, Slot};
 use model::time::Now;
 
@@ -13,20 +12,21 @@ use crate::state::{Copy, SlotRecord, State};
 use crate::{Action, Answer, Decision, RequestId, Write};
 
 impl State {
-    /// The only tenant there is yet.
-    pub(crate) fn tenant(&self) -> Name {
-        self.default_tenant.clone()
-    }
-
-    pub(crate) fn job_request(&self, now: Now, request: RequestId, ask: &JobRequest) -> Decision {
-        if let Some(refused) = ask.names().and_then(|key| self.foreign(key)) {
+    pub(crate) fn job_request(
+        &self,
+        now: Now,
+        request: RequestId,
+        asked: &Asked,
+        ask: &JobRequest,
+    ) -> Decision {
+        if let Some(refused) = ask.names().and_then(|key| self.foreign(asked, key)) {
             return answer(request, refused);
         }
         if let Some(refused) = self.no_target(ask) {
             return answer(request, JobAnswer::Refused(refused));
         }
         let copies = |job: &Job| self.holders(now, job);
-        let (writes, decided) = self.book.decide(&self.tenant(), now.wall, ask, &copies);
+        let (writes, decided) = self.book.decide(asked, now.wall, ask, &copies);
         let mut decision = answer(request, decided);
         decision.writes.extend(writes.into_iter().map(Write::from));
         decision
@@ -68,11 +68,11 @@ impl State {
     }
 
     /// Why a write to this job is not for this cluster.
-    fn foreign(&self, key: &str) -> Option<JobAnswer> {
-        if self.book.find(&self.tenant(), key).is_ok() {
+    fn foreign(&self, asked: &Asked, key: &str) -> Option<JobAnswer> {
+        if self.book.find(asked, key).is_ok() {
             return None;
         }
-        let head = self.find_foreign(key)?;
+        let head = self.find_foreign(asked, key)?;
         let refusal = Refusal::OwnedElsewhere {
             job: head.name.to_string(),
             owner: "root".to_owned(),

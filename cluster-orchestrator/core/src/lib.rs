@@ -18,6 +18,7 @@ mod faults;
 mod fence;
 mod forget;
 mod jobs;
+mod leftovers;
 mod liveness;
 mod nodes;
 mod operations;
@@ -42,8 +43,9 @@ pub use view::Page;
 
 use std::collections::BTreeSet;
 
+use model::access::{Quota, TenantPath};
 use model::aggregate::Aggregate;
-use model::book::{BookWrite, JobAnswer, JobRequest, Submission};
+use model::book::{Asked, BookWrite, JobAnswer, JobRequest, Submission};
 use model::brake::Engaged;
 use model::desired::Desired;
 use model::event::Event;
@@ -106,9 +108,14 @@ pub enum Input {
     Job {
         /// To be answered.
         request: RequestId,
+        /// For which tenant.
+        asked: Asked,
         /// What.
         ask: JobRequest,
     },
+    /// All quotas that tenants have here, instead of those before. Nothing of it is stored: it is said at every start, before
+    /// anybody is served, and whenever one changes; until then there is none.
+    Quotas(Vec<(TenantPath, Quota)>),
     /// Changes what an operator may change of a worker.
     Patch {
         /// To be answered.
@@ -312,6 +319,8 @@ pub enum Soft {
     Hold(Option<Instant>),
     /// Our own loop stood still: everybody gets one grace.
     Outage,
+    /// All quotas that tenants have here.
+    Quotas(Vec<(TenantPath, Quota)>),
     /// Whether the broker is away, so that nobody's silence says anything; when it is back everybody gets one grace.
     Deaf(bool),
     /// This turn.
@@ -531,7 +540,12 @@ impl State {
         }
         match input {
             Input::Started { term, fresh } => self.started(now, term, *fresh),
-            Input::Job { request, ask } => self.job_request(now, *request, ask),
+            Input::Job {
+                request,
+                asked,
+                ask,
+            } => self.job_request(now, *request, asked, ask),
+            Input::Quotas(quotas) => Decision::default().soft(Soft::Quotas(quotas.clone())),
             Input::Patch {
                 request,
                 key,

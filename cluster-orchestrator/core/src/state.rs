@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::book::JobBook;
+use model::access::TenantPath;
+use model::book::{Asked, JobBook};
 use model::brake::Brake;
 use model::desired::{Desired, JobHead, Offer};
 use model::history::History;
@@ -336,7 +337,6 @@ pub struct State {
     pub(crate) fenced: bool,
     /// The root's ids for first copies are known to be unused here.
     pub(crate) trusting: bool,
-    pub(crate) default_tenant: Name,
     pub(crate) algorithm: Algorithm,
     pub(crate) cluster: Option<ClusterId>,
     pub(crate) book: JobBook,
@@ -398,7 +398,6 @@ impl State {
             started: false,
             fenced: false,
             trusting: true,
-            default_tenant: model::name::default_tenant(),
             algorithm: Algorithm::default(),
             cluster: None,
             book: JobBook::default(),
@@ -503,10 +502,27 @@ impl State {
             .map(|(_, entry)| &entry.value)
     }
 
+    /// The tenant of a job of which something is, or was, here; where nothing says any more whose it was, the root's.
+    pub(crate) fn tenant_of(&self, job: JobId) -> TenantPath {
+        let own = self.book.get(job).map(|job| &job.tenant);
+        let assigned = || Some(&self.assigned_of(job).next()?.job.tenant);
+        let placed = || {
+            let mut copies = self.slots_of(job).flat_map(|(_, record)| &record.copies);
+            Some(&copies.next()?.desired.job.tenant)
+        };
+        let told = || Some(&self.history.of(job).next_back()?.tenant);
+        own.or_else(assigned)
+            .or_else(placed)
+            .or_else(told)
+            .map_or_else(TenantPath::root, Clone::clone)
+    }
+
     /// The head of a job that the root owns and that has something here, by name or id.
-    pub(crate) fn find_foreign(&self, key: &str) -> Option<Arc<JobHead>> {
+    pub(crate) fn find_foreign(&self, asked: &Asked, key: &str) -> Option<Arc<JobHead>> {
         let id = key.parse::<JobId>().ok();
-        let matches = |head: &JobHead| id == Some(head.id) || head.name.as_str() == key;
+        let is_named = |head: &JobHead| head.tenant == asked.tenant && head.name.as_str() == key;
+        let matches =
+            |head: &JobHead| (id == Some(head.id) || is_named(head)) && asked.sees(&head.tenant);
         let assigned = self.upstream.set().values().map(|entry| &entry.value.job);
         let leaving = self
             .slots

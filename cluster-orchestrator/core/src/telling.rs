@@ -3,6 +3,7 @@
 //! A worker tells what it saw of its instances; this cluster tells what it did with them, and passes on what it was told.
 //! What is of its own jobs nobody else has to know.
 
+use model::access::TenantPath;
 use model::event::{Event, Tier};
 use model::id::{EventId, InstanceId, JobId, NodeId};
 use model::telling::{Stamp, Telling, Told};
@@ -38,6 +39,7 @@ impl State {
         for told in news {
             let mut event = Event {
                 tier: Tier::Worker,
+                tenant: self.tenant_of(told.event.job),
                 ..told.event.clone()
             };
             if event.message.is_empty() {
@@ -105,9 +107,10 @@ impl State {
                 Write::Tell(Told {
                     stamp: self.untold.stamp(ahead),
                     count: 1,
-                    // The root gives it an id of its own.
+                    // The root gives it an id of its own, and knows whose its job is.
                     event: Event {
                         id: EventId::from_bits(0),
+                        tenant: TenantPath::root(),
                         ..event.clone()
                     },
                 })

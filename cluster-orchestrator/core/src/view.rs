@@ -1,5 +1,7 @@
 //! What a cluster shows of itself.
 
+use model::access::{TenantPath, Usage};
+use model::book::Asked;
 use model::id::{JobId, NodeId};
 use model::instance::InstanceState;
 use model::job::{Job, JobState, Owner, Tally};
@@ -73,33 +75,45 @@ impl State {
     }
 
     /// The job that an id or a name means: an own one, or one of the root's with something here.
-    pub fn find_job(&self, key: &str) -> Option<JobId> {
-        let own = self.book.find(&self.default_tenant, key);
+    pub fn find_job(&self, asked: &Asked, key: &str) -> Option<JobId> {
+        let own = self.book.find(asked, key);
         let own = own.ok().map(|job| job.id);
-        own.or_else(|| self.find_foreign(key).map(|head| head.id))
+        own.or_else(|| self.find_foreign(asked, key).map(|head| head.id))
+    }
+
+    /// What is counted against the quotas of a tenant: of the jobs of this cluster's own, since those of the root count there.
+    pub fn usage(&self, tenant: &TenantPath) -> Usage {
+        self.book.usage(tenant)
     }
 
     /// One job by id or name: an own one, or one of the root's with something here.
-    pub fn job(&self, now: Now, key: &str) -> Option<JobView> {
-        match self.book.find(&self.default_tenant, key) {
+    pub fn job(&self, now: Now, asked: &Asked, key: &str) -> Option<JobView> {
+        match self.book.find(asked, key) {
             Ok(job) => Some(self.own_job(now, job)),
             Err(_) => self
-                .find_foreign(key)
+                .find_foreign(asked, key)
                 .map(|head| self.foreign_job(now, head.id)),
         }
     }
 
-    /// Jobs by id, the root's with something here among them.
-    pub fn jobs(&self, now: Now, page: &Page<JobId>, state: Option<JobState>) -> Vec<JobView> {
-        let mut ids: std::collections::BTreeSet<JobId> =
-            self.book.after(page.after).map(|job| job.id).collect();
-        let foreign = self
-            .upstream
-            .set()
-            .keys()
-            .chain(self.slots.keys())
-            .map(|slot| slot.job);
-        ids.extend(foreign.filter(|id| page.after.is_none_or(|after| *id > after)));
+    /// The jobs of a tenant, and of all below it, by id, the root's with something here among them.
+    pub fn jobs(
+        &self,
+        now: Now,
+        within: &TenantPath,
+        page: &Page<JobId>,
+        state: Option<JobState>,
+    ) -> Vec<JobView> {
+        let own = self.book.after(within, page.after).map(|job| job.id);
+        let mut ids: std::collections::BTreeSet<JobId> = own.collect();
+        let assigned = self.upstream.set().values().map(|entry| &entry.value);
+        let copies = self.slots.values().flat_map(|record| &record.copies);
+        let here = assigned.chain(copies.map(|copy| &copy.desired));
+        let later = |id: JobId| page.after.is_none_or(|after| id > after);
+        ids.extend(
+            here.filter(|desired| later(desired.slot.job) && desired.job.tenant.is_within(within))
+                .map(|desired| desired.slot.job),
+        );
         ids.into_iter()
             .map(|id| {
                 self.book
@@ -151,7 +165,7 @@ impl State {
             id,
             tenant: head
                 .as_ref()
-                .map_or_else(|| self.default_tenant.clone(), |head| head.tenant.clone()),
+                .map_or_else(TenantPath::root, |head| head.tenant.clone()),
             generation: known
                 .iter()
                 .map(|desired| desired.generation.assignment)

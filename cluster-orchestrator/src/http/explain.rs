@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use orchestrator::http::asked::Asking;
 use orchestrator::http::refusal::unavailable;
 use protocol::problem::Problem;
 use protocol::rest::{ExplanationBody, List};
@@ -14,10 +15,11 @@ pub(super) async fn job(
     State(service): State<Service>,
     accept: Accept,
     Path(key): Path<String>,
+    asking: Asking,
 ) -> Result<Response, ApiError> {
-    let wanted = key.clone();
+    let (asked, wanted) = (asking.tenant.asked(), key.clone());
     let read = move |core: &cluster_core::State, now| {
-        let id = core.find_job(&wanted)?;
+        let id = core.find_job(&asked, &wanted)?;
         Some(core.explain(now, id))
     };
     let slots = service.handle.read(read).await.map_err(unavailable)?;

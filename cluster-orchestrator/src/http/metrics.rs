@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use cluster_core::Page;
+use model::access::TenantPath;
 use model::id::{JobId, NodeId};
 use model::view::NodeView;
 use orchestrator::http::refusal::unavailable;
@@ -33,7 +34,7 @@ async fn count(handle: &Handle) -> Result<Counts, Unavailable> {
         let page = Page { after, limit: ROWS };
         let rows = handle
             .read(move |core, now| {
-                let views = core.jobs(now, &page, None);
+                let views = core.jobs(now, &TenantPath::root(), &page, None);
                 let rows = views.iter().map(|view| (view.job.id, view.state));
                 rows.collect::<Vec<_>>()
             })

@@ -177,17 +177,29 @@ impl World {
             Step::Submit(job, replicas) => {
                 let drafts = vec![self.draft(job, replicas)];
                 let ask = JobRequest::Submit { drafts, key: None };
-                self.turn(Input::Job { request, ask });
+                self.turn(Input::Job {
+                    request,
+                    asked: model::book::Asked::default(),
+                    ask,
+                });
             }
             Step::Put(job, replicas) => {
                 let (path, draft) = (name("job", job).to_string(), self.draft(job, replicas));
                 let ask = JobRequest::Put { path, draft };
-                self.turn(Input::Job { request, ask });
+                self.turn(Input::Job {
+                    request,
+                    asked: model::book::Asked::default(),
+                    ask,
+                });
             }
             Step::Delete(job) => {
                 let key = name("job", job).to_string();
                 let ask = JobRequest::Delete { key };
-                self.turn(Input::Job { request, ask });
+                self.turn(Input::Job {
+                    request,
+                    asked: model::book::Asked::default(),
+                    ask,
+                });
             }
             Step::Cordon(number) => {
                 let patch = NodePatch {
@@ -237,6 +249,7 @@ impl World {
             at: self.now.wall,
             tier: model::event::Tier::Worker,
             job: JobId::from_bits(u128::from(number) + 1_000),
+            tenant: model::access::TenantPath::root(),
             instance: None,
             generation: model::slot::Generation::default(),
             from: "RUNNING",
@@ -309,7 +322,7 @@ impl World {
                 reconcile: model::job::Reconcile::default(),
                 id: JobId::from_bits(u128::from(number) + 1),
                 name: name("root", number),
-                tenant: model::name::default_tenant(),
+                tenant: model::access::TenantPath::root(),
                 owner: Owner::Root,
                 lost_after: None,
                 on_partition: OnPartition::Stay,

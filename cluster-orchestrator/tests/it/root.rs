@@ -187,7 +187,7 @@ fn assignment() -> AssignmentEntry {
             reconcile: model::job::Reconcile::default(),
             id: job,
             name: name.clone(),
-            tenant: model::name::default_tenant(),
+            tenant: model::access::TenantPath::root(),
             owner: Owner::Root,
             lost_after: None,
             on_partition: OnPartition::Stay,

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use authorize::{Access, Denied};
 pub use policy::{Forbidden, Policy};
-pub use quota::{Exceeded, Measure, Quota, Usage};
+pub use quota::{Exceeded, Measure, Quota, Quotas, Usage};
 pub use request::{AccessAnswer, AccessRequest, AccessWrite, Entry, Minted, Refusal};
 pub use role::{Resource, Role, Verb};
 pub use tenant::{Tenant, TenantPath, TenantPathError, TenantState};
@@ -31,7 +31,6 @@ pub use user::{Credential, Grant, PasswordHash, Scope, Subject, Token, User, Use
 use crate::id::TokenId;
 use crate::name::Name;
 use crate::time::Wall;
-use quota::Quotas;
 
 /// What a request comes to.
 type Decided = Result<(Vec<AccessWrite>, AccessAnswer), Refusal>;

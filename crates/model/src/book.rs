@@ -3,21 +3,29 @@
 //! Pure bookkeeping, the same for a root and for a cluster: what a request means is decided here, what follows from it
 //! (slots, placements) is the core's.
 
+mod asked;
+mod change;
+mod counted;
 mod request;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use asked::Asked;
+pub use change::{failed, finished};
 pub use request::{BookWrite, Draft, JobAnswer, JobRequest, Refusal, Submission, SubmitKey};
 
+use crate::access::{Quotas, TenantPath};
 use crate::id::{InstanceId, JobId};
-use crate::job::{Job, JobSpec, OnFailure};
+use crate::job::{Job, JobSpec};
 use crate::name::Name;
-use crate::operation::{Operation, OperationKind, Progress};
-use crate::reason::Reason;
+use crate::operation::{Operation, OperationKind};
 use crate::slot::Slot;
 use crate::time::Wall;
+use crate::units::Resources;
+use change::{changed_job, idle, new_job, service_names, unpinned, update_failed};
 
 /// The copies that fill the slots of a job, as its owner knows them.
 pub type Copies<'a> = &'a dyn Fn(&Job) -> BTreeMap<Slot, InstanceId>;
@@ -38,7 +46,15 @@ pub enum Applied {
 pub struct JobBook {
     jobs: BTreeMap<JobId, Job>,
     /// Of jobs that are not deleted.
-    names: BTreeMap<(Name, Name), JobId>,
+    names: BTreeMap<(TenantPath, Name), JobId>,
+    /// The jobs of each tenant but the root, and of all below it.
+    tenants: BTreeMap<TenantPath, BTreeSet<JobId>>,
+    quotas: Quotas,
+    /// The tenants that have a quota.
+    limited: BTreeSet<TenantPath>,
+    /// Slots that no document asks for any more and of which something is left, with what that takes.
+    lingering: BTreeMap<Slot, Resources>,
+    /// By their keys, each with its tenant.
     submissions: BTreeMap<String, Submission>,
     /// Keys of submissions, the oldest first.
     keys_by_age: BTreeSet<(Wall, String)>,
@@ -53,28 +69,30 @@ impl JobBook {
     /// What a request means: the changes to store, and the answer once they are.
     pub fn decide(
         &self,
-        tenant: &Name,
+        asked: &Asked,
         at: Wall,
         request: &JobRequest,
         copies: Copies<'_>,
     ) -> (Vec<BookWrite>, JobAnswer) {
         let decided = match request {
-            JobRequest::Submit { drafts, key } => self.submission(tenant, drafts, key.as_ref(), at),
-            JobRequest::Put { path, draft } => self.put(tenant, path, draft, at).map(applied),
+            JobRequest::Submit { drafts, key } => self.submission(asked, drafts, key.as_ref(), at),
+            JobRequest::Put { path, draft } => self
+                .put(asked, path, draft, at)
+                .and_then(|applied| self.applied(applied)),
             JobRequest::Scale {
                 key,
                 service,
                 replicas,
             } => self
-                .scale(tenant, key, service.as_ref(), *replicas, at)
-                .map(applied),
+                .scale(asked, key, service.as_ref(), *replicas, at)
+                .and_then(|applied| self.applied(applied)),
             JobRequest::Migrate { key, .. } | JobRequest::Restart { key, .. } => self
-                .replacement(tenant, key, request, at, copies)
+                .replacement(asked, key, request, at, copies)
                 .map(|job| {
                     let id = job.id;
                     (vec![BookWrite::Job(job)], JobAnswer::Replacing(id))
                 }),
-            JobRequest::Delete { key } => self.delete(tenant, key, at).map(|job| {
+            JobRequest::Delete { key } => self.delete(asked, key, at).map(|job| {
                 let id = job.id;
                 (vec![BookWrite::Job(job)], JobAnswer::Deleting(id))
             }),
@@ -84,12 +102,14 @@ impl JobBook {
 
     fn submission(
         &self,
-        tenant: &Name,
+        asked: &Asked,
         drafts: &[Draft],
         key: Option<&SubmitKey>,
         at: Wall,
     ) -> Result<(Vec<BookWrite>, JobAnswer), Refusal> {
-        let known = key.and_then(|key| self.submissions.get(&key.key));
+        // What another tenant calls its submissions is nobody else's business.
+        let place = |key: &SubmitKey| asked.place(&key.key);
+        let known = key.and_then(|key| self.submissions.get(&place(key)));
         if let (Some(key), Some(known)) = (key, known)
             && known.at.plus(Self::KEPT) > at
         {
@@ -99,7 +119,8 @@ impl JobBook {
                 Err(Refusal::KeyReused(key.key.clone()))
             };
         }
-        let jobs = self.submit(tenant, drafts, at)?;
+        let jobs = self.submit(asked, drafts, at)?;
+        self.room(jobs.iter().map(|job| (None, job)))?;
         let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
         let mut writes: Vec<_> = jobs.into_iter().map(BookWrite::Job).collect();
         if let Some(key) = key {
@@ -108,12 +129,26 @@ impl JobBook {
                 writes.push(BookWrite::ForgetSubmission(oldest.clone()));
             }
             writes.push(BookWrite::Submission(Submission {
-                key: key.clone(),
+                key: SubmitKey {
+                    key: place(key),
+                    ..key.clone()
+                },
                 jobs: ids.clone(),
                 at,
             }));
         }
         Ok((writes, JobAnswer::Accepted(ids)))
+    }
+
+    fn applied(&self, applied: Applied) -> Result<(Vec<BookWrite>, JobAnswer), Refusal> {
+        let (before, job) = match applied {
+            Applied::Same(id) => return Ok((Vec::new(), JobAnswer::Applied(id))),
+            Applied::Created(job) => (None, job),
+            Applied::Changed(job) => (self.jobs.get(&job.id), job),
+        };
+        self.room([(before, &job)])?;
+        let id = job.id;
+        Ok((vec![BookWrite::Job(job)], JobAnswer::Applied(id)))
     }
 
     /// The submissions that are remembered, by key.
@@ -153,13 +188,13 @@ impl JobBook {
     /// When there is no such job or service, the job is being deleted, or the service must be named.
     pub fn scale(
         &self,
-        tenant: &Name,
+        asked: &Asked,
         key: &str,
         service: Option<&Name>,
         replicas: u32,
         at: Wall,
     ) -> Result<Applied, Refusal> {
-        let job = self.find(tenant, key)?;
+        let job = self.find(asked, key)?;
         if job.is_deleted() {
             return Err(Refusal::Deleted(job.id));
         }
@@ -198,13 +233,13 @@ impl JobBook {
     /// The job with an operation that replaces copies of it.
     fn replacement(
         &self,
-        tenant: &Name,
+        asked: &Asked,
         key: &str,
         request: &JobRequest,
         at: Wall,
         copies: Copies<'_>,
     ) -> Result<Job, Refusal> {
-        let job = self.find(tenant, key)?;
+        let job = self.find(asked, key)?;
         if job.is_deleted() {
             return Err(Refusal::Deleted(job.id));
         }
@@ -277,13 +312,21 @@ impl JobBook {
         self.jobs.values()
     }
 
-    /// Jobs after `after`, by id.
-    pub fn after(&self, after: Option<JobId>) -> impl Iterator<Item = &Job> {
-        use std::ops::Bound;
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.jobs
-            .range((from, Bound::Unbounded))
-            .map(|(_, job)| job)
+    /// The jobs of a tenant, and of all below it, after `after`, by id.
+    pub fn after<'a>(
+        &'a self,
+        within: &TenantPath,
+        after: Option<JobId>,
+    ) -> impl Iterator<Item = &'a Job> + use<'a> {
+        let later = (
+            after.map_or(Bound::Unbounded, Bound::Excluded),
+            Bound::Unbounded,
+        );
+        let all = within.is_root().then(|| self.jobs.range(later));
+        // The root has no such set.
+        let ids = self.tenants.get(within).map(|ids| ids.range(later));
+        let some = ids.into_iter().flatten().filter_map(|id| self.jobs.get(id));
+        all.into_iter().flatten().map(|(_, job)| job).chain(some)
     }
 
     /// How many jobs there are, deleted ones included.
@@ -296,15 +339,17 @@ impl JobBook {
         self.jobs.is_empty()
     }
 
-    /// The job that an id (also of a deleted job) or a name (of a job that is not deleted) means.
+    /// The job that an id (also of a deleted job) or a name (of a job of the tenant that is not deleted) means.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`].
-    pub fn find(&self, tenant: &Name, key: &str) -> Result<&Job, Refusal> {
-        let by_id = || key.parse::<JobId>().ok().and_then(|id| self.jobs.get(&id));
+    /// [`Refusal::NotFound`], also of one that may not be seen.
+    pub fn find(&self, asked: &Asked, key: &str) -> Result<&Job, Refusal> {
+        let seen = |job: &&Job| asked.sees(&job.tenant);
+        let by_id = || self.jobs.get(&key.parse::<JobId>().ok()?).filter(seen);
         let by_name = || {
             let name = Name::new(key).ok()?;
-            self.jobs.get(self.names.get(&(tenant.clone(), name))?)
+            let id = self.names.get(&(asked.tenant.clone(), name))?;
+            self.jobs.get(id).filter(seen)
         };
         by_id()
             .or_else(by_name)
@@ -315,11 +360,12 @@ impl JobBook {
     ///
     /// # Errors
     /// [`Refusal::NameInUse`], also between the documents.
-    pub fn submit(&self, tenant: &Name, drafts: &[Draft], at: Wall) -> Result<Vec<Job>, Refusal> {
+    pub fn submit(&self, asked: &Asked, drafts: &[Draft], at: Wall) -> Result<Vec<Job>, Refusal> {
         let mut taken: BTreeMap<&Name, JobId> = BTreeMap::new();
         for draft in drafts {
             let name = &draft.spec.name;
-            let known = self.names.get(&(tenant.clone(), name.clone())).copied();
+            let named = (asked.tenant.clone(), name.clone());
+            let known = self.names.get(&named).copied();
             if let Some(by) = known.or_else(|| taken.get(name).copied()) {
                 return Err(Refusal::NameInUse {
                     name: name.clone(),
@@ -330,7 +376,7 @@ impl JobBook {
         }
         Ok(drafts
             .iter()
-            .map(|draft| new_job(tenant, draft, at))
+            .map(|draft| new_job(&asked.tenant, draft, at))
             .collect())
     }
 
@@ -340,13 +386,13 @@ impl JobBook {
     /// When path and document name different jobs, or an id in the path is unknown or being deleted.
     pub fn put(
         &self,
-        tenant: &Name,
+        asked: &Asked,
         path: &str,
         draft: &Draft,
         at: Wall,
     ) -> Result<Applied, Refusal> {
         let name = &draft.spec.name;
-        match self.find(tenant, path) {
+        match self.find(asked, path) {
             Ok(job) if job.spec.name != *name => Err(Refusal::PathMismatch {
                 path: path.to_owned(),
                 document: name.clone(),
@@ -358,7 +404,9 @@ impl JobBook {
                 idle(job)?;
                 Ok(Applied::Changed(changed_job(job, draft, at)))
             }
-            Err(_) if path == name.as_str() => Ok(Applied::Created(new_job(tenant, draft, at))),
+            Err(_) if path == name.as_str() => {
+                Ok(Applied::Created(new_job(&asked.tenant, draft, at)))
+            }
             Err(_) if Name::new(path).is_ok() && path.parse::<JobId>().is_err() => {
                 Err(Refusal::PathMismatch {
                     path: path.to_owned(),
@@ -373,8 +421,8 @@ impl JobBook {
     ///
     /// # Errors
     /// [`Refusal::NotFound`].
-    pub fn delete(&self, tenant: &Name, key: &str, at: Wall) -> Result<Job, Refusal> {
-        let job = self.find(tenant, key)?;
+    pub fn delete(&self, asked: &Asked, key: &str, at: Wall) -> Result<Job, Refusal> {
+        let job = self.find(asked, key)?;
         Ok(Job {
             deleted_at: job.deleted_at.or(Some(at)),
             ..job.clone()
@@ -389,183 +437,30 @@ impl JobBook {
         } else if self.names.get(&key) == Some(&job.id) {
             self.names.remove(&key);
         }
-        self.jobs.insert(job.id, job);
+        for tenant in job.tenant.below_root() {
+            self.tenants.entry(tenant).or_default().insert(job.id);
+        }
+        let id = job.id;
+        self.recount(id, |book| book.jobs.insert(id, job));
     }
 
     /// Forgets a job.
     pub fn forget(&mut self, id: JobId) {
-        if let Some(job) = self.jobs.remove(&id) {
-            let key = (job.tenant, job.spec.name.clone());
-            if self.names.get(&key) == Some(&id) {
-                self.names.remove(&key);
+        self.forget_lingering(id);
+        let Some(job) = self.recount(id, |book| book.jobs.remove(&id)) else {
+            return;
+        };
+        for tenant in job.tenant.below_root() {
+            if let Some(jobs) = self.tenants.get_mut(&tenant) {
+                jobs.remove(&id);
+                if jobs.is_empty() {
+                    self.tenants.remove(&tenant);
+                }
             }
         }
-    }
-}
-
-fn applied(applied: Applied) -> (Vec<BookWrite>, JobAnswer) {
-    match applied {
-        Applied::Same(id) => (Vec::new(), JobAnswer::Applied(id)),
-        Applied::Created(job) | Applied::Changed(job) => {
-            let id = job.id;
-            (vec![BookWrite::Job(job)], JobAnswer::Applied(id))
+        let key = (job.tenant, job.spec.name.clone());
+        if self.names.get(&key) == Some(&id) {
+            self.names.remove(&key);
         }
-    }
-}
-
-fn new_job(tenant: &Name, draft: &Draft, at: Wall) -> Job {
-    Job {
-        id: draft.id,
-        tenant: tenant.clone(),
-        generation: 1,
-        created_at: at,
-        deleted_at: None,
-        service_generations: draft
-            .spec
-            .services
-            .iter()
-            .map(|service| (service.name.clone(), 1))
-            .collect(),
-        spec: Arc::clone(&draft.spec),
-        operation: None,
-    }
-}
-
-/// A job to which nothing is being done.
-fn idle(job: &Job) -> Result<(), Refusal> {
-    job.running().map_or(Ok(()), |operation| {
-        Err(Refusal::OperationRunning {
-            job: job.spec.name.clone(),
-            kind: operation.kind.as_str(),
-        })
-    })
-}
-
-fn update_failed(job: &Job) -> bool {
-    job.operation.as_ref().is_some_and(|operation| {
-        operation.kind == OperationKind::Update && matches!(operation.progress, Progress::Failed(_))
-    })
-}
-
-fn service_names(job: &Job) -> String {
-    let names = job
-        .spec
-        .services
-        .iter()
-        .map(|service| service.name.as_str());
-    names.collect::<Vec<_>>().join(", ")
-}
-
-/// A pin is obeyed or refused, never bent: what is pinned to a worker cannot leave it.
-fn unpinned(
-    job: &Job,
-    replaces: &BTreeMap<Slot, InstanceId>,
-    cluster: Option<&str>,
-) -> Result<(), Refusal> {
-    for slot in replaces.keys() {
-        let Some(service) = job.service(&slot.service) else {
-            continue;
-        };
-        let rules = &service.placement;
-        let pinned = rules.worker.as_ref().map(|pin| ("worker", pin));
-        let elsewhere = rules
-            .cluster
-            .as_ref()
-            .filter(|pin| cluster.is_some_and(|wish| wish != pin.as_str()))
-            .map(|pin| ("cluster", pin));
-        if let Some((what, pin)) = pinned.or(elsewhere) {
-            return Err(Refusal::Pinned {
-                job: job.spec.name.clone(),
-                service: slot.service.clone(),
-                what,
-                pin: pin.clone(),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// The job after its operation failed at a slot: it has ended with that reason, or, where an update's document says so, the
-/// document before comes back as an operation of its own. `None`: none runs.
-pub fn failed(job: &Job, slot: &Slot, reason: &Reason, at: Wall) -> Option<Job> {
-    let operation = job.running()?;
-    let message = format!("{}/{}: {}", slot.service, slot.index, reason.message);
-    let reason = Reason::new(reason.code, message);
-    let Some(previous) = &operation.previous else {
-        return Some(Job {
-            operation: Some(operation.ended(Progress::Failed(reason))),
-            ..job.clone()
-        });
-    };
-    let draft = Draft {
-        id: job.id,
-        spec: Arc::clone(previous),
-    };
-    let back = changed_job(job, &draft, at);
-    let number = back.generation;
-    Some(Job {
-        operation: Some(Operation {
-            cause: Some(reason),
-            ..Operation::new(OperationKind::Rollback, number, at)
-        }),
-        ..back
-    })
-}
-
-/// The job after all slots of its operation have settled; `None`: none runs.
-pub fn finished(job: &Job) -> Option<Job> {
-    Some(Job {
-        operation: Some(job.running()?.ended(Progress::Done)),
-        ..job.clone()
-    })
-}
-
-fn changed_job(job: &Job, draft: &Draft, at: Wall) -> Job {
-    let generation = job.generation + 1;
-    let (before, after) = (&job.spec, &draft.spec);
-    let options = before.lost_after == after.lost_after
-        && before.on_partition == after.on_partition
-        && before.reconcile == after.reconcile;
-    let unchanged = |name: &Name| {
-        let services = (
-            job.service(name),
-            after.services.iter().find(|service| service.name == *name),
-        );
-        matches!(services, (Some(known), Some(service)) if options
-            && known.workload == service.workload
-            && known.placement == service.placement
-            && known.takeover == service.takeover)
-    };
-    let scales = before.services.len() == after.services.len()
-        && after
-            .services
-            .iter()
-            .all(|service| unchanged(&service.name));
-    let kind = if scales {
-        OperationKind::Scale
-    } else {
-        OperationKind::Update
-    };
-    let mut operation = Operation::new(kind, generation, at);
-    let rollback =
-        |service: &Arc<crate::job::ServiceSpec>| service.takeover.on_failure == OnFailure::Rollback;
-    if kind == OperationKind::Update && after.services.iter().any(rollback) && before != after {
-        operation.previous = Some(Arc::clone(before));
-    }
-    let service_generations = after.services.iter().map(|service| {
-        let same = unchanged(&service.name);
-        let since = if same {
-            job.service_generation(&service.name)
-        } else {
-            generation
-        };
-        (service.name.clone(), since)
-    });
-    Job {
-        generation,
-        service_generations: service_generations.collect(),
-        spec: Arc::clone(&draft.spec),
-        operation: Some(operation),
-        ..job.clone()
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::TenantPath;
 use crate::id::{InstanceId, JobId, NodeId};
 use crate::instance::{InstanceState, Report};
 use crate::job::{OnPartition, Owner, Reconcile, ServiceSpec};
@@ -20,7 +21,7 @@ pub struct JobHead {
     /// Its name.
     pub name: Name,
     /// Its tenant.
-    pub tenant: Name,
+    pub tenant: TenantPath,
     /// Who decides about it.
     pub owner: Owner,
     /// The document's option, if it has one.

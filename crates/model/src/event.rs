@@ -1,5 +1,6 @@
 //! What happened to a job: its history.
 
+use crate::access::TenantPath;
 use crate::desired::Desired;
 use crate::id::{EventId, InstanceId, JobId};
 use crate::slot::Generation;
@@ -38,6 +39,8 @@ pub struct Event {
     pub tier: Tier,
     /// The job.
     pub job: JobId,
+    /// The job's tenant, as who keeps the event knows it; no message says it.
+    pub tenant: TenantPath,
     /// The instance, where it is about one.
     pub instance: Option<InstanceId>,
     /// Its generation.
@@ -67,6 +70,7 @@ impl Event {
             at: now.wall,
             tier,
             job: desired.slot.job,
+            tenant: desired.job.tenant.clone(),
             instance: Some(desired.instance),
             generation: desired.generation,
             from,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use crate::access::TenantPath;
 use crate::event::Event;
 use crate::id::{EventId, JobId};
 use crate::time::Now;
@@ -13,6 +14,8 @@ use crate::time::Now;
 pub struct History {
     jobs: BTreeMap<JobId, VecDeque<Arc<Event>>>,
     all: BTreeMap<EventId, Arc<Event>>,
+    /// Those of each tenant but the root, and of all below it.
+    tenants: BTreeMap<TenantPath, BTreeSet<EventId>>,
     /// Jobs with more than [`History::OF_A_JOB`].
     overfull: BTreeSet<JobId>,
     /// How many were taken since the start.
@@ -41,6 +44,9 @@ impl History {
         if of_job.len() > Self::OF_A_JOB {
             self.overfull.insert(event.job);
         }
+        for tenant in event.tenant.below_root() {
+            self.tenants.entry(tenant).or_default().insert(event.id);
+        }
         self.all.insert(event.id, event);
     }
 
@@ -57,7 +63,15 @@ impl History {
 
     /// Forgets one event.
     pub fn forget(&mut self, job: JobId, id: EventId) {
-        self.all.remove(&id);
+        let event = self.all.remove(&id);
+        for tenant in event.iter().flat_map(|event| event.tenant.below_root()) {
+            if let Some(events) = self.tenants.get_mut(&tenant) {
+                events.remove(&id);
+                if events.is_empty() {
+                    self.tenants.remove(&tenant);
+                }
+            }
+        }
         let Some(events) = self.jobs.get_mut(&job) else {
             return;
         };
@@ -80,12 +94,22 @@ impl History {
         self.jobs.get(&job).into_iter().flatten()
     }
 
-    /// All events after `after`, by id.
-    pub fn after(&self, after: Option<EventId>) -> impl DoubleEndedIterator<Item = &Arc<Event>> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.all
-            .range((from, Bound::Unbounded))
-            .map(|(_, event)| event)
+    /// The events of a tenant, and of all below it, after `after`, by id.
+    pub fn after<'a>(
+        &'a self,
+        within: &TenantPath,
+        after: Option<EventId>,
+    ) -> impl DoubleEndedIterator<Item = &'a Arc<Event>> + use<'a> {
+        let later = (
+            after.map_or(Bound::Unbounded, Bound::Excluded),
+            Bound::Unbounded,
+        );
+        let all = within.is_root().then(|| self.all.range(later));
+        // The root has no such set.
+        let ids = self.tenants.get(within).map(|ids| ids.range(later));
+        let some = ids.into_iter().flatten().filter_map(|id| self.all.get(id));
+        let all = all.into_iter().flatten().map(|(_, event)| event);
+        all.chain(some)
     }
 
     /// Whether this very event is kept, under whatever id: the same change of the same instance at the same moment.
@@ -120,12 +144,17 @@ mod tests {
     }
 
     fn take(history: &mut History, job: u128, wall: i64) -> EventId {
+        take_of(history, "default", job, wall)
+    }
+
+    fn take_of(history: &mut History, tenant: &str, job: u128, wall: i64) -> EventId {
         let id = history.id(now(wall), 1, 0);
         history.take(&Event {
             id,
             at: Wall(wall),
             tier: Tier::Root,
             job: JobId::from_bits(job),
+            tenant: TenantPath::new(tenant).unwrap(),
             instance: None,
             generation: Generation::default(),
             from: "REQUESTED",
@@ -141,8 +170,32 @@ mod tests {
         let mut history = History::default();
         let ids: Vec<EventId> = (0..50).map(|job| take(&mut history, job, 7)).collect();
         assert!(ids.is_sorted_by(|a, b| a < b));
-        let after: Vec<EventId> = history.after(Some(ids[47])).map(|event| event.id).collect();
-        assert_eq!(after, ids[48..]);
+        let root = TenantPath::root();
+        let after = history.after(&root, Some(ids[47])).map(|event| event.id);
+        assert_eq!(after.collect::<Vec<_>>(), ids[48..]);
+    }
+
+    #[test]
+    fn the_events_of_a_tenant_are_its_own_and_those_below_it() {
+        let mut history = History::default();
+        let tenants = ["default", "uni", "uni/lab", "uni-other", "uni/lab"];
+        let ids: Vec<EventId> = (1..)
+            .zip(tenants)
+            .map(|(job, tenant)| take_of(&mut history, tenant, job, 0))
+            .collect();
+        let told = |history: &History, within: &str, after: Option<EventId>| -> Vec<EventId> {
+            let within = TenantPath::new(within).unwrap();
+            let events = history.after(&within, after);
+            events.map(|event| event.id).collect()
+        };
+        assert_eq!(told(&history, "default", None), ids);
+        assert_eq!(told(&history, "uni", None), [ids[1], ids[2], ids[4]]);
+        assert_eq!(told(&history, "uni/lab", Some(ids[2])), [ids[4]]);
+        assert_eq!(told(&history, "lab", None), []);
+        history.forget(JobId::from_bits(3), ids[2]);
+        history.forget(JobId::from_bits(5), ids[4]);
+        assert_eq!(told(&history, "uni", None), [ids[1]]);
+        assert_eq!(told(&history, "uni/lab", None), []);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::TenantPath;
 use crate::desired::Handover;
 use crate::id::{ClusterId, JobId};
 use crate::name::Name;
@@ -170,8 +171,8 @@ pub enum Owner {
 pub struct Job {
     /// Its id.
     pub id: JobId,
-    /// The tenant; `default` until there are others.
-    pub tenant: Name,
+    /// The tenant.
+    pub tenant: TenantPath,
     /// Grows with every accepted change of the document.
     pub generation: u64,
     /// When it was accepted.

@@ -48,11 +48,6 @@ impl Name {
     }
 }
 
-/// The tenant of everything until there are others.
-pub fn default_tenant() -> Name {
-    Name("default".into())
-}
-
 /// The first user.
 pub fn first_user() -> Name {
     Name("admin".into())

@@ -6,10 +6,11 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use model::book::{Applied, Draft, JobAnswer, JobBook, JobRequest, Refusal, SubmitKey};
+    use model::access::TenantPath;
+    use model::book::{Applied, Asked, Draft, JobAnswer, JobBook, JobRequest, Refusal, SubmitKey};
     use model::id::{InstanceId, JobId};
     use model::job::{Job, JobSpec, OnFailure, OnPartition, PlacementRules, ServiceSpec};
-    use model::name::{Name, default_tenant};
+    use model::name::Name;
     use model::operation::{OperationKind, Progress};
     use model::reason::{Reason, ReasonCode};
     use model::slot::Slot;
@@ -21,8 +22,8 @@ mod tests {
         Name::new(text).unwrap()
     }
 
-    fn tenant() -> Name {
-        default_tenant()
+    fn asked() -> Asked {
+        Asked::default()
     }
 
     fn id(number: u128) -> JobId {
@@ -80,7 +81,7 @@ mod tests {
     }
 
     fn submit(book: &mut JobBook, drafts: &[Draft]) -> Result<Vec<JobId>, Refusal> {
-        let jobs = book.submit(&tenant(), drafts, Wall(7))?;
+        let jobs = book.submit(&asked(), drafts, Wall(7))?;
         let ids = jobs.iter().map(|job| job.id).collect();
         for job in jobs {
             book.apply(job);
@@ -89,7 +90,7 @@ mod tests {
     }
 
     fn put(book: &mut JobBook, path: &str, draft: &Draft) -> Result<&'static str, Refusal> {
-        Ok(match book.put(&tenant(), path, draft, Wall(8))? {
+        Ok(match book.put(&asked(), path, draft, Wall(8))? {
             Applied::Same(_) => "same",
             Applied::Created(job) => {
                 book.apply(job);
@@ -114,7 +115,7 @@ mod tests {
     }
 
     fn delete(book: &mut JobBook, key: &str, at: i64) -> Result<JobId, Refusal> {
-        let job = book.delete(&tenant(), key, Wall(at))?;
+        let job = book.delete(&asked(), key, Wall(at))?;
         let id = job.id;
         book.apply(job);
         Ok(id)
@@ -163,9 +164,10 @@ mod tests {
     #[test]
     fn a_name_is_unique_for_its_tenant_only() {
         let book = book();
-        let other = book.submit(&name("other"), &[simple(2, "web")], Wall(1));
-        assert!(other.is_ok());
-        assert!(book.find(&name("other"), "web").is_err());
+        let other = Asked::at(TenantPath::new("other").unwrap());
+        let jobs = book.submit(&other, &[simple(2, "web")], Wall(1));
+        assert!(jobs.is_ok());
+        assert!(book.find(&other, "web").is_err());
     }
 
     #[test]
@@ -220,7 +222,7 @@ mod tests {
             ),
             Ok("changed")
         );
-        let job = book.find(&tenant(), "web").unwrap();
+        let job = book.find(&asked(), "web").unwrap();
         assert_eq!(
             (job.id, job.generation, job.created_at),
             (id(1), 2, Wall(7))
@@ -264,14 +266,14 @@ mod tests {
         let mut book = book();
         assert_eq!(delete(&mut book, "web", 10), Ok(id(1)));
         assert_eq!(
-            book.find(&tenant(), "web").err(),
+            book.find(&asked(), "web").err(),
             Some(Refusal::NotFound("web".to_owned()))
         );
-        let deleted = book.find(&tenant(), &id(1).to_string()).unwrap();
+        let deleted = book.find(&asked(), &id(1).to_string()).unwrap();
         assert_eq!(deleted.deleted_at, Some(Wall(10)));
         assert_eq!(deleted.slots().count(), 0);
         assert_eq!(submit(&mut book, &[simple(2, "web")]), Ok(vec![id(2)]));
-        assert_eq!(book.find(&tenant(), "web").map(|job| job.id), Ok(id(2)));
+        assert_eq!(book.find(&asked(), "web").map(|job| job.id), Ok(id(2)));
     }
 
     #[test]
@@ -293,9 +295,9 @@ mod tests {
         delete(&mut book, "web", 10).unwrap();
         submit(&mut book, &[simple(2, "web")]).unwrap();
         delete(&mut book, &id(1).to_string(), 20).unwrap();
-        assert_eq!(book.find(&tenant(), "web").map(|job| job.id), Ok(id(2)));
+        assert_eq!(book.find(&asked(), "web").map(|job| job.id), Ok(id(2)));
         book.forget(id(1));
-        assert_eq!(book.find(&tenant(), "web").map(|job| job.id), Ok(id(2)));
+        assert_eq!(book.find(&asked(), "web").map(|job| job.id), Ok(id(2)));
         assert_eq!(submit(&mut book, &[simple(3, "web")]), Err(in_use(2)));
     }
 
@@ -313,7 +315,9 @@ mod tests {
         let mut book = book();
         submit(&mut book, &[simple(2, "b"), simple(3, "c")]).unwrap();
         let after = |id| {
-            let jobs = book.after(id).map(|job| job.spec.name.to_string());
+            let jobs = book
+                .after(&TenantPath::root(), id)
+                .map(|job| job.spec.name.to_string());
             jobs.collect::<Vec<_>>().join(" ")
         };
         assert_eq!(after(None), "web b c");
@@ -323,7 +327,7 @@ mod tests {
 
     /// Decides a request and applies what it changes.
     fn ask(book: &mut JobBook, at: i64, request: &JobRequest) -> JobAnswer {
-        let (writes, answer) = book.decide(&tenant(), Wall(at), request, &|_| {
+        let (writes, answer) = book.decide(&asked(), Wall(at), request, &|_| {
             std::collections::BTreeMap::new()
         });
         for write in writes {
@@ -477,7 +481,7 @@ mod tests {
     }
 
     fn replaced(book: &mut JobBook, request: &JobRequest) -> Result<Vec<u32>, Refusal> {
-        let (writes, answer) = book.decide(&tenant(), Wall(9), request, &two_copies);
+        let (writes, answer) = book.decide(&asked(), Wall(9), request, &two_copies);
         for write in writes {
             book.take(write);
         }

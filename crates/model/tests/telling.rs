@@ -18,6 +18,7 @@ mod tests {
             at: Wall(at),
             tier: Tier::Worker,
             job: JobId::from_bits(job),
+            tenant: model::access::TenantPath::root(),
             instance: Some(InstanceId::from_bits(job)),
             generation: Generation::default(),
             from: if at % 2 == 0 { "RUNNING" } else { "FAILED" },

@@ -188,6 +188,7 @@ mod tests {
             at: Wall(0),
             tier: Tier::Root,
             job: JobId::from_bits(1),
+            tenant: model::access::TenantPath::root(),
             instance: None,
             generation: Generation::default(),
             from: "",

@@ -1,5 +1,6 @@
 //! The REST interface that both orchestrators serve (contract, REST): parse, one call on the handle, render.
 
+pub mod asked;
 mod backup;
 mod brake;
 mod events;

@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use model::book::{JobAnswer, JobRequest};
+use model::access::TenantPath;
+use model::book::{Asked, JobAnswer, JobRequest};
 use model::brake::Engaged;
 use model::event::Event;
 use model::history::History;
@@ -99,17 +100,18 @@ pub enum Effect<C: Core> {
 /// A core whose jobs users ask about.
 pub trait Jobs: Core {
     /// The input of a user's request.
-    fn ask(request: Self::RequestId, ask: JobRequest) -> Self::Input;
+    fn ask(request: Self::RequestId, asked: Asked, ask: JobRequest) -> Self::Input;
     /// What became of such a request; `None` is the answer to another kind of request.
     fn answered(answer: &Self::Answer) -> Option<&JobAnswer>;
     /// The job that an id or a name means.
-    fn find(state: &Self::State, key: &str) -> Option<JobId>;
+    fn find(state: &Self::State, asked: &Asked, key: &str) -> Option<JobId>;
     /// One job by id or name.
-    fn job(state: &Self::State, now: Now, key: &str) -> Option<JobView>;
-    /// At most `limit` jobs by id. Deleted ones are left out unless their state is asked for.
+    fn job(state: &Self::State, now: Now, asked: &Asked, key: &str) -> Option<JobView>;
+    /// At most `limit` jobs of a tenant, and of all below it, by id. Deleted ones are left out unless their state is asked for.
     fn jobs(
         state: &Self::State,
         now: Now,
+        within: &TenantPath,
         after: Option<JobId>,
         limit: usize,
         filter: Option<JobState>,

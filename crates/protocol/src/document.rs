@@ -36,6 +36,7 @@ mod tree;
 
 use std::collections::BTreeSet;
 
+use model::access::TenantPath;
 use model::job::JobSpec;
 
 pub use fault::Fault;
@@ -103,19 +104,41 @@ pub struct Options {
     pub allow_local_registries: bool,
 }
 
+/// What a body holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Documents {
+    /// 1 to 100.
+    pub jobs: Vec<JobSpec>,
+    /// The tenant that they name, which is one; `None`: none of them names any.
+    pub tenant: Option<TenantPath>,
+}
+
+/// Reads the jobs of a body: see [`read`].
+///
+/// # Errors
+/// As [`read`].
+pub fn parse(body: &[u8], format: Format, options: Options) -> Result<Vec<JobSpec>, Vec<Fault>> {
+    read(body, format, options).map(|documents| documents.jobs)
+}
+
 /// Reads one body of 1 to 100 documents; empty ones between `---` do not count.
 ///
 /// # Errors
 /// With all faults of all documents, in the order of the body. Nothing of a body with a fault is usable.
-pub fn parse(body: &[u8], format: Format, options: Options) -> Result<Vec<JobSpec>, Vec<Fault>> {
+pub fn read(body: &[u8], format: Format, options: Options) -> Result<Documents, Vec<Fault>> {
     let mut faults = Faults::default();
     let nodes = nodes(body, format, &mut faults);
     faults.rewind();
     let mut jobs = Vec::new();
     let mut names = BTreeSet::new();
+    let mut tenants: Option<Option<TenantPath>> = None;
     for node in &nodes {
         let root = Spot::root(node);
-        if let Some(job) = job::read(&root, options, &mut faults) {
+        if let Some((job, tenant)) = job::read(&root, options, &mut faults) {
+            if *tenants.get_or_insert_with(|| tenant.clone()) != tenant {
+                let message = "the documents of a body belong to one tenant; let each name the same, or none, or send them apart";
+                faults.add("tenant", node.at, message);
+            }
             if !names.insert(job.name.clone()) {
                 let message = format!(
                     "job_name {} is used twice in this body; give each job its own",
@@ -128,7 +151,8 @@ pub fn parse(body: &[u8], format: Format, options: Options) -> Result<Vec<JobSpe
         faults.next_document();
     }
     if faults.count() == 0 {
-        Ok(jobs)
+        let tenant = tenants.flatten();
+        Ok(Documents { jobs, tenant })
     } else {
         Err(faults.finish(nodes.len()))
     }

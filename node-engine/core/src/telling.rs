@@ -1,5 +1,6 @@
 //! What happens to instances here, as events that the cluster is told (see [`model::telling`]).
 
+use model::access::TenantPath;
 use model::desired::InstanceReport;
 use model::event::{Event, Tier};
 use model::id::{EventId, InstanceId};
@@ -81,6 +82,7 @@ impl State {
             at: report.report.at,
             tier: Tier::Worker,
             job,
+            tenant: TenantPath::root(),
             instance: Some(instance),
             generation: report.generation,
             from: before.as_str(),

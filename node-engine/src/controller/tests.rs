@@ -187,7 +187,7 @@ fn item(index: u32) -> DesiredEntry {
             reconcile: model::job::Reconcile::default(),
             id: job,
             name: name.clone(),
-            tenant: name.clone(),
+            tenant: model::access::TenantPath::root(),
             owner: Owner::Root,
             lost_after: None,
             on_partition: OnPartition::Stay,

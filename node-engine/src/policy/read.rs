@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use model::name::Name;
+use model::access::TenantPath;
 use model::security::Capability;
 use protocol::document::{is_clean_path, is_never_given};
 use toml::Spanned;
@@ -109,7 +109,7 @@ pub(super) fn policy(path: &Path, text: &str, machine: &Machine<'_>) -> Result<P
         programs: programs(&mut reader, machine),
         tenants: reader.rule("tenants", "allow", None, |value| {
             list(value, |name| {
-                Name::new(name).map_err(|error| error.to_string())
+                TenantPath::new(name).map_err(|error| error.to_string())
             })
             .map(Some)
         }),

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
+use model::access::TenantPath;
 use model::units::Resources;
 use model::workload::{Pull, Restart, SpecHash};
 
@@ -65,8 +66,8 @@ fn host(path: &Path, read_only: bool) -> Workload {
     mounts(VolumeSource::HostPath(path), "/x", read_only)
 }
 
-fn tenant(name: &str) -> Name {
-    Name::new(name).unwrap()
+fn tenant(path: &str) -> TenantPath {
+    TenantPath::new(path).unwrap()
 }
 
 /// What it says of a workload that it forbids.
@@ -147,6 +148,8 @@ fn a_policy_forbids_by_its_line_and_says_what_to_do() {
     }
     let container = security(|_| {});
     assert!(policy.admit(&tenant("lab"), &container).is_ok());
+    assert!(policy.admit(&tenant("lab/room"), &container).is_ok());
+    assert!(policy.admit(&tenant("lab2"), &container).is_err());
     let foreign = policy.admit(&tenant("other"), &container).unwrap_err();
     assert!(foreign.message.contains("tenant other"), "{foreign:?}");
     assert!(foreign.message.contains("line 11"), "{foreign:?}");

@@ -56,7 +56,7 @@ fn desired(seed: u8, replicas: u32) -> Desired {
             reconcile: model::job::Reconcile::default(),
             id: job,
             name: name.clone(),
-            tenant: model::name::default_tenant(),
+            tenant: model::access::TenantPath::root(),
             owner: Owner::Root,
             lost_after: Some(Duration::from_secs(u64::from(seed % 2))),
             on_partition: OnPartition::Move,

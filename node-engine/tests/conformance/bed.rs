@@ -98,7 +98,7 @@ impl Bed {
             job_name: Name::new("tests").unwrap(),
             service: Name::new("one").unwrap(),
             index: 0,
-            tenant: Name::new("default").unwrap(),
+            tenant: model::access::TenantPath::root(),
             generation: Generation {
                 assignment: 3,
                 placement: 4,

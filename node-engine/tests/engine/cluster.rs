@@ -359,7 +359,7 @@ pub(crate) fn instance(seed: u128, workload: Workload) -> Desired {
             reconcile: model::job::Reconcile::default(),
             id: job,
             name: name.clone(),
-            tenant: model::name::default_tenant(),
+            tenant: model::access::TenantPath::root(),
             owner: Owner::Root,
             lost_after: None,
             on_partition: OnPartition::Stay,

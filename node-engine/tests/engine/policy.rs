@@ -8,7 +8,6 @@ use std::sync::Arc;
 use model::desired::Desired;
 use model::id::{InstanceId, NodeId};
 use model::instance::{Observed, Report};
-use model::name::Name;
 use model::reason::ReasonCode;
 use model::security::{Capability, Security, User};
 use model::workload::{RuntimeKind, Volume, VolumeSource, Workload};
@@ -44,7 +43,7 @@ async fn what_the_owner_forbids_is_told_with_its_line_and_runs_when_the_owner_al
     let app = application(40, &["/bin/sleep", "1000"]);
     let own = Desired {
         job: Arc::new(model::desired::JobHead {
-            tenant: Name::new("lab").unwrap(),
+            tenant: model::access::TenantPath::new("lab").unwrap(),
             ..(*app.job).clone()
         }),
         ..application(41, &["/bin/sleep", "1000"])

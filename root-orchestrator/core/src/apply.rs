@@ -4,6 +4,7 @@ mod clusters;
 
 use std::sync::Arc;
 
+use model::access::TenantPath;
 use model::book::BookWrite;
 use model::event::Event;
 use model::id::ClusterId;
@@ -78,7 +79,7 @@ impl State {
         }));
         writes.extend(
             self.history
-                .after(None)
+                .after(&TenantPath::root(), None)
                 .map(|event| Write::Event(Event::clone(event))),
         );
         writes.extend(self.all_heard());
@@ -110,6 +111,7 @@ impl State {
         }
         self.book.apply(job.clone());
         self.take_operation(job);
+        self.count_leftovers(job.id);
     }
 
     /// The rollout of an operation that begins, or runs when the store is loaded; none once it has ended.
@@ -168,6 +170,7 @@ impl State {
         if record.is_none() {
             self.refusals.remove(slot);
         }
+        self.count_left(slot, record);
         self.dirty.insert(slot.clone());
     }
 
@@ -281,6 +284,7 @@ impl State {
                 self.room_freed();
             }
             Soft::Outage => self.spare_all(now),
+            Soft::Quotas(quotas) => self.book.limit(quotas),
             Soft::Turn => self.last_turn = Some(now.steady),
             Soft::Session {
                 cluster,

@@ -25,6 +25,7 @@ impl State {
             }
             Input::Adopt { .. } | Input::Told { .. } => Some(Decision::default()),
             Input::Started { .. }
+            | Input::Quotas(_)
             | Input::Connected { .. }
             | Input::Closed { .. }
             | Input::Held { .. }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::book::{JobAnswer, JobRequest, Refusal};
+use model::book::{Asked, JobAnswer, JobRequest, Refusal};
 use model::id::InstanceId;
 use model::job::Job;
 use model::slot::Slot;
@@ -12,7 +12,13 @@ use crate::state::{SlotRecord, State};
 use crate::{Action, Answer, Decision, RequestId, Write};
 
 impl State {
-    pub(crate) fn job_request(&self, now: Now, request: RequestId, ask: &JobRequest) -> Decision {
+    pub(crate) fn job_request(
+        &self,
+        now: Now,
+        request: RequestId,
+        asked: &Asked,
+        ask: &JobRequest,
+    ) -> Decision {
         if let JobRequest::Migrate {
             cluster: Some(name),
             ..
@@ -26,9 +32,7 @@ impl State {
             return answer(request, JobAnswer::Refused(refusal));
         }
         let copies = |job: &Job| self.holders(job);
-        let (writes, decided) = self
-            .book
-            .decide(&self.default_tenant, now.wall, ask, &copies);
+        let (writes, decided) = self.book.decide(asked, now.wall, ask, &copies);
         let mut decision = answer(request, decided);
         decision.writes.extend(writes.into_iter().map(Write::from));
         decision

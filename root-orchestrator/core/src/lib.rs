@@ -16,6 +16,7 @@ mod clusters;
 mod fence;
 mod forget;
 mod jobs;
+mod leftovers;
 mod moving;
 mod operations;
 mod slots;
@@ -27,8 +28,9 @@ mod waking;
 pub use state::{ClusterRecord, Config, Holding, Moving, SlotRecord, Stage, State, Waiting};
 pub use view::Page;
 
+use model::access::{Quota, TenantPath};
 use model::aggregate::Aggregate;
-use model::book::{BookWrite, JobAnswer, JobRequest, Submission};
+use model::book::{Asked, BookWrite, JobAnswer, JobRequest, Submission};
 use model::brake::Engaged;
 use model::desired::{Desired, SlotReport};
 use model::event::Event;
@@ -125,9 +127,14 @@ pub enum Input {
     Job {
         /// To be answered.
         request: RequestId,
+        /// For which tenant.
+        asked: Asked,
         /// What.
         ask: JobRequest,
     },
+    /// All quotas that tenants have here, instead of those before. Nothing of it is stored: it is said at every start, before
+    /// anybody is served, and whenever one changes; until then there is none.
+    Quotas(Vec<(TenantPath, Quota)>),
     /// Cordons a cluster or opens it.
     Patch {
         /// To be answered.
@@ -283,6 +290,8 @@ pub enum Soft {
     Hold(Option<Instant>),
     /// Our own loop stood still: everybody gets one grace.
     Outage,
+    /// All quotas that tenants have here.
+    Quotas(Vec<(TenantPath, Quota)>),
     /// This turn.
     Turn,
     /// A cluster's uplink.
@@ -476,7 +485,12 @@ impl State {
         }
         match input {
             Input::Started { term, fresh } => self.started(now, term, *fresh),
-            Input::Job { request, ask } => self.job_request(now, *request, ask),
+            Input::Job {
+                request,
+                asked,
+                ask,
+            } => self.job_request(now, *request, asked, ask),
+            Input::Quotas(quotas) => Decision::default().soft(Soft::Quotas(quotas.clone())),
             Input::Patch {
                 request,
                 key,

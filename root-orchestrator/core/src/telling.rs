@@ -2,6 +2,7 @@
 
 use model::event::{Event, Tier};
 use model::id::ClusterId;
+use model::job::Job;
 use model::telling::{Heard, Telling};
 
 use crate::state::State;
@@ -23,8 +24,13 @@ impl State {
         };
         for told in news {
             let event = &told.event;
-            if self.may_tell(event) && !self.history.tells(event) {
-                decision = decision.write(Write::Event(event.clone()));
+            if let Some(job) = self.told_of(event)
+                && !self.history.tells(event)
+            {
+                decision = decision.write(Write::Event(Event {
+                    tenant: job.tenant.clone(),
+                    ..event.clone()
+                }));
             }
         }
         if heard != cluster.heard {
@@ -36,10 +42,12 @@ impl State {
         }
     }
 
-    /// Whether it is about a job of this root's. Only a cluster that was given something of a job knows its id, and what it
+    /// The job of this root's that it is about. Only a cluster that was given something of a job knows its id, and what it
     /// had may be gone by the time it is heard.
-    fn may_tell(&self, event: &Event) -> bool {
-        event.tier != Tier::Root && self.book.get(event.job).is_some()
+    fn told_of(&self, event: &Event) -> Option<&Job> {
+        self.book
+            .get(event.job)
+            .filter(|_| event.tier != Tier::Root)
     }
 
     pub(crate) fn take_heard(&mut self, id: ClusterId, heard: &Heard) {

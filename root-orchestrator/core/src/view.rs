@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use model::access::{TenantPath, Usage};
+use model::book::Asked;
 use model::desired::{CopyReport, Desired};
 use model::id::{ClusterId, JobId};
 use model::instance::{InstanceState, Observed, Report};
@@ -49,23 +51,31 @@ impl State {
     }
 
     /// The job that an id or a name means.
-    pub fn find_job(&self, key: &str) -> Option<JobId> {
-        let found = self.book.find(&self.default_tenant, key);
+    pub fn find_job(&self, asked: &Asked, key: &str) -> Option<JobId> {
+        let found = self.book.find(asked, key);
         found.ok().map(|job| job.id)
     }
 
     /// One job by id or name.
-    pub fn job(&self, key: &str) -> Option<JobView> {
-        self.book
-            .find(&self.default_tenant, key)
-            .ok()
-            .map(|job| self.job_view(job))
+    pub fn job(&self, asked: &Asked, key: &str) -> Option<JobView> {
+        let found = self.book.find(asked, key);
+        found.ok().map(|job| self.job_view(job))
     }
 
-    /// Jobs by id. Deleted ones are left out unless their state is asked for.
-    pub fn jobs(&self, page: &Page<JobId>, state: Option<JobState>) -> Vec<JobView> {
+    /// What is counted against the quotas of a tenant.
+    pub fn usage(&self, tenant: &TenantPath) -> Usage {
+        self.book.usage(tenant)
+    }
+
+    /// The jobs of a tenant, and of all below it, by id. Deleted ones are left out unless their state is asked for.
+    pub fn jobs(
+        &self,
+        within: &TenantPath,
+        page: &Page<JobId>,
+        state: Option<JobState>,
+    ) -> Vec<JobView> {
         self.book
-            .after(page.after)
+            .after(within, page.after)
             .filter(|job| state.is_some() || !self.is_over(job))
             .map(|job| self.job_view(job))
             .filter(|view| state.is_none_or(|state| view.state == state))

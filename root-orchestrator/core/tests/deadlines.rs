@@ -5,11 +5,12 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use model::access::TenantPath;
     use model::desired::Desired;
     use model::id::{ClusterId, InstanceId, JobId};
     use model::job::{Job, JobSpec, OnPartition, Owner, PlacementRules, ServiceSpec};
     use model::location::Location;
-    use model::name::{Name, default_tenant};
+    use model::name::Name;
     use model::node::Scheduling;
     use model::slot::{Generation, Slot};
     use model::time::{Instant, Now, Wall};
@@ -52,7 +53,7 @@ mod tests {
         let job = Job {
             operation: None,
             id: JobId::from_bits(1),
-            tenant: default_tenant(),
+            tenant: TenantPath::root(),
             generation: 1,
             created_at: Wall(0),
             deleted_at: Some(Wall(1)),

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use axum::extract::State;
 use axum::response::Response;
+use model::book::Asked;
 use model::id::{ClusterId, JobId};
+use orchestrator::http::asked::Asking;
 use orchestrator::http::refusal::unavailable;
 use protocol::message::uplink::Question;
 use protocol::problem::Problem;
@@ -21,9 +23,10 @@ pub(super) async fn job(
     State(service): State<Service>,
     accept: Accept,
     Path(key): Path<String>,
+    asking: Asking,
 ) -> Result<Response, ApiError> {
-    let wanted = key.clone();
-    let read = move |core: &root_core::State, _now| own_part(core, &wanted);
+    let (asked, wanted) = (asking.tenant.asked(), key.clone());
+    let read = move |core: &root_core::State, _now| own_part(core, &asked, &wanted);
     let own = service.handle.read(read).await.map_err(unavailable)?;
     let (mut explained, involved) = own.ok_or_else(|| Problem::not_found("job", &key))?;
     explained.clusters = parts(&service.links, explained.job_id, involved).await;
@@ -32,9 +35,10 @@ pub(super) async fn job(
 
 fn own_part(
     core: &root_core::State,
+    asked: &Asked,
     key: &str,
 ) -> Option<(ExplainedBody, BTreeSet<(String, ClusterId)>)> {
-    let view = core.job(key)?;
+    let view = core.job(asked, key)?;
     let rows = view.instances.iter();
     let involved = rows
         .filter_map(|row| Some((row.cluster.as_ref()?.to_string(), row.cluster_id?)))

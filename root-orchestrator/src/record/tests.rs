@@ -49,7 +49,7 @@ fn job(id: u128, generation: u64, deleted: bool) -> Job {
     Job {
         operation: None,
         id: JobId::from_bits(id),
-        tenant: model::name::default_tenant(),
+        tenant: model::access::TenantPath::root(),
         generation,
         created_at: Wall(1_700_000_000_000 + id as i64),
         deleted_at: deleted.then_some(Wall(1_700_000_100_000)),
@@ -123,6 +123,7 @@ fn event(job: &Job, number: u128) -> Write {
         at: Wall(number as i64),
         tier: Tier::Cluster,
         job: job.id,
+        tenant: model::access::TenantPath::new("uni/lab").unwrap(),
         instance: (number.is_multiple_of(2)).then(|| InstanceId::from_bits(number)),
         generation: Generation::default(),
         from: "",

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use model::access::{Measure, TenantPath};
+use model::book::Asked;
 use model::id::NodeId;
 use model::instance::InstanceState;
 use model::job::JobState;
@@ -12,6 +14,7 @@ use model::slot::{Role, Slot};
 use model::units::Resources;
 use model::view::InstanceView;
 
+use super::users;
 use super::world::World;
 
 /// While faults go on, a second copy is excused for this long after its path to its owner was last broken: a lost
@@ -70,6 +73,7 @@ fn violation(world: &World, what: String) -> Box<Violation> {
         let rows = state.clone().flat_map(|state| {
             state.jobs(
                 now,
+                &TenantPath::root(),
                 &cluster_core::Page {
                     after: None,
                     limit: usize::MAX,
@@ -124,7 +128,26 @@ pub(crate) fn always(world: &World) -> Result<(), Box<Violation>> {
     overlap_is_declared(world)?;
     ended_never_runs(world)?;
     nothing_is_told_twice(world)?;
+    quotas_hold(world)?;
     nothing_is_overcommitted(world)
+}
+
+/// What a tenant's jobs ask for at the root, with what of them still ends, is within its quota.
+fn quotas_hold(world: &World) -> Result<(), Box<Violation>> {
+    let Some(root) = world.root.live.as_ref().filter(|_| !world.learned) else {
+        return Ok(());
+    };
+    for (tenant, quota) in users::quotas() {
+        let usage = root.usage(&tenant);
+        for measure in Measure::ALL {
+            let (used, limit) = (usage.get(measure), quota.limit(measure));
+            if limit.is_some_and(|limit| used > limit) {
+                let what = format!("tenant {tenant} has {used} of {measure:?}, of {limit:?}");
+                return Err(violation(world, what));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What happened is told at each tier once, by the one who saw it.
@@ -146,7 +169,11 @@ fn everything_is_told(world: &World) -> Result<(), Box<Violation>> {
 /// I1: what was accepted is in the store, until its deletion was accepted.
 fn accepted_is_kept(world: &World) -> Result<(), Box<Violation>> {
     for id in world.accepted.keys() {
-        let kept = world.root.durable.job(&id.to_string()).is_some();
+        let kept = world
+            .root
+            .durable
+            .job(&Asked::default(), &id.to_string())
+            .is_some();
         if !kept && !world.deleted.contains(id) {
             return Err(violation(world, format!("accepted job {id} is lost")));
         }
@@ -191,7 +218,7 @@ fn is_taken_over(world: &World, slot: &Slot) -> bool {
         || world
             .root
             .durable
-            .job(&slot.job.to_string())
+            .job(&Asked::default(), &slot.job.to_string())
             .and_then(|view| view.job.operation)
             .is_some_and(|operation| operation.kind != OperationKind::Scale);
     ordered
@@ -278,7 +305,7 @@ pub(crate) fn settled(world: &World) -> Result<(), Box<Violation>> {
             *live.entry(app.slot.clone()).or_default() += 1;
         }
     }
-    for view in root.jobs(&page, None) {
+    for view in root.jobs(&TenantPath::root(), &page, None) {
         if view.job.is_deleted() {
             return Err(violation(
                 world,
@@ -371,7 +398,7 @@ fn has_room(world: &World, slot: &Slot) -> bool {
     let Some(root) = &world.root.live else {
         return false;
     };
-    let Some(view) = root.job(&slot.job.to_string()) else {
+    let Some(view) = root.job(&Asked::default(), &slot.job.to_string()) else {
         return false;
     };
     let Some(service) = view.job.service(&slot.service) else {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::access::{Quota, TenantPath};
+use model::id::JobId;
 use model::job::{JobSpec, OnPartition, PlacementRules, ServiceSpec};
 use model::name::Name;
 use model::units::{Bytes, Millicores, Resources};
@@ -84,5 +86,27 @@ pub(crate) fn changed(rng: &mut Rng, spec: &JobSpec, version: u64) -> Arc<JobSpe
 }
 
 pub(crate) fn new_name(text: &str) -> Name {
-    Name::new(text).unwrap_or_else(|_| model::name::default_tenant())
+    Name::new(text).unwrap_or_else(|_| model::name::first_user())
+}
+
+/// Whose a job is: it follows from its id.
+pub(crate) fn tenant(job: JobId) -> TenantPath {
+    let paths = ["default", "lab", "lab/room"];
+    let number = job.to_string().bytes().map(usize::from).sum::<usize>();
+    TenantPath::new(paths[number % paths.len()]).unwrap_or_else(|_| TenantPath::root())
+}
+
+/// How much tenants may have at the root.
+pub(crate) fn quotas() -> Vec<(TenantPath, Quota)> {
+    let lab = Quota {
+        instances: Some(6),
+        ..Quota::default()
+    };
+    let room = Quota {
+        jobs: Some(3),
+        memory: Some(Bytes::from_mb(2_048)),
+        ..Quota::default()
+    };
+    let path = |text| TenantPath::new(text).unwrap_or_else(|_| TenantPath::root());
+    vec![(path("lab"), lab), (path("lab/room"), room)]
 }

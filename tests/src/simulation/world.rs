@@ -248,6 +248,8 @@ pub struct World {
     pub(crate) calm: bool,
     /// A worker or cluster was drained.
     pub(crate) drained: bool,
+    /// The root has learned jobs from its clusters, which asks no quota.
+    pub(crate) learned: bool,
     /// Accepted by the root, with the last document; not those of stores that were lost since.
     pub(crate) accepted: BTreeMap<JobId, Arc<JobSpec>>,
     pub(crate) deleted: BTreeSet<JobId>,
@@ -312,6 +314,7 @@ impl World {
             stores_at_risk: rng.percent(30),
             calm: false,
             drained: false,
+            learned: false,
             accepted: BTreeMap::new(),
             deleted: BTreeSet::new(),
             waiting: BTreeMap::new(),

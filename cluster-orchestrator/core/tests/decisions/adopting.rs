@@ -1,6 +1,7 @@
 //! Another incarnation of the store, and a run that is superseded.
 
 use cluster_core::Input;
+use model::book::Asked;
 use model::book::JobAnswer;
 use model::node::Liveness;
 
@@ -12,7 +13,7 @@ fn after_an_emptied_store_nothing_is_stopped_and_the_jobs_are_back() {
     site.run(&Document::new("web", 10, 3));
     let before: Vec<usize> = vec![site.runs(1), site.runs(2)];
     site.empty_store();
-    assert!(site.state.job(site.now, "web").is_none());
+    assert!(site.state.job(site.now, &Asked::default(), "web").is_none());
     site.deliver();
     site.pass(60);
     assert_eq!(vec![site.runs(1), site.runs(2)], before);

@@ -1,5 +1,6 @@
 //! Copies that their worker was told to run, and that do not run in time.
 
+use model::access::TenantPath;
 use model::instance::InstanceState;
 
 use crate::support::{Document, Site};
@@ -39,7 +40,7 @@ fn a_copy_that_does_not_run_in_time_is_placed_on_another_worker() {
     let causes: Vec<String> = site
         .state
         .history()
-        .after(None)
+        .after(&TenantPath::root(), None)
         .map(|event| event.cause.clone())
         .collect();
     assert!(causes.contains(&"deploy_deadline".to_owned()), "{causes:?}");

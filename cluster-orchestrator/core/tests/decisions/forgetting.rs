@@ -1,6 +1,7 @@
 //! Workers that are given up, and that come back all the same.
 
 use cluster_core::{Answer, Input, Write};
+use model::access::TenantPath;
 use model::job::JobState;
 use model::node::{Liveness, Scheduling};
 
@@ -54,7 +55,7 @@ fn what_a_forgotten_worker_had_is_placed_elsewhere_at_once_and_nothing_of_it_is_
         _ => false,
     };
     assert!(!site.state.snapshot().iter().any(of_it));
-    let events = site.state.history().after(None);
+    let events = site.state.history().after(&TenantPath::root(), None);
     let told: Vec<_> = events
         .filter(|event| event.cause == "worker_forgotten")
         .map(|event| event.message.clone())

@@ -1,6 +1,8 @@
 //! Jobs of the cluster's own: placed, waiting, changed, deleted.
 
 use cluster_core::Action;
+use model::access::TenantPath;
+use model::book::Asked;
 use model::book::{JobAnswer, Refusal};
 use model::id::JobId;
 use model::job::JobState;
@@ -181,7 +183,11 @@ fn a_deleted_job_is_listed_until_it_has_ended_and_then_where_it_is_asked_for() {
         after: None,
         limit: 10,
     };
-    let listed = |site: &Site, state| site.state.jobs(site.now, &all, state).len();
+    let listed = |site: &Site, state| {
+        site.state
+            .jobs(site.now, &TenantPath::root(), &all, state)
+            .len()
+    };
     assert_eq!(listed(&site, None), 1, "it still ends");
     site.deliver();
     assert_eq!(listed(&site, None), 0);
@@ -197,11 +203,17 @@ fn a_deleted_job_can_be_seen_for_its_retention_and_is_then_forgotten() {
     let key = JobId::from_bits(1).to_string();
     site.jump(24 * 3_600 - 60);
     site.turn([]);
-    assert!(site.state.job(site.now, &key).is_some());
+    assert!(site.state.job(site.now, &Asked::default(), &key).is_some());
     site.jump(60);
     site.turn([]);
-    assert!(site.state.job(site.now, &key).is_none());
-    assert_eq!(site.state.history().after(None).count(), 0);
+    assert!(site.state.job(site.now, &Asked::default(), &key).is_none());
+    assert_eq!(
+        site.state
+            .history()
+            .after(&TenantPath::root(), None)
+            .count(),
+        0
+    );
 }
 
 #[test]
@@ -214,7 +226,7 @@ fn of_two_jobs_of_one_name_in_one_batch_none_is_accepted() {
         by: JobId::from_bits(1),
     };
     assert_eq!(answer, JobAnswer::Refused(refusal));
-    assert!(site.state.job(site.now, "web").is_none());
+    assert!(site.state.job(site.now, &Asked::default(), "web").is_none());
 }
 
 #[test]

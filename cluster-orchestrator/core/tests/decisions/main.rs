@@ -26,6 +26,8 @@ mod support;
 mod takeover;
 #[cfg(test)]
 mod telling;
+#[cfg(test)]
+mod tenants;
 mod unheard;
 #[cfg(test)]
 mod uplink;

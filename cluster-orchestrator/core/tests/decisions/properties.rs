@@ -2,6 +2,7 @@
 //! knows and that nothing is left to do.
 
 use cluster_core::Input;
+use model::access::TenantPath;
 use model::instance::InstanceState;
 use model::job::JobState;
 use model::node::Scheduling;
@@ -96,7 +97,7 @@ fn jobs(site: &Site) -> Vec<JobView> {
         after: None,
         limit: 1_000,
     };
-    site.state.jobs(site.now, &page, None)
+    site.state.jobs(site.now, &TenantPath::root(), &page, None)
 }
 
 fn invariant_nothing_is_reserved_twice(site: &Site) {

@@ -4,7 +4,7 @@ mod documents;
 mod root;
 mod worker;
 
-use model::book::{JobAnswer, JobRequest};
+use model::book::{Asked, JobAnswer, JobRequest};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -313,7 +313,16 @@ impl Site {
     }
 
     pub(crate) fn request(&mut self, ask: JobRequest) -> JobAnswer {
-        match self.ask(|request| Input::Job { request, ask }) {
+        self.request_for(Asked::default(), ask)
+    }
+
+    pub(crate) fn request_for(&mut self, asked: Asked, ask: JobRequest) -> JobAnswer {
+        let input = |request| Input::Job {
+            request,
+            asked,
+            ask,
+        };
+        match self.ask(input) {
             Answer::Job(answer) => answer,
             other => panic!("no answer to a request about jobs: {other:?}"),
         }
@@ -366,7 +375,7 @@ impl Site {
     }
 
     pub(crate) fn job(&self, key: &str) -> JobView {
-        self.state.job(self.now, key).unwrap()
+        self.state.job(self.now, &Asked::default(), key).unwrap()
     }
 
     /// "0 Holder RUNNING w1 1.1": the rows of a job.

@@ -1,6 +1,7 @@
 //! What workers tell of what happened, what the root is told of it, and that nobody tells it twice.
 
 use cluster_core::{Action, Input, Write};
+use model::access::TenantPath;
 use model::event::{Event, Tier};
 use model::id::{EventId, InstanceId, JobId};
 use model::slot::Generation;
@@ -38,6 +39,7 @@ fn told(
         stamp: Stamp { line, number },
         count: 1,
         event: Event {
+            tenant: TenantPath::root(),
             id: EventId::from_bits(0),
             at: Wall(500 + number as i64),
             tier: Tier::Worker,
@@ -180,11 +182,19 @@ fn a_worker_that_tells_is_not_told_of_beside_it_and_one_that_does_not_is() {
         for worker in site.workers.values_mut() {
             worker.tells = tells;
         }
-        let before = site.state.history().after(None).count();
+        let before = site
+            .state
+            .history()
+            .after(&TenantPath::root(), None)
+            .count();
         site.workers.get_mut(&1).unwrap().crashes = true;
         site.workers.get_mut(&1).unwrap().reboot();
         site.pass(1);
-        let after = site.state.history().after(None).count();
+        let after = site
+            .state
+            .history()
+            .after(&TenantPath::root(), None)
+            .count();
         assert_eq!(after - before, seen, "tells: {tells}");
         site.workers.get_mut(&1).unwrap().crashes = false;
         site.pass(1);
@@ -275,7 +285,13 @@ fn events_of_this_clusters_own_jobs_stay_here() {
     site.meet_root();
     site.run(&Document::new("own", 10, 1));
     site.pass(5);
-    assert!(site.state.history().after(None).count() > 0);
+    assert!(
+        site.state
+            .history()
+            .after(&TenantPath::root(), None)
+            .count()
+            > 0
+    );
     assert_eq!(site.root.told, []);
 }
 
@@ -288,7 +304,13 @@ fn the_end_of_a_job_is_told_though_nothing_of_it_is_remembered() {
     site.root.take_back(&web, 0);
     site.sync_root();
     site.pass(2);
-    assert_eq!(site.state.history().after(None).count(), 0);
+    assert_eq!(
+        site.state
+            .history()
+            .after(&TenantPath::root(), None)
+            .count(),
+        0
+    );
     // What a worker says late of it still may mean something to the root.
     tell(&mut site, 1, None, &[told(7, 1, it, CRASH)]);
     site.deliver();
@@ -299,7 +321,13 @@ fn the_end_of_a_job_is_told_though_nothing_of_it_is_remembered() {
         "{told:?}"
     );
     assert_eq!(told[1], "worker RUNNING -> FAILED at 501");
-    assert_eq!(site.state.history().after(None).count(), 0);
+    assert_eq!(
+        site.state
+            .history()
+            .after(&TenantPath::root(), None)
+            .count(),
+        0
+    );
 }
 
 #[test]
@@ -309,14 +337,24 @@ fn a_worker_tells_of_its_own_instances_only_and_as_a_worker() {
     let it = instance(&site);
     site.run(&Document::new("own", 10, 1));
     let own = site.job("own");
-    let before = site.state.history().after(None).count();
+    let before = site
+        .state
+        .history()
+        .after(&TenantPath::root(), None)
+        .count();
     site.root.told.clear();
     // Of another worker's instance, under its own job and under another.
     let mut job = told(7, 2, it, CRASH);
     job.event.job = own.job.id;
     tell(&mut site, 2, None, &[told(7, 1, it, CRASH), job]);
     site.deliver();
-    assert_eq!(site.state.history().after(None).count(), before);
+    assert_eq!(
+        site.state
+            .history()
+            .after(&TenantPath::root(), None)
+            .count(),
+        before
+    );
     assert_eq!(site.root.told, []);
     // It is confirmed all the same: the worker need not say it for ever.
     assert_eq!(site.workers[&2].confirmed, [Stamp { line: 7, number: 2 }]);

@@ -12,7 +12,7 @@ use std::fmt;
 
 use super::request::Refusal;
 use super::tenant::TenantPath;
-use crate::job::Job;
+use crate::job::{Job, JobSpec};
 use crate::units::{Bytes, Millicores, Resources};
 
 /// What a quota counts.
@@ -103,16 +103,29 @@ pub struct Usage {
 
 impl Usage {
     /// What a job asks for; nothing once its deletion is accepted. Saturates.
+    ///
+    /// While an update may still be taken back, it asks for the greater of what its two documents say, so that there is
+    /// room for the former one when it comes back.
     pub fn of(job: &Job) -> Self {
-        let mut usage = Self::default();
         if job.is_deleted() {
-            return usage;
+            return Self::default();
         }
-        usage.jobs = 1;
-        for service in &job.spec.services {
+        let former = job
+            .running()
+            .and_then(|operation| operation.previous.as_ref());
+        let former = former.map_or_else(Self::default, |spec| Self::of_spec(spec));
+        Self::of_spec(&job.spec).max(former)
+    }
+
+    fn of_spec(spec: &JobSpec) -> Self {
+        let job = Self {
+            jobs: 1,
+            ..Self::default()
+        };
+        spec.services.iter().fold(job, |usage, service| {
             let replicas = u64::from(service.replicas);
             let each = service.workload.resources;
-            usage = usage.plus(Self {
+            usage.plus(Self {
                 jobs: 0,
                 instances: replicas,
                 resources: Resources {
@@ -120,9 +133,26 @@ impl Usage {
                     memory: Bytes(each.memory.0.saturating_mul(replicas)),
                     disk: Bytes(each.disk.0.saturating_mul(replicas)),
                 },
-            });
+            })
+        })
+    }
+
+    /// What one copy of such resources takes.
+    pub const fn of_copy(resources: Resources) -> Self {
+        Self {
+            jobs: 0,
+            instances: 1,
+            resources,
         }
-        usage
+    }
+
+    /// The greater of both, of each.
+    fn max(self, other: Self) -> Self {
+        Self {
+            jobs: self.jobs.max(other.jobs),
+            instances: self.instances.max(other.instances),
+            resources: self.resources.most(other.resources),
+        }
     }
 
     /// Both together; saturates.
@@ -178,11 +208,15 @@ pub struct Exceeded {
 
 /// What all tenants may have and have taken.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Quotas(BTreeMap<Measure, Ledger>);
+pub struct Quotas(BTreeMap<Measure, Ledger>);
 
 impl Quotas {
-    /// Whether the tenant, and those above it, have room for so much more.
-    pub(super) fn check(&self, tenant: &TenantPath, demand: &Usage) -> Result<(), Exceeded> {
+    /// Whether the tenant, and those above it, have room for so much more. What is not demanded is not refused, even where
+    /// there is too much of it.
+    ///
+    /// # Errors
+    /// Names the quota that is in the way: the tenant's own, or one above it.
+    pub fn check(&self, tenant: &TenantPath, demand: &Usage) -> Result<(), Exceeded> {
         for what in Measure::ALL {
             let ledger = self.0.get(&what);
             ledger.map_or(Ok(()), |ledger| {
@@ -218,7 +252,7 @@ impl Quotas {
     }
 
     /// Takes a tenant's quota.
-    pub(super) fn limit(&mut self, tenant: &TenantPath, quota: &Quota) {
+    pub fn limit(&mut self, tenant: &TenantPath, quota: &Quota) {
         for what in Measure::ALL {
             let ledger = self.0.entry(what).or_default();
             ledger.limit(tenant, quota.limit(what));
@@ -226,16 +260,19 @@ impl Quotas {
     }
 
     /// Takes what a job of the tenant asked for before and asks for now.
-    pub(super) fn charge(&mut self, tenant: &TenantPath, before: &Usage, after: &Usage) {
+    pub fn charge(&mut self, tenant: &TenantPath, before: &Usage, after: &Usage) {
         for what in Measure::ALL {
             let more = i128::from(after.get(what)) - i128::from(before.get(what));
+            if more == 0 {
+                continue;
+            }
             let ledger = self.0.entry(what).or_default();
             ledger.raise(tenant.upwards(), more, more);
         }
     }
 
     /// What the jobs of the tenant, and of all below it, ask for.
-    pub(super) fn usage(&self, tenant: &TenantPath) -> Usage {
+    pub fn usage(&self, tenant: &TenantPath) -> Usage {
         let used = |what| {
             let ledger = self.0.get(&what);
             ledger.map_or(0, |ledger| shown(ledger.line(tenant).used))

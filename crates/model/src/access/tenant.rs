@@ -1,14 +1,17 @@
 //! Tenants: a tree of namespaces, each with a quota and a policy.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
 use super::policy::Policy;
 use super::quota::Quota;
-use crate::name::{Name, default_tenant};
+use crate::name::Name;
 use crate::time::Wall;
+
+/// The text of the tenant above all.
+const ROOT: &str = "default";
 
 /// Where a tenant is in the tree: the names from below the root down to it, as in `university/lab`; `default` is the root.
 /// Cheap to clone.
@@ -35,10 +38,9 @@ impl TenantPath {
     /// # Errors
     /// When one of its parts is no name, it has too many, or it writes out the root before others.
     pub fn new(text: &str) -> Result<Self, TenantPathError> {
-        let root = default_tenant();
         let fits = text.split('/').count() <= Self::DEPTH
             && text.split('/').all(|part| Name::new(part).is_ok())
-            && (text == root.as_str() || text.split('/').next() != Some(root.as_str()));
+            && (text == ROOT || text.split('/').next() != Some(ROOT));
         if fits {
             Ok(Self(text.into()))
         } else {
@@ -50,14 +52,20 @@ impl TenantPath {
 
     /// The tenant above all: `default`.
     pub fn root() -> Self {
-        Self(default_tenant().as_str().into())
+        static SHARED: LazyLock<Arc<str>> = LazyLock::new(|| ROOT.into());
+        Self(Arc::clone(&SHARED))
+    }
+
+    /// Whether it is the tenant above all.
+    pub fn is_root(&self) -> bool {
+        &*self.0 == ROOT
     }
 
     /// The tenant one level above; `None`: it is the root.
     pub fn parent(&self) -> Option<Self> {
         match self.0.rsplit_once('/') {
             Some((above, _)) => Some(Self(above.into())),
-            None => Some(Self::root()).filter(|root| root != self),
+            None => (!self.is_root()).then(Self::root),
         }
     }
 
@@ -66,9 +74,15 @@ impl TenantPath {
         std::iter::successors(Some(self.clone()), Self::parent)
     }
 
+    /// This tenant and all above it but the root: where an index lists what belongs to it, since all belongs to the root.
+    pub fn below_root(&self) -> impl Iterator<Item = Self> + use<> {
+        self.upwards().take_while(|tenant| !tenant.is_root())
+    }
+
     /// Whether it is `other` or below it.
     pub fn is_within(&self, other: &Self) -> bool {
-        self.upwards().any(|above| above == *other)
+        let below = || self.0.strip_prefix(&*other.0)?.chars().next();
+        other.is_root() || self == other || below() == Some('/')
     }
 
     /// The path as text.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::access::Exceeded;
 use crate::id::JobId;
 use crate::job::{Job, JobSpec, Strategy};
 use crate::name::Name;
@@ -173,6 +174,9 @@ pub enum Refusal {
         "the Idempotency-Key {0:?} was used for another body within the last 24 hours; choose a new key for a new request"
     )]
     KeyReused(String),
+    /// It asks for more than a quota leaves.
+    #[error("{0}; what was deleted or scaled down counts until it has ended")]
+    Quota(Exceeded),
     /// The job has several services, and the request names none.
     #[error("job {job} has several services; say which with \"service\": {services}")]
     ServiceNeeded {

@@ -403,7 +403,7 @@ fn a_job_is_counted_with_all_replicas_until_it_is_deleted() {
     };
     let mut job = Job {
         id: JobId::from_bits(1),
-        tenant: model::name::default_tenant(),
+        tenant: model::access::TenantPath::root(),
         generation: 1,
         created_at: Wall(0),
         deleted_at: None,

@@ -3,15 +3,16 @@
 use axum::extract::State;
 use axum::response::Response;
 use model::history::History;
-use model::id::{EventId, JobId};
+use model::id::EventId;
 use protocol::problem::Problem;
 use protocol::rest::EventBody;
 use rest::schemars::JsonSchema;
-use rest::{Accept, ApiError, Cursor, LastEventId, PageQuery, Path, Query, WantsEvents};
+use rest::{Accept, ApiError, Cursor, LastEventId, PageQuery, Path, WantsEvents};
 use serde::Deserialize;
 
 use super::Service;
-use super::follow::{Wanted, follow};
+use super::asked::Asking;
+use super::follow::{Wanted, Whose, follow};
 use super::refusal::unavailable;
 use crate::Jobs;
 
@@ -59,34 +60,34 @@ pub(super) async fn of_job<C: Jobs>(
     State(service): State<Service<C>>,
     accept: Accept,
     Path(key): Path<String>,
-    Query(query): Query<EventsQuery>,
+    Asking { tenant, query }: Asking<EventsQuery>,
     events: WantsEvents,
     last: LastEventId,
 ) -> Result<Response, ApiError> {
     let how = query.how(events, last, true)?;
-    let wanted = key.clone();
-    let find = move |core: &C::State, _now| C::find(core, &wanted);
+    let (asked, wanted) = (tenant.asked(), key.clone());
+    let find = move |core: &C::State, _now| C::find(core, &asked, &wanted);
     let id = service.handle.read(find).await.map_err(unavailable)?;
     let id = id.ok_or_else(|| Problem::not_found("job", &key))?;
-    answer(&service, accept, Some(id), how).await
+    answer(&service, accept, Whose::Job(id), how).await
 }
 
 /// `GET /api/v1/events`, oldest first.
 pub(super) async fn all<C: Jobs>(
     State(service): State<Service<C>>,
     accept: Accept,
-    Query(query): Query<EventsQuery>,
+    Asking { tenant, query }: Asking<EventsQuery>,
     events: WantsEvents,
     last: LastEventId,
 ) -> Result<Response, ApiError> {
     let how = query.how(events, last, false)?;
-    answer(&service, accept, None, how).await
+    answer(&service, accept, Whose::Tenant(tenant.listed()), how).await
 }
 
 async fn answer<C: Jobs>(
     service: &Service<C>,
     accept: Accept,
-    job: Option<JobId>,
+    whose: Whose,
     how: How,
 ) -> Result<Response, ApiError> {
     let How {
@@ -96,7 +97,7 @@ async fn answer<C: Jobs>(
     } = how;
     if stream {
         let wanted = Wanted {
-            job,
+            whose,
             after,
             last: limit,
         };
@@ -104,14 +105,17 @@ async fn answer<C: Jobs>(
     }
     let read = move |core: &C::State, _now| {
         let history = C::history(core);
-        let events: Vec<_> = match job {
-            Some(job) => {
+        let events: Vec<_> = match &whose {
+            Whose::Job(job) => {
                 let later = history
-                    .of(job)
+                    .of(*job)
                     .filter(|event| after.is_none_or(|after| event.id > after));
                 later.take(limit + 1).cloned().collect()
             }
-            None => history.after(after).take(limit + 1).cloned().collect(),
+            Whose::Tenant(within) => {
+                let later = history.after(within, after);
+                later.take(limit + 1).cloned().collect()
+            }
         };
         events
     };

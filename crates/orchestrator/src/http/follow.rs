@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::response::sse::{Event as Frame, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use model::access::TenantPath;
 use model::event::Event;
 use model::history::History;
 use model::id::{EventId, JobId};
@@ -25,11 +26,29 @@ const CHUNK: usize = 500;
 /// Seconds after which one follower too many may try again.
 const RETRY: u32 = 10;
 
+/// Whose events are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// One job's.
+    Job(JobId),
+    /// Those of a tenant, and of all below it.
+    Tenant(TenantPath),
+}
+
+impl Whose {
+    fn is_of(&self, event: &Event) -> bool {
+        match self {
+            Self::Job(job) => event.job == *job,
+            Self::Tenant(within) => event.tenant.is_within(within),
+        }
+    }
+}
+
 /// What is followed, and from where.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Wanted {
-    /// Only this job's events.
-    pub(super) job: Option<JobId>,
+    /// Whose events.
+    pub(super) whose: Whose,
     /// The last one that the client has read.
     pub(super) after: Option<EventId>,
     /// How many of the stored ones a client gets that has read none.
@@ -49,8 +68,8 @@ pub(super) fn follow<C: Jobs>(handle: &Handle<C>, wanted: Wanted) -> Result<Resp
     let follower = Follower {
         handle: handle.clone(),
         feed,
-        wanted,
         place: wanted.after.map_or(Place::Begin, Place::After),
+        wanted,
         frames: VecDeque::new(),
         _seat: seat,
     };
@@ -111,10 +130,9 @@ impl<C: Jobs> Follower<C> {
                 return self.feed.changed().await.then_some(());
             }
             Coming::Events(events, next) => {
-                let job = self.wanted.job;
-                let wanted = |event: &&Arc<Event>| job.is_none_or(|job| event.job == job);
-                self.frames
-                    .extend(events.iter().filter(wanted).map(|event| frame(event)));
+                let whose = &self.wanted.whose;
+                let wanted = events.iter().filter(|event| whose.is_of(event));
+                self.frames.extend(wanted.map(|event| frame(event)));
                 self.place = Place::Live(next);
             }
             Coming::Lost => self.reset(),
@@ -124,9 +142,9 @@ impl<C: Jobs> Follower<C> {
 
     /// Takes what is stored.
     async fn catch_up(&mut self) -> Option<()> {
-        let (wanted, place, feed) = (self.wanted, self.place, self.feed.clone());
+        let (wanted, place, feed) = (self.wanted.clone(), self.place, self.feed.clone());
         // On the owner task nothing is committed between the two.
-        let read = move |state: &C::State, _now| stored(C::history(state), &feed, wanted, place);
+        let read = move |state: &C::State, _now| stored(C::history(state), &feed, &wanted, place);
         // A client comes again after a failure, and says what it has.
         let stored = self.handle.read(read).await.ok()?;
         self.frames
@@ -147,14 +165,14 @@ impl<C: Jobs> Follower<C> {
 }
 
 /// What is stored for a follower at that place. Events of a job that gave way to its later ones are not told of.
-fn stored(history: &History, feed: &Feed, wanted: Wanted, place: Place) -> Stored {
+fn stored(history: &History, feed: &Feed, wanted: &Wanted, place: Place) -> Stored {
     let live = Place::Live(feed.end());
     let after = match place {
         Place::Live(_) => None,
         Place::Begin => {
-            let mut events = match wanted.job {
-                Some(job) => last(history.of(job), wanted.last),
-                None => last(history.after(None), wanted.last),
+            let mut events = match &wanted.whose {
+                Whose::Job(job) => last(history.of(*job), wanted.last),
+                Whose::Tenant(within) => last(history.after(within, None), wanted.last),
             };
             events.reverse();
             let then = Some(live);
@@ -169,12 +187,15 @@ fn stored(history: &History, feed: &Feed, wanted: Wanted, place: Place) -> Store
             then: in_ring.map(Place::Live),
         };
     };
-    let events: Vec<_> = match wanted.job {
-        Some(job) => {
-            let later = history.of(job).filter(|event| event.id > id);
+    let events: Vec<_> = match &wanted.whose {
+        Whose::Job(job) => {
+            let later = history.of(*job).filter(|event| event.id > id);
             later.take(CHUNK).cloned().collect()
         }
-        None => history.after(after).take(CHUNK).cloned().collect(),
+        Whose::Tenant(within) => {
+            let later = history.after(within, after);
+            later.take(CHUNK).cloned().collect()
+        }
     };
     let more = events.last().filter(|_| events.len() == CHUNK);
     let then = more.map_or(live, |last| Place::After(last.id));

@@ -5,22 +5,21 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use model::book::{Draft, JobAnswer, JobRequest, SubmitKey};
+use model::access::TenantPath;
+use model::book::{Asked, Draft, JobAnswer, JobRequest, SubmitKey};
 use model::id::JobId;
 use model::job::{JobSpec, JobState};
 use model::name::Name;
-use protocol::document::Format;
+use protocol::document::{self, Documents, Format, Options};
 use protocol::problem::Problem;
 use protocol::rest::{JobBody, List, MigrateRequest, RestartRequest, ScaleRequest};
 use rest::schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use rest::{
-    Accept, ApiError, Body, Cursor, IdempotencyKey, PageQuery, Path, Query, job_document,
-    job_documents,
-};
+use rest::{Accept, ApiError, Body, Cursor, IdempotencyKey, PageQuery, Path};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::Service;
+use super::asked::{Asking, mismatch};
 use super::plan::plan;
 use super::refusal::{of_job, unavailable, unexpected};
 use crate::{Handle, Jobs, clock};
@@ -72,26 +71,30 @@ impl ApplyQuery {
 pub(super) async fn submit<C: Jobs>(
     State(service): State<Service<C>>,
     accept: Accept,
-    Query(query): Query<ApplyQuery>,
+    Asking { tenant, query }: Asking<ApplyQuery>,
     IdempotencyKey(key): IdempotencyKey,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let specs = job_documents(&body, service.documents)?;
-    let drafts = specs.into_iter().map(draft).collect::<Result<_, _>>()?;
+    let Documents {
+        jobs,
+        tenant: named,
+    } = documents(&body, service.documents)?;
+    let asked = tenant.documents(named)?;
+    let drafts = jobs.into_iter().map(draft).collect::<Result<_, _>>()?;
     let key = key.map(|key| submit_key(key, &body));
     let submit = JobRequest::Submit { drafts, key };
     if query.is_dry() {
-        let plans = plan(&service, submit).await?;
+        let plans = plan(&service, asked, submit).await?;
         return Ok(match Answer::of(plans) {
             Answer::One(plan) => accept.ok(&plan),
             Answer::Several(plans) => accept.ok(&plans),
         });
     }
-    let ids = match ask(&service.handle, submit).await? {
+    let ids = match ask(&service.handle, &asked, submit).await? {
         JobAnswer::Accepted(ids) => ids,
         other => return Err(of_job(&other)),
     };
-    let jobs = bodies(&service.handle, ids).await?;
+    let jobs = bodies(&service.handle, asked, ids).await?;
     Ok(match Answer::of(jobs) {
         Answer::One(job) => accept.accepted(&location(&job), &job),
         Answer::Several(jobs) => accept.accepted("/api/v1/jobs", &jobs),
@@ -103,17 +106,25 @@ pub(super) async fn put<C: Jobs>(
     State(service): State<Service<C>>,
     accept: Accept,
     Path(path): Path<String>,
-    Query(query): Query<ApplyQuery>,
+    Asking { tenant, query }: Asking<ApplyQuery>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let draft = draft(job_document(&body, service.documents)?)?;
+    let Documents {
+        jobs,
+        tenant: named,
+    } = documents(&body, service.documents)?;
+    let draft = draft(only(jobs)?)?;
+    let asked = tenant.documents(named.clone())?;
+    if let Some(named) = named {
+        belongs(&service.handle, &asked, &path, &named).await?;
+    }
     let put = JobRequest::Put { path, draft };
     if query.is_dry() {
-        let plans = plan(&service, put).await?;
+        let plans = plan(&service, asked, put).await?;
         let plan = plans.first().ok_or_else(Problem::internal)?;
         return Ok(accept.ok(plan));
     }
-    change(&service, accept, put).await
+    change(&service, accept, asked, put).await
 }
 
 /// `POST /api/v1/jobs/{job}/scale`.
@@ -121,6 +132,7 @@ pub(super) async fn scale<C: Jobs>(
     State(service): State<Service<C>>,
     accept: Accept,
     Path(key): Path<String>,
+    asking: Asking,
     body: Body,
 ) -> Result<Response, ApiError> {
     let wanted = ScaleRequest::parse(&body.bytes, body.format).map_err(Problem::bad_document)?;
@@ -130,7 +142,7 @@ pub(super) async fn scale<C: Jobs>(
         service: service_name.map_err(|error| Problem::bad_request(error.to_string()))?,
         replicas: wanted.replicas,
     };
-    change(&service, accept, scale).await
+    change(&service, accept, asking.tenant.asked(), scale).await
 }
 
 /// `POST /api/v1/jobs/{job}/migrate`.
@@ -138,6 +150,7 @@ pub(super) async fn migrate<C: Jobs>(
     State(service): State<Service<C>>,
     accept: Accept,
     Path(key): Path<String>,
+    asking: Asking,
     body: Body,
 ) -> Result<Response, ApiError> {
     let wanted = MigrateRequest::parse(&body.bytes, body.format).map_err(Problem::bad_document)?;
@@ -148,7 +161,7 @@ pub(super) async fn migrate<C: Jobs>(
         worker: wanted.worker_node,
         strategy: wanted.strategy.map(Into::into),
     };
-    change(&service, accept, migrate).await
+    change(&service, accept, asking.tenant.asked(), migrate).await
 }
 
 /// `POST /api/v1/jobs/{job}/restart`.
@@ -156,6 +169,7 @@ pub(super) async fn restart<C: Jobs>(
     State(service): State<Service<C>>,
     accept: Accept,
     Path(key): Path<String>,
+    asking: Asking,
     body: Body,
 ) -> Result<Response, ApiError> {
     let wanted = RestartRequest::parse(&body.bytes, body.format).map_err(Problem::bad_document)?;
@@ -164,7 +178,7 @@ pub(super) async fn restart<C: Jobs>(
         key,
         service: service_name.map_err(|error| Problem::bad_request(error.to_string()))?,
     };
-    change(&service, accept, restart).await
+    change(&service, accept, asking.tenant.asked(), restart).await
 }
 
 /// `DELETE /api/v1/jobs/{job}`.
@@ -172,9 +186,11 @@ pub(super) async fn delete<C: Jobs>(
     State(service): State<Service<C>>,
     accept: Accept,
     Path(key): Path<String>,
+    asking: Asking,
 ) -> Result<Response, ApiError> {
-    match ask(&service.handle, JobRequest::Delete { key }).await? {
-        JobAnswer::Deleting(id) => accepted(&service.handle, accept, id).await,
+    let asked = asking.tenant.asked();
+    match ask(&service.handle, &asked, JobRequest::Delete { key }).await? {
+        JobAnswer::Deleting(id) => accepted(&service.handle, accept, asked, id).await,
         other => Err(of_job(&other)),
     }
 }
@@ -183,7 +199,7 @@ pub(super) async fn delete<C: Jobs>(
 pub(super) async fn list<C: Jobs>(
     State(service): State<Service<C>>,
     accept: Accept,
-    Query(query): Query<JobsQuery>,
+    Asking { tenant, query }: Asking<JobsQuery>,
 ) -> Result<Response, ApiError> {
     let state = query.state.as_deref().map(state_of).transpose()?;
     let page = PageQuery {
@@ -191,7 +207,8 @@ pub(super) async fn list<C: Jobs>(
         cursor: query.cursor,
     };
     let (after, limit) = (page.after::<JobId>()?, page.limit()?);
-    let read = move |core: &C::State, now| C::jobs(core, now, after, limit + 1, state);
+    let within = tenant.listed();
+    let read = move |core: &C::State, now| C::jobs(core, now, &within, after, limit + 1, state);
     let views = service.handle.read(read).await.map_err(unavailable)?;
     let page = Cursor::page(views.iter().collect(), limit, |view| view.job.id);
     Ok(accept.ok(&List {
@@ -205,13 +222,19 @@ pub(super) async fn one<C: Jobs>(
     State(service): State<Service<C>>,
     accept: Accept,
     Path(key): Path<String>,
+    asking: Asking,
 ) -> Result<Response, ApiError> {
-    let job = find(&service.handle, key).await?;
+    let job = find(&service.handle, asking.tenant.asked(), key).await?;
     Ok(accept.ok(&job))
 }
 
-async fn ask<C: Jobs>(handle: &Handle<C>, ask: JobRequest) -> Result<JobAnswer, ApiError> {
-    let answer = handle.ask(|request| C::ask(request, ask)).await;
+async fn ask<C: Jobs>(
+    handle: &Handle<C>,
+    asked: &Asked,
+    ask: JobRequest,
+) -> Result<JobAnswer, ApiError> {
+    let asked = asked.clone();
+    let answer = handle.ask(|request| C::ask(request, asked, ask)).await;
     let answer = answer.map_err(unavailable)?;
     C::answered(&answer)
         .cloned()
@@ -258,9 +281,47 @@ fn location(job: &JobBody) -> String {
     format!("/api/v1/jobs/{}", job.job_id)
 }
 
-async fn find<C: Jobs>(handle: &Handle<C>, key: String) -> Result<JobBody, ApiError> {
+/// What a body holds.
+///
+/// # Errors
+/// 400 with all faults.
+fn documents(body: &Body, options: Options) -> Result<Documents, ApiError> {
+    document::read(&body.bytes, body.format, options)
+        .map_err(|faults| Problem::bad_document(faults).into())
+}
+
+fn only(mut jobs: Vec<JobSpec>) -> Result<JobSpec, ApiError> {
+    match (jobs.pop(), jobs.is_empty()) {
+        (Some(job), true) => Ok(job),
+        (_, _) => Err(Problem::bad_request(
+            "this path takes one document; POST /api/v1/jobs takes several",
+        )
+        .into()),
+    }
+}
+
+/// A job that is there stays with its tenant, which never changes.
+async fn belongs<C: Jobs>(
+    handle: &Handle<C>,
+    asked: &Asked,
+    path: &str,
+    named: &TenantPath,
+) -> Result<(), ApiError> {
+    let (asked, path) = (asked.clone(), path.to_owned());
+    let read = move |core: &C::State, now| C::job(core, now, &asked, &path);
+    let view = handle.read(read).await.map_err(unavailable)?;
+    match view.filter(|view| view.job.tenant != *named) {
+        Some(view) => Err(mismatch(format!(
+            "the document names tenant {named}, and job {} belongs to tenant {}; a job stays with its tenant",
+            view.job.id, view.job.tenant
+        ))),
+        None => Ok(()),
+    }
+}
+
+async fn find<C: Jobs>(handle: &Handle<C>, asked: Asked, key: String) -> Result<JobBody, ApiError> {
     let wanted = key.clone();
-    let read = move |core: &C::State, now| C::job(core, now, &wanted);
+    let read = move |core: &C::State, now| C::job(core, now, &asked, &wanted);
     let view = handle.read(read).await.map_err(unavailable)?;
     let view = view.ok_or_else(|| Problem::not_found("job", &key))?;
     Ok(JobBody::from(&view))
@@ -270,11 +331,12 @@ async fn find<C: Jobs>(handle: &Handle<C>, key: String) -> Result<JobBody, ApiEr
 async fn change<C: Jobs>(
     service: &Service<C>,
     accept: Accept,
+    asked: Asked,
     request: JobRequest,
 ) -> Result<Response, ApiError> {
-    match ask(&service.handle, request).await? {
+    match ask(&service.handle, &asked, request).await? {
         JobAnswer::Applied(id) | JobAnswer::Replacing(id) => {
-            accepted(&service.handle, accept, id).await
+            accepted(&service.handle, accept, asked, id).await
         }
         other => Err(of_job(&other)),
     }
@@ -296,17 +358,22 @@ fn submit_key(key: String, body: &Body) -> SubmitKey {
 async fn accepted<C: Jobs>(
     handle: &Handle<C>,
     accept: Accept,
+    asked: Asked,
     id: JobId,
 ) -> Result<Response, ApiError> {
-    let job = find(handle, id.to_string()).await?;
+    let job = find(handle, asked, id.to_string()).await?;
     Ok(accept.accepted(&location(&job), &job))
 }
 
-async fn bodies<C: Jobs>(handle: &Handle<C>, ids: Vec<JobId>) -> Result<Vec<JobBody>, ApiError> {
+async fn bodies<C: Jobs>(
+    handle: &Handle<C>,
+    asked: Asked,
+    ids: Vec<JobId>,
+) -> Result<Vec<JobBody>, ApiError> {
     let read = move |core: &C::State, now| {
         let views = ids
             .iter()
-            .filter_map(|id| C::job(core, now, &id.to_string()));
+            .filter_map(|id| C::job(core, now, &asked, &id.to_string()));
         views.collect::<Vec<_>>()
     };
     let views = handle.read(read).await.map_err(unavailable)?;

@@ -23,9 +23,10 @@ use protocol::problem::Problem;
 use protocol::time::{parse_duration, parse_wall};
 use rest::guard::Realm;
 use rest::schemars::JsonSchema;
-use rest::{Api, ApiError, Path, Query, op};
+use rest::{Api, ApiError, Path, op};
 use serde::Deserialize;
 
+use super::asked::Asking;
 use crate::streams::{Child, Streams};
 use crate::{Handle, Jobs, clock};
 use merge::Merge;
@@ -152,11 +153,12 @@ pub fn api<C: Jobs, H: Holders>(logs: Logs<C, H>) -> Api<()> {
 async fn show<C: Jobs, H: Holders>(
     State(logs): State<Logs<C, H>>,
     Path(key): Path<String>,
-    Query(query): Query<LogsQuery>,
+    Asking { tenant, query }: Asking<LogsQuery>,
 ) -> Result<Response, ApiError> {
     let part = query.part()?;
     let which = Which::parse(query.instance.as_deref())?;
-    let (job, targets) = target::find(&logs, &key, &which).await?;
+    let asked = tenant.asked();
+    let (job, targets) = target::find(&logs, &asked, &key, &which).await?;
     if part.follow && targets.len() > FOLLOWED {
         let detail = format!(
             "{} instances are more than the {FOLLOWED} that can be followed at once; choose one with instance=",
@@ -164,7 +166,7 @@ async fn show<C: Jobs, H: Holders>(
         );
         return Err(Problem::bad_request(detail).into());
     }
-    let mut merge = Merge::new(logs, job, which, part, targets);
+    let mut merge = Merge::new(logs, (asked, job), which, part, targets);
     merge.begin().await?;
     Ok(body(merge))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::book::{JobAnswer, JobRequest};
+use model::book::{Asked, JobAnswer, JobRequest};
 use model::id::JobId;
 use model::instance::InstanceState;
 use model::slot::Role;
@@ -35,6 +35,7 @@ const RETRY: u32 = 5;
 /// The refusal that the request itself would get; 503 when others wait.
 pub(super) async fn plan<C: Jobs>(
     service: &Service<C>,
+    asked: Asked,
     ask: JobRequest,
 ) -> Result<Vec<PlanBody>, ApiError> {
     let turn = Arc::clone(&service.planning).acquire_owned();
@@ -48,7 +49,7 @@ pub(super) async fn plan<C: Jobs>(
     };
     let (state, now, took) = service.handle.read(copy).await.map_err(unavailable)?;
     // The turn goes along, so that it lasts as long as the copy, also when the client does not wait.
-    let deciding = tokio::task::spawn_blocking(move || (decide::<C>(state, now, ask), turn));
+    let deciding = tokio::task::spawn_blocking(move || (decide::<C>(state, now, asked, ask), turn));
     let (plans, turn) = deciding.await.map_err(|error| {
         tracing::error!(%error, "a dry run ended");
         Problem::internal()
@@ -63,9 +64,10 @@ pub(super) async fn plan<C: Jobs>(
 fn decide<C: Jobs>(
     mut state: C::State,
     now: Now,
+    asked: Asked,
     ask: JobRequest,
 ) -> Result<Vec<PlanBody>, ApiError> {
-    let input = C::ask(C::request(0), ask);
+    let input = C::ask(C::request(0), asked.clone(), ask);
     let decision = C::turn(&mut state, now, &[input]);
     let answer = decision.actions.into_iter().find_map(answered::<C>);
     let ids: Vec<JobId> = match answer {
@@ -76,7 +78,7 @@ fn decide<C: Jobs>(
     };
     let views = ids
         .iter()
-        .filter_map(|id| C::job(&state, now, &id.to_string()));
+        .filter_map(|id| C::job(&state, now, &asked, &id.to_string()));
     Ok(views.map(|view| body(&view)).collect())
 }
 

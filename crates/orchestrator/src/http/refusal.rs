@@ -74,6 +74,7 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::NoSuchInstance { .. } => {
             Problem::conflict("no_such_instance", refusal.to_string())
         }
+        Refusal::Quota(_) => Problem::conflict("quota_exceeded", refusal.to_string()),
         Refusal::NothingPlaced(_) => Problem::conflict("nothing_placed", refusal.to_string()),
         Refusal::Pinned { .. } => Problem::conflict("pinned", refusal.to_string()),
         Refusal::NoSuchTarget { .. } => Problem::conflict("no_such_target", refusal.to_string()),

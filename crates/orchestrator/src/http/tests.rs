@@ -1,10 +1,13 @@
 //! The shared handlers on the smallest core that there can be.
 
+mod tenants;
+
 use std::sync::Arc;
 
 use axum::body::BodyDataStream;
 use futures_util::StreamExt as _;
-use model::book::{JobAnswer, JobRequest};
+use model::access::TenantPath;
+use model::book::{Asked, JobAnswer, JobRequest};
 use model::event::{Event, Tier};
 use model::history::History;
 use model::id::{EventId, JobId};
@@ -17,11 +20,16 @@ use store::{Memory, Store as _};
 use sync::{Incarnation, Term};
 use tokio_util::sync::CancellationToken;
 
-use super::follow::{Wanted, follow};
+use super::follow::{Wanted, Whose, follow};
 use super::plan::plan;
 use super::*;
 use crate::record::{Changes, Records};
 use crate::{Core, Decision, Effect, Metrics, Outlets};
+
+/// A job of the tenant `uni`; most others are of the root.
+const UNI: u128 = 1_001;
+/// A job of the tenant `uni/lab`.
+const LAB: u128 = 1_002;
 
 /// A core to which things happen, and that answers every request about jobs in the same way.
 #[derive(Debug, Clone)]
@@ -146,7 +154,7 @@ impl Core for Toy {
 }
 
 impl Jobs for Toy {
-    fn ask(request: u64, _ask: JobRequest) -> Input {
+    fn ask(request: u64, _asked: Asked, _ask: JobRequest) -> Input {
         Input::Job(request)
     }
 
@@ -154,17 +162,18 @@ impl Jobs for Toy {
         Some(answer)
     }
 
-    fn find(_state: &State, _key: &str) -> Option<JobId> {
+    fn find(_state: &State, _asked: &Asked, _key: &str) -> Option<JobId> {
         None
     }
 
-    fn job(_state: &State, _now: Now, _key: &str) -> Option<JobView> {
+    fn job(_state: &State, _now: Now, _asked: &Asked, _key: &str) -> Option<JobView> {
         None
     }
 
     fn jobs(
         _state: &State,
         _now: Now,
+        _within: &TenantPath,
         _after: Option<JobId>,
         _limit: usize,
         _filter: Option<JobState>,
@@ -210,6 +219,12 @@ fn event(id: EventId, job: u128) -> Event {
         at: Wall(0),
         tier: Tier::Root,
         job: JobId::from_bits(job),
+        tenant: TenantPath::new(match job {
+            UNI => "uni",
+            LAB => "uni/lab",
+            _ => "default",
+        })
+        .unwrap(),
         instance: None,
         generation: Generation::default(),
         from: "",
@@ -235,11 +250,13 @@ async fn happens(handle: &Handle<Toy>, job: u128, count: u32) {
     handle.ask(Input::Job).await.unwrap();
 }
 
-const ALL: Wanted = Wanted {
-    job: None,
-    after: None,
-    last: 200,
-};
+fn all() -> Wanted {
+    Wanted {
+        whose: Whose::Tenant(TenantPath::root()),
+        after: None,
+        last: 200,
+    }
+}
 
 fn backups() -> Backups {
     Backups::new(Arc::new(Memory::new()), crate::Tier::Root, None)
@@ -268,7 +285,7 @@ async fn every_route_is_described_as_it_is() {
 #[tokio::test]
 async fn a_follower_that_takes_nothing_slows_nobody_and_is_told_what_it_missed() {
     let (handle, _shutdown) = toy().await;
-    let mut slow = stream(&handle, ALL);
+    let mut slow = stream(&handle, all());
     happens(&handle, 1, 1).await;
     assert!(frame(&mut slow).await.unwrap().starts_with("id: evt_"));
     for _ in 0..5 {
@@ -284,7 +301,7 @@ async fn a_follower_that_takes_nothing_slows_nobody_and_is_told_what_it_missed()
         count += 1;
     }
     let newest = handle.read(|state, _now| {
-        let mut all = state.history.after(None).rev();
+        let mut all = state.history.after(&TenantPath::root(), None).rev();
         all.next().map(|event| event.id.to_string())
     });
     assert!(last.contains(&newest.await.unwrap().unwrap()), "{last}");
@@ -294,13 +311,16 @@ async fn a_follower_that_takes_nothing_slows_nobody_and_is_told_what_it_missed()
 async fn a_long_backlog_is_read_in_slices_up_to_the_present() {
     let (handle, _shutdown) = toy().await;
     happens(&handle, 1, 1).await;
-    let first = handle.read(|state, _now| state.history.after(None).next().map(|event| event.id));
+    let first = handle.read(|state, _now| {
+        let mut events = state.history.after(&TenantPath::root(), None);
+        events.next().map(|event| event.id)
+    });
     let after = first.await.unwrap();
     // More than the ring holds, so that it comes out of the history.
     for job in 2..8 {
         happens(&handle, job, 1_000).await;
     }
-    let mut behind = stream(&handle, Wanted { after, ..ALL });
+    let mut behind = stream(&handle, Wanted { after, ..all() });
     let mut ids = std::collections::BTreeSet::new();
     for _ in 0..6_000 {
         let text = frame(&mut behind).await.unwrap();
@@ -315,7 +335,7 @@ async fn a_long_backlog_is_read_in_slices_up_to_the_present() {
 #[tokio::test]
 async fn a_stream_ends_with_the_orchestrator() {
     let (handle, shutdown) = toy().await;
-    let mut follower = stream(&handle, ALL);
+    let mut follower = stream(&handle, all());
     happens(&handle, 1, 1).await;
     assert!(frame(&mut follower).await.is_some());
     shutdown.cancel();
@@ -325,7 +345,7 @@ async fn a_stream_ends_with_the_orchestrator() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_on_which_nothing_happens_gives_a_sign_of_life() {
     let (handle, _shutdown) = toy().await;
-    let mut follower = stream(&handle, ALL);
+    let mut follower = stream(&handle, all());
     let begun = tokio::time::Instant::now();
     assert_eq!(frame(&mut follower).await.unwrap(), ":\n\n");
     assert_eq!(begun.elapsed().as_secs(), 15);
@@ -338,9 +358,9 @@ async fn a_dry_run_that_waits_in_vain_for_others_is_asked_to_come_again() {
     let ask = || JobRequest::Delete {
         key: "a".to_owned(),
     };
-    assert_eq!(plan(&service, ask()).await.unwrap(), []);
+    assert_eq!(plan(&service, Asked::default(), ask()).await.unwrap(), []);
     let _other = service.planning.acquire().await.unwrap();
-    let refused = plan(&service, ask()).await.unwrap_err();
+    let refused = plan(&service, Asked::default(), ask()).await.unwrap_err();
     assert_eq!(
         (refused.problem.status, refused.retry_after),
         (503, Some(5))

@@ -5,7 +5,7 @@ use super::read::Spot;
 use super::tree::{Entry, Kind};
 
 /// Fields of later issues: known by name, so that nobody takes them for typing errors.
-const LATER: [&str; 18] = [
+const LATER: [&str; 17] = [
     "accelerator",
     "accelerators",
     "affinity",
@@ -22,7 +22,6 @@ const LATER: [&str; 18] = [
     "sensors",
     "spread",
     "storage",
-    "tenant",
     "vgpus",
 ];
 

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::access::TenantPath;
 use model::job::{JobSpec, OnPartition, PlacementRules, Reconcile, ServiceSpec};
 use model::name::Name;
 
@@ -18,6 +19,7 @@ use super::{security, service};
 const JOB: &[&str] = &[
     "api_version",
     "job_name",
+    "tenant",
     "placement",
     "lost_after",
     "on_partition",
@@ -109,6 +111,7 @@ pub(super) const KNOWN_SERVICE: Known<'static> = Known {
             "reconcile",
             "it holds for the whole job; write it at the top",
         ),
+        ("tenant", "it holds for the whole job; write it at the top"),
     ],
 };
 
@@ -133,8 +136,12 @@ enum Version {
     V1,
 }
 
-/// Reads one document; `None` when it has a fault.
-pub(super) fn read(root: &Spot<'_>, options: Options, faults: &mut Faults) -> Option<JobSpec> {
+/// Reads one document, and which tenant it names; `None` when it has a fault.
+pub(super) fn read(
+    root: &Spot<'_>,
+    options: Options,
+    faults: &mut Faults,
+) -> Option<(JobSpec, Option<TenantPath>)> {
     let before = faults.count();
     let fields = root.fields(faults)?;
     let version = fields
@@ -149,6 +156,7 @@ pub(super) fn read(root: &Spot<'_>, options: Options, faults: &mut Faults) -> Op
     let name = fields
         .require("job_name", "my-job", faults)
         .and_then(|spot| spot.name(faults));
+    let tenant = fields.get("tenant").and_then(|spot| spot.tenant(faults));
     let lost_after = fields
         .get("lost_after")
         .and_then(|spot| spot.duration(&LOST_AFTER, faults));
@@ -177,7 +185,7 @@ pub(super) fn read(root: &Spot<'_>, options: Options, faults: &mut Faults) -> Op
         reconcile,
         services: services?.into_iter().map(Arc::new).collect(),
     };
-    (faults.count() == before).then_some(job)
+    (faults.count() == before).then_some((job, tenant))
 }
 
 fn one_service(

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use model::access::TenantPath;
 use model::name::Name;
 
 use super::fault::{Faults, Position, clip};
@@ -75,6 +76,14 @@ impl<'a> Spot<'a> {
     pub(crate) fn name(&self, faults: &mut Faults) -> Option<Name> {
         let text = self.text(faults)?;
         Name::new(text)
+            .map_err(|error| self.fault(faults, error.to_string()))
+            .ok()
+    }
+
+    /// The path of a tenant.
+    pub(crate) fn tenant(&self, faults: &mut Faults) -> Option<TenantPath> {
+        let text = self.text(faults)?;
+        TenantPath::new(text)
             .map_err(|error| self.fault(faults, error.to_string()))
             .ok()
     }

@@ -350,3 +350,31 @@ fn every_example_is_a_good_document_and_says_what_it_shows() {
     }
     assert!(count >= 5);
 }
+
+#[test]
+fn the_documents_of_a_body_name_one_tenant_or_none() {
+    let tenant = |text: &str| {
+        let documents = read(text.as_bytes(), Format::Yaml, Options::default());
+        if documents.is_ok() {
+            schema::accepts(text);
+        }
+        documents.map(|documents| documents.tenant.map(|tenant| tenant.to_string()))
+    };
+    let of = |name: &str, tenant: &str| {
+        format!("api_version: v0.1\njob_name: {name}\nimage: nginx\n{tenant}\n---\n")
+    };
+    assert_eq!(tenant(&of("a", "")), Ok(None));
+    for path in ["default", "university", "university/lab.2/x_y"] {
+        let field = format!("tenant: {path}");
+        assert_eq!(tenant(&of("a", &field)), Ok(Some(path.to_owned())));
+        let two = of("a", &field) + &of("b", &field);
+        assert_eq!(tenant(&two), Ok(Some(path.to_owned())));
+        let mixed = of("a", &field) + &of("b", "");
+        check(&mixed, "documents[1].tenant", 6, "belong to one tenant");
+    }
+    for path in ["default/lab", "a//b", "/a", "a/", "a b", "1/2/3/4/5/6/7/8/9"] {
+        check(&of("a", &format!("tenant: {path}")), "tenant", 4, "is no tenant");
+    }
+    let v1 = "api_version: v1\njob_name: a\nservices:\n  - {name: s, image: nginx, tenant: a}\n";
+    check(v1, "services[0].tenant", 4, "write it at the top");
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::access::TenantPath;
 use model::desired::{Desired, Handover, JobHead};
 use model::id::{ClusterId, InstanceId, JobId};
 use model::job::{OnPartition, Owner, PlacementRules, Reconcile, ServiceSpec, Takeover};
@@ -40,7 +41,7 @@ pub struct WireHead {
     /// Its name.
     pub name: Name,
     /// Its tenant.
-    pub tenant: Name,
+    pub tenant: TenantPath,
     /// Who decides about it; left out where the root does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<ClusterId>,

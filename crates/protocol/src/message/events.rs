@@ -2,6 +2,7 @@
 //!
 //! The confirmation is a question that is not answered: see [`super::question::Question::Confirmed`].
 
+use model::access::TenantPath;
 use model::event::{Event, Tier};
 use model::id::{EventId, InstanceId, JobId};
 use model::job::JobState;
@@ -141,6 +142,8 @@ impl From<WireTold> for Told {
                 at: wire.at,
                 tier: tier(&wire.tier),
                 job: wire.job,
+                // Who takes it knows its job.
+                tenant: TenantPath::root(),
                 instance: wire.instance,
                 generation: wire.generation,
                 from: if wire.from.is_empty() {

@@ -84,7 +84,7 @@ fn desired(number: u32) -> Desired {
             reconcile: model::job::Reconcile::default(),
             id: job,
             name: name("shop"),
-            tenant: name("default"),
+            tenant: model::access::TenantPath::root(),
             owner: if own {
                 Owner::Cluster(ClusterId::from_bits(9))
             } else {
@@ -361,6 +361,7 @@ fn telling() -> Telling {
             at: Wall(1_793_867_400_123),
             tier: model::event::Tier::Worker,
             job: JobId::from_bits(1),
+            tenant: model::access::TenantPath::root(),
             instance: (count == 1).then(|| InstanceId::from_bits(2)),
             generation: Generation {
                 assignment: 2,

@@ -52,7 +52,7 @@ fn job(document: &str, deleted_at: Option<Wall>) -> Job {
     Job {
         operation: None,
         id: JobId::from_bits(1),
-        tenant: name("default"),
+        tenant: model::access::TenantPath::root(),
         generation: 1,
         created_at: NOON,
         deleted_at,
@@ -450,6 +450,7 @@ fn an_event() {
         at: NOON,
         tier: Tier::Worker,
         job: JobId::from_bits(1),
+        tenant: model::access::TenantPath::root(),
         instance: Some(InstanceId::from_bits(2)),
         generation: Generation {
             assignment: 1,

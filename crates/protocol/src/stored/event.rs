@@ -1,5 +1,6 @@
 //! Events.
 
+use model::access::TenantPath;
 use model::event::{Event, Tier};
 use model::id::{EventId, InstanceId, JobId};
 use model::job::JobState;
@@ -12,6 +13,12 @@ use serde::{Deserialize, Serialize};
 pub struct StoredEvent {
     at: Wall,
     tier: String,
+    /// Absent: the root's.
+    #[serde(
+        default = "TenantPath::root",
+        skip_serializing_if = "TenantPath::is_root"
+    )]
+    tenant: TenantPath,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     instance: Option<InstanceId>,
     generation: Generation,
@@ -39,6 +46,7 @@ impl From<&Event> for StoredEvent {
         Self {
             at: event.at,
             tier: event.tier.as_str().to_owned(),
+            tenant: event.tenant.clone(),
             instance: event.instance,
             generation: event.generation,
             from: event.from.to_owned(),
@@ -71,6 +79,7 @@ impl StoredEvent {
             at: self.at,
             tier,
             job,
+            tenant: self.tenant,
             instance: self.instance,
             generation: self.generation,
             from,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use model::access::TenantPath;
 use model::desired::{Desired, JobHead};
 use model::id::{ClusterId, InstanceId, JobId};
 use model::job::{Job, OnPartition, Owner};
@@ -20,7 +21,7 @@ use crate::workload::{
 /// A job, but for its id, which the key holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredJob {
-    pub(super) tenant: Name,
+    pub(super) tenant: TenantPath,
     pub(super) generation: u64,
     pub(super) created_at: Wall,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,7 +51,7 @@ impl From<&Job> for StoredJob {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredHead {
     name: Name,
-    tenant: Name,
+    tenant: TenantPath,
     /// Absent: the root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     owner: Option<ClusterId>,

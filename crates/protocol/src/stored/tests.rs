@@ -30,7 +30,7 @@ fn job() -> Job {
     Job {
         operation: None,
         id: JobId::from_bits(1),
-        tenant: model::name::default_tenant(),
+        tenant: model::access::TenantPath::root(),
         generation: 2,
         created_at: Wall(1_700_000_000_000),
         deleted_at: Some(Wall(1_700_000_100_000)),
@@ -64,6 +64,7 @@ fn event() -> Event {
         at: Wall(5),
         tier: Tier::Cluster,
         job: JobId::from_bits(1),
+        tenant: model::access::TenantPath::root(),
         instance: Some(InstanceId::from_bits(9)),
         generation: Generation::default(),
         from: "",
@@ -132,6 +133,38 @@ fn an_event_is_written_so_and_read_again() {
     let (job, id) = stored.event().unwrap();
     let read: StoredEvent = stored.value().unwrap();
     assert_eq!(read.into_event(job, id), Ok(event));
+}
+
+#[test]
+fn the_tenant_of_an_event_is_written_unless_it_is_the_root() {
+    let event = Event {
+        tenant: model::access::TenantPath::new("uni/lab").unwrap(),
+        ..event()
+    };
+    let bytes = check(
+        &StoredEvent::from(&event),
+        &expect![[
+            r#"{"at":5,"tier":"cluster","tenant":"uni/lab","instance":"ins_00000000000000000000000009","generation":[0,0],"from":"","to":"RUNNING","cause":"observed","message":"a sentence"}"#
+        ]],
+    );
+    let read: StoredEvent = record(b"", &bytes).value().unwrap();
+    assert_eq!(read.into_event(event.job, event.id), Ok(event));
+}
+
+#[test]
+fn a_job_of_a_nested_tenant_is_read_again() {
+    let job = Job {
+        tenant: model::access::TenantPath::new("uni/lab").unwrap(),
+        ..job()
+    };
+    let bytes = json("t", &StoredJob::from(&job)).unwrap();
+    let text = std::str::from_utf8(&bytes).unwrap();
+    assert!(text.starts_with(r#"{"tenant":"uni/lab","#), "{text}");
+    let key = key::id(job.id.bits());
+    let read = Shared::default().job(&record(&key, &bytes)).unwrap();
+    assert_eq!(read, job);
+    let owner = Owner::Cluster(ClusterId::from_bits(3));
+    assert_eq!(desired(&job, owner, 0).job.tenant, job.tenant);
 }
 
 #[test]

@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::access::TenantPath;
 use model::desired::{Desired, JobHead, NodeItem, NodeKey, NodeSettings};
 use model::id::{InstanceId, JobId};
 use model::instance::{Exit, Observed};
 use model::job::{OnPartition, Owner, PlacementRules, ServiceSpec};
-use model::name::{Name, default_tenant};
+use model::name::Name;
 use model::slot::{Generation, Slot};
 use model::telling::Told;
 use model::time::{Instant, Now, Wall};
@@ -146,7 +147,7 @@ pub(crate) fn on_trial(
             reconcile: model::job::Reconcile::default(),
             id: JobId::from_bits(1),
             name: name("web"),
-            tenant: default_tenant(),
+            tenant: TenantPath::root(),
             owner: Owner::Root,
             lost_after: None,
             on_partition: OnPartition::Stay,

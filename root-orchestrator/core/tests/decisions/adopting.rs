@@ -1,5 +1,6 @@
 //! Another incarnation of the store, and a run that is superseded.
 
+use model::book::Asked;
 use model::book::JobAnswer;
 use model::job::JobState;
 use root_core::Input;
@@ -14,7 +15,7 @@ fn after_an_emptied_store_the_clusters_keep_everything_and_the_jobs_are_back() {
     let before = [world.runs(1), world.runs(2)];
     let instances = world.job("web").instances;
     world.empty_store();
-    assert!(world.state.job("web").is_none());
+    assert!(world.state.job(&Asked::default(), "web").is_none());
     world.deliver();
     world.pass(120);
     assert_eq!([world.runs(1), world.runs(2)], before);

@@ -1,5 +1,6 @@
 //! Clusters that are given up, and that come back all the same.
 
+use model::access::TenantPath;
 use model::job::{JobState, OnPartition};
 use model::node::Liveness;
 use root_core::{Answer, Input, Write};
@@ -51,7 +52,7 @@ fn what_a_forgotten_cluster_had_is_assigned_elsewhere_at_once_whatever_the_polic
         _ => false,
     };
     assert!(!world.state.snapshot().iter().any(of_it));
-    let events = world.state.history().after(None);
+    let events = world.state.history().after(&TenantPath::root(), None);
     let told: Vec<_> = events
         .filter(|event| event.cause == "cluster_forgotten")
         .map(|event| event.message.clone())

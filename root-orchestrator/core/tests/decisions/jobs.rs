@@ -1,5 +1,7 @@
 //! Jobs: assigned by aggregates, scaled, changed, deleted.
 
+use model::access::TenantPath;
+use model::book::Asked;
 use model::book::JobAnswer;
 use model::id::JobId;
 use model::job::JobState;
@@ -195,11 +197,18 @@ fn a_deleted_job_can_be_seen_for_its_retention_and_is_then_forgotten() {
     let key = JobId::from_bits(1).to_string();
     world.jump(24 * 3_600 - 60);
     world.turn([]);
-    assert!(world.state.job(&key).is_some());
+    assert!(world.state.job(&Asked::default(), &key).is_some());
     world.jump(60);
     world.turn([]);
-    assert!(world.state.job(&key).is_none());
-    assert_eq!(world.state.history().after(None).count(), 0);
+    assert!(world.state.job(&Asked::default(), &key).is_none());
+    assert_eq!(
+        world
+            .state
+            .history()
+            .after(&TenantPath::root(), None)
+            .count(),
+        0
+    );
 }
 
 #[test]

@@ -19,3 +19,5 @@ mod restoring;
 mod support;
 #[cfg(test)]
 mod telling;
+#[cfg(test)]
+mod tenants;

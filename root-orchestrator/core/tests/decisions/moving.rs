@@ -1,5 +1,6 @@
 //! Instances that go from one cluster to another, drained clusters, and the brake over clusters.
 
+use model::access::TenantPath;
 use model::book::{JobAnswer, JobRequest, Refusal};
 use model::job::{JobSpec, JobState, OnFailure, OnPartition, Strategy, Takeover};
 use model::node::Scheduling;
@@ -50,7 +51,7 @@ fn a_migration_to_another_cluster_takes_over_when_the_next_copy_runs() {
     let replaced: Vec<_> = world
         .state
         .history()
-        .after(None)
+        .after(&TenantPath::root(), None)
         .filter(|event| event.cause == "replaced")
         .map(|event| event.instance)
         .collect();

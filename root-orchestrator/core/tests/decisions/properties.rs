@@ -1,6 +1,7 @@
 //! Whatever happens in whatever order. After every turn the harness itself checks that the store has what the root
 //! knows and that nothing is left to do.
 
+use model::access::TenantPath;
 use model::instance::InstanceState;
 use model::job::{JobState, OnPartition};
 use model::node::Scheduling;
@@ -105,7 +106,7 @@ fn jobs(world: &World) -> Vec<JobView> {
         after: None,
         limit: 1_000,
     };
-    world.state.jobs(&page, None)
+    world.state.jobs(&TenantPath::root(), &page, None)
 }
 
 fn invariant_every_slot_is_somewhere_or_says_why_not(world: &World) {

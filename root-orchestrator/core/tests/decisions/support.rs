@@ -3,7 +3,7 @@
 mod cluster;
 mod documents;
 
-use model::book::{JobAnswer, JobRequest};
+use model::book::{Asked, JobAnswer, JobRequest};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -308,7 +308,16 @@ impl World {
     }
 
     pub(crate) fn request(&mut self, ask: JobRequest) -> JobAnswer {
-        match self.ask(|request| Input::Job { request, ask }) {
+        self.request_for(Asked::default(), ask)
+    }
+
+    pub(crate) fn request_for(&mut self, asked: Asked, ask: JobRequest) -> JobAnswer {
+        let input = |request| Input::Job {
+            request,
+            asked,
+            ask,
+        };
+        match self.ask(input) {
             Answer::Job(answer) => answer,
             other => panic!("no answer to a request about jobs: {other:?}"),
         }
@@ -353,7 +362,7 @@ impl World {
     }
 
     pub(crate) fn job(&self, key: &str) -> JobView {
-        self.state.job(key).unwrap()
+        self.state.job(&Asked::default(), key).unwrap()
     }
 
     /// "0 Holder RUNNING c1 1.1": the rows of a job.

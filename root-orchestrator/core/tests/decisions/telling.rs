@@ -1,5 +1,6 @@
 //! What clusters tell of what happened: each event once, under this root's own numbers.
 
+use model::access::TenantPath;
 use model::event::{Event, Tier};
 use model::id::{EventId, InstanceId, JobId};
 use model::slot::Generation;
@@ -32,6 +33,7 @@ fn told(
         stamp: Stamp { line: 7, number },
         count: 1,
         event: Event {
+            tenant: TenantPath::root(),
             id: EventId::from_bits(0),
             at: Wall(500 + number as i64),
             tier: Tier::Worker,
@@ -98,12 +100,18 @@ fn a_cluster_that_tells_is_heard_once_and_nothing_is_concluded_beside_it() {
 #[test]
 fn what_is_told_late_gets_a_late_number_so_that_followers_do_not_miss_it() {
     let (mut world, job, instance) = running();
-    let last = world.state.history().after(None).next_back().unwrap().id;
+    let last = world
+        .state
+        .history()
+        .after(&TenantPath::root(), None)
+        .next_back()
+        .unwrap()
+        .id;
     tell(&mut world, 1, &[told(1, job, instance, CRASH)]);
     let later: Vec<i64> = world
         .state
         .history()
-        .after(Some(last))
+        .after(&TenantPath::root(), Some(last))
         .map(|event| event.at.0)
         .collect();
     assert_eq!(later, [501]);
@@ -128,9 +136,20 @@ fn a_cluster_tells_of_jobs_that_are_this_roots_and_never_as_the_root() {
     let mut grand = told(1, job, instance, CRASH);
     grand.event.tier = Tier::Root;
     let strange = told(2, JobId::from_bits(98), instance, CRASH);
-    let before = world.state.history().after(None).count();
+    let before = world
+        .state
+        .history()
+        .after(&TenantPath::root(), None)
+        .count();
     tell(&mut world, 1, &[grand, strange]);
-    assert_eq!(world.state.history().after(None).count(), before);
+    assert_eq!(
+        world
+            .state
+            .history()
+            .after(&TenantPath::root(), None)
+            .count(),
+        before
+    );
     // It is confirmed all the same: the cluster need not say it for ever.
     assert_eq!(world.clusters[&1].confirmed.len(), 1);
     // What it had and has no more it may still tell of.

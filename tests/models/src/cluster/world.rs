@@ -252,6 +252,7 @@ impl World {
     fn request(&mut self, scene: &Cluster, crashes: bool) {
         let input = ClusterInput::Job {
             request: RequestId(1),
+            asked: model::book::Asked::default(),
             ask: setup::request(self.requests),
         };
         self.requests += 1;
@@ -353,7 +354,10 @@ impl World {
                 .filter(|(slot, _)| slot.job == *id)
                 .map(|(_, copies)| copies.len())
                 .sum();
-            let view = self.cluster.state.job(now, &id.to_string());
+            let view = self
+                .cluster
+                .state
+                .job(now, &model::book::Asked::default(), &id.to_string());
             let state = view.map(|view| view.state);
             if self.truth.deleted.contains(id) {
                 running == 0 && known == 0

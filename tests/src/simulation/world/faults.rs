@@ -7,6 +7,7 @@ use root_core::Input as RootInput;
 use sync::Incarnation;
 
 use super::super::runtime::Runtime;
+use super::super::users;
 use super::{Link, Message, Sabotage, Who, World, down_beat, new_worker, up_beat};
 
 impl World {
@@ -67,6 +68,7 @@ impl World {
                 self.root_broken_at = self.now;
                 self.root.tick_at = None;
                 self.note("the root starts");
+                self.root(RootInput::Quotas(users::quotas()));
                 self.root(RootInput::Started { term, fresh });
             }
             Who::Cluster(index) => {
@@ -265,6 +267,7 @@ impl World {
                 }
                 self.root.durable = state;
                 self.root.fresh = true;
+                self.learned = true;
                 self.ledger.root_lost();
                 // What the store no longer has was accepted in vain; what clusters hold comes back by adoption.
                 self.accepted.clear();

@@ -1,5 +1,6 @@
 //! What happened and where it was told: each event once, at its cluster and at the root, or dropped for a reason.
 
+use model::book::Asked;
 use std::collections::BTreeMap;
 
 use model::event::{Event, Tier};
@@ -126,7 +127,11 @@ impl Ledger {
     pub(crate) fn missing(&self, world: &World) -> Option<String> {
         self.lines.iter().find_map(|(key, line)| {
             let (_, job, instance, ..) = key;
-            let root = world.root.durable.job(&job.to_string()).is_some();
+            let root = world
+                .root
+                .durable
+                .job(&Asked::default(), &job.to_string())
+                .is_some();
             if root && line.told.1 == 0 && !line.excused.1 {
                 return Some(format!("the root was not told {key:?}: {line:?}"));
             }
@@ -143,7 +148,11 @@ impl World {
         let cluster = self.workers[index].cluster;
         for write in writes {
             if let node_core::Write::Tell(told) = write {
-                let root_knows = self.root.durable.job(&told.event.job.to_string()).is_some();
+                let root_knows = self
+                    .root
+                    .durable
+                    .job(&Asked::default(), &told.event.job.to_string())
+                    .is_some();
                 self.ledger
                     .made(&told.event, Some(index), cluster, root_knows);
             }
@@ -161,7 +170,11 @@ impl World {
                     self.ledger.break_rule(what);
                 }
                 cluster_core::Write::Tell(told) if told.event.tier == Tier::Cluster => {
-                    let root_knows = self.root.durable.job(&told.event.job.to_string()).is_some();
+                    let root_knows = self
+                        .root
+                        .durable
+                        .job(&Asked::default(), &told.event.job.to_string())
+                        .is_some();
                     self.ledger.made(&told.event, None, index, root_knows);
                 }
                 _ => {}

@@ -38,11 +38,19 @@ impl World {
                     key: id.to_string(),
                     service: None,
                 };
-                self.root(RootInput::Job { request, ask });
+                self.root(RootInput::Job {
+                    request,
+                    asked: model::book::Asked::default(),
+                    ask,
+                });
             }
             (11..=12, Some(id)) => {
                 let ask = self.migration(id);
-                self.root(RootInput::Job { request, ask });
+                self.root(RootInput::Job {
+                    request,
+                    asked: model::book::Asked::default(),
+                    ask,
+                });
             }
             (0..=4, _) | (_, None) => {
                 let id = JobId::from_bits(self.rng.bits());
@@ -53,6 +61,7 @@ impl World {
                     .insert(request.0, Asked::Submit(id, Arc::clone(&spec)));
                 self.root(RootInput::Job {
                     request,
+                    asked: model::book::Asked::at(users::tenant(id)),
                     ask: JobRequest::Submit {
                         drafts: vec![Draft { id, spec }],
                         key: None,
@@ -68,6 +77,7 @@ impl World {
                     .insert(request.0, Asked::Put(Arc::clone(&spec)));
                 self.root(RootInput::Job {
                     request,
+                    asked: model::book::Asked::default(),
                     ask: JobRequest::Put {
                         path: id.to_string(),
                         draft: Draft { id, spec },
@@ -78,6 +88,7 @@ impl World {
                 self.waiting.insert(request.0, Asked::Delete);
                 self.root(RootInput::Job {
                     request,
+                    asked: model::book::Asked::default(),
                     ask: JobRequest::Delete {
                         key: id.to_string(),
                     },

@@ -1,10 +1,10 @@
 //! The root of the cluster: what it assigns, and what it has heard.
 
 use cluster_core::{AssignmentEntry, Input, SlotEntry, assignment_entry};
+use model::access::TenantPath;
 use model::desired::{Desired, Handover, JobHead, SlotReport};
 use model::id::{ClusterId, InstanceId, JobId};
 use model::job::{OnPartition, Owner};
-use model::name::default_tenant;
 use model::slot::{Generation, Slot};
 use model::telling::{Stamp, Telling, Told};
 use model::time::Wall;
@@ -105,7 +105,7 @@ impl Root {
                 reconcile: model::job::Reconcile::default(),
                 id: JobId::from_bits(0x1000),
                 name: name(&document.name),
-                tenant: default_tenant(),
+                tenant: TenantPath::root(),
                 owner: Owner::Root,
                 lost_after: None,
                 on_partition: OnPartition::Stay,

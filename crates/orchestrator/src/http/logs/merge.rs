@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use model::book;
 use model::id::{InstanceId, JobId};
 use protocol::message::reply::End;
 use protocol::problem::Problem;
@@ -26,6 +27,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A text under way.
 pub(super) struct Merge<C: Jobs, H: Holders> {
     logs: Logs<C, H>,
+    asked: book::Asked,
     job: JobId,
     which: Which,
     part: Part,
@@ -67,13 +69,14 @@ enum State<H: Holders> {
 impl<C: Jobs, H: Holders> Merge<C, H> {
     pub(super) fn new(
         logs: Logs<C, H>,
-        job: JobId,
+        (asked, job): (book::Asked, JobId),
         which: Which,
         part: Part,
         targets: Vec<Target<H::Child>>,
     ) -> Self {
         Self {
             logs,
+            asked,
             job,
             which,
             part,
@@ -224,7 +227,7 @@ impl<C: Jobs, H: Holders> Merge<C, H> {
     /// Joins in what is new of the job. `None` at the end of the orchestrator.
     async fn look(&mut self) -> Option<()> {
         let key = self.job.to_string();
-        let sight = target::look(&self.logs, &key, &self.which).await;
+        let sight = target::look(&self.logs, &self.asked, &key, &self.which).await;
         self.look_at = Instant::now() + LOOK;
         let Ok(sight) = sight else {
             // Once may be overload; the outputs that are open go on meanwhile.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use model::book::Asked;
 use model::id::{InstanceId, JobId};
 use model::job::JobState;
 use model::name::Name;
@@ -91,10 +92,11 @@ pub(super) struct Sight<K> {
 /// 404 for an unknown job or instance.
 pub(super) async fn find<C: Jobs, H: Holders>(
     logs: &Logs<C, H>,
+    asked: &Asked,
     key: &str,
     which: &Which,
 ) -> Result<(JobId, Vec<Target<H::Child>>), ApiError> {
-    let sight = look(logs, key, which).await?;
+    let sight = look(logs, asked, key, which).await?;
     let Some(sight) = sight else {
         return Err(Problem::not_found("job", key).into());
     };
@@ -107,12 +109,13 @@ pub(super) async fn find<C: Jobs, H: Holders>(
 /// As [`find`]; `None` without such a job.
 pub(super) async fn look<C: Jobs, H: Holders>(
     logs: &Logs<C, H>,
+    asked: &Asked,
     key: &str,
     which: &Which,
 ) -> Result<Option<Sight<H::Child>>, ApiError> {
-    let wanted = key.to_owned();
+    let (sight, wanted) = (asked.clone(), key.to_owned());
     let read = move |state: &C::State, now| {
-        let view = C::job(state, now, &wanted)?;
+        let view = C::job(state, now, &sight, &wanted)?;
         let events = C::history(state).of(view.job.id);
         // In the order of their first event.
         let mut past: Vec<InstanceId> = Vec::new();
@@ -124,7 +127,9 @@ pub(super) async fn look<C: Jobs, H: Holders>(
         Some((view, past))
     };
     let Some((view, mut past)) = logs.handle.read(read).await.map_err(unavailable)? else {
-        return Ok(forgotten(&logs.holders, key, which));
+        // Nobody knows whose it was.
+        let all = asked.within.is_root();
+        return Ok(all.then(|| forgotten(&logs.holders, key, which)).flatten());
     };
     for instance in logs.holders.past(view.job.id) {
         if !past.contains(&instance) {

@@ -14,7 +14,13 @@ static VALIDATOR: LazyLock<Validator> =
     LazyLock::new(|| jsonschema::draft202012::new(&SCHEMA).unwrap());
 
 /// Words of faults that no schema can find: what the reader counts, compares or adds up.
-const ONLY_THE_READER: [&str; 4] = ["twice", "folder of another", "bytes in all", "as JSON"];
+const ONLY_THE_READER: [&str; 5] = [
+    "one tenant",
+    "twice",
+    "folder of another",
+    "bytes in all",
+    "as JSON",
+];
 
 /// To a schema, 1000.0 is a whole number; the reader wants 1000.
 fn has_a_whole_fraction(value: &Value) -> bool {

@@ -21,7 +21,7 @@ fn identity() -> Identity {
         job_name: Name::new("web").unwrap(),
         service: Name::new("nginx").unwrap(),
         index: 0,
-        tenant: Name::new("default").unwrap(),
+        tenant: model::access::TenantPath::root(),
         generation: Generation::default(),
     }
 }
