@@ -29,6 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster_core::Input;
 use daemon::Tasks;
 use daemon::listen::bind;
 use identity::door::Door;
@@ -270,6 +271,11 @@ impl Site {
         let controller = controller.watched_by(self.config.notifier.clone());
         self.tasks
             .spawn("controller", controller.run(outlets, token.clone()));
+        let (access, handle) = (self.access.clone(), self.handle.clone());
+        // One that has ended already is seen below.
+        let _ = handle.tell(Input::Quotas(access.quotas())).await;
+        let quotas = access.tell_quotas(handle, Input::Quotas, token.clone());
+        self.tasks.spawn("quotas", quotas);
         let cut_off = workers::cut_off(self.access.clone(), broker.link.clone(), token.clone());
         self.tasks.spawn("revocations", cut_off);
         let io = self.http(http, &broker, logs, told);

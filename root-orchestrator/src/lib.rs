@@ -35,6 +35,7 @@ use orchestrator::keys::{self, Keys};
 use orchestrator::streams::Streams;
 use orchestrator::{Tier, open_store};
 use protocol::message::uplink::RelayAt;
+use root_core::Input;
 use serde::Serialize;
 use store::Store;
 use tokio::net::TcpListener;
@@ -222,6 +223,12 @@ async fn begin(
         let relay = Relay::new(links.clone(), metrics.clone());
         tasks.spawn("relay", relay.run(listener, token.clone()));
     }
+    // One that has ended already is seen below.
+    let _ = handle.tell(Input::Quotas(access.quotas())).await;
+    let quotas = access
+        .clone()
+        .tell_quotas(handle.clone(), Input::Quotas, token.clone());
+    tasks.spawn("quotas", quotas);
     tasks.spawn(
         "revocations",
         cut_off(access.clone(), links.clone(), token.clone()),

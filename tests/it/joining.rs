@@ -143,7 +143,8 @@ fn two_bare_machines_and_three_commands_make_a_secured_system() {
 
     // Nobody else gets in: no token, no TLS, no certificate.
     let token_file = place.path().join("server/edgeio-data/admin.token");
-    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&token_file).unwrap().permissions());
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&token_file).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     inside(&here, || {
         let client = Client::new("http://127.0.0.1:10000", None);
@@ -166,7 +167,10 @@ fn two_bare_machines_and_three_commands_make_a_secured_system() {
     // The audit log knows, and is whole.
     let audit = place.path().join("server/edgeio-data/cluster-1/audit");
     let text = fs::read_to_string(audit.join("audit-00000001.jsonl")).unwrap();
-    assert!(text.contains("\"denied\"") && text.contains("join"), "{text}");
+    assert!(
+        text.contains("\"denied\"") && text.contains("join"),
+        "{text}"
+    );
     server.says("edgeio", &["audit", "verify", audit.to_str().unwrap()]);
     drop((joined, up));
 }
@@ -215,7 +219,9 @@ fn a_token_that_is_used_expired_or_of_another_cluster_lets_nobody_in() {
     first.again();
     wait_until("the first one is in", LIMIT, || {
         let there = nodes(&munich);
-        (there.contains("first")).then_some(()).ok_or(format!("{there:?}"))
+        (there.contains("first"))
+            .then_some(())
+            .ok_or(format!("{there:?}"))
     });
     let brief = join_token(&munich, 1, "1s");
     let expires = Instant::now() + Duration::from_millis(1_500);
@@ -227,7 +233,9 @@ fn a_token_that_is_used_expired_or_of_another_cluster_lets_nobody_in() {
         [ours[0], ours[1], ours[2], theirs[3], theirs[4], theirs[5]].join(".")
     };
     wait_until("the brief one has expired", LIMIT, || {
-        (Instant::now() >= expires).then_some(()).ok_or_else(|| "not yet".to_owned())
+        (Instant::now() >= expires)
+            .then_some(())
+            .ok_or_else(|| "not yet".to_owned())
     });
     for (name, token) in [("used", &once), ("expired", &brief), ("foreign", &foreign)] {
         let mut program = worker(&directory, name, token);
@@ -244,14 +252,18 @@ fn a_token_that_is_used_expired_or_of_another_cluster_lets_nobody_in() {
     first.again();
     wait_until("it is back", LIMIT, || {
         let there = nodes(&munich);
-        (there.contains("first")).then_some(()).ok_or(format!("{there:?}"))
+        (there.contains("first"))
+            .then_some(())
+            .ok_or(format!("{there:?}"))
     });
     let begun = Instant::now();
     let answer = munich.post("/api/v1/nodes/first/revoke", "").unwrap();
     assert_eq!(answer.status, 200, "{}", answer.body);
     wait_until("it is cut off", Duration::from_secs(5), || {
         let there = nodes(&munich);
-        (!there.contains("first")).then_some(()).ok_or(format!("{there:?}"))
+        (!there.contains("first"))
+            .then_some(())
+            .ok_or(format!("{there:?}"))
     });
     eprintln!("cut off {:?} after it was revoked", begun.elapsed());
     wait_until("it says why", LIMIT, || {

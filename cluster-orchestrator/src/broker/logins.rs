@@ -136,12 +136,7 @@ fn record(access: &Access, denied: &Denied) {
         Attempt::Will(topic) => ("will", topic.clone(), NOT_ITS_OWN.to_owned()),
         Attempt::Retained(topic) => ("retain", topic.clone(), "nothing is retained".to_owned()),
     };
-    access.refused(
-        denied.who.holder,
-        Some(denied.peer),
-        (verb, resource),
-        why,
-    );
+    access.refused(denied.who.holder, Some(denied.peer), (verb, resource), why);
 }
 
 /// By what the lines about one client are counted: what it says of itself may be another thing each time.

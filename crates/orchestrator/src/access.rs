@@ -23,8 +23,8 @@ use identity::authority::{Authority, IssueError, Life};
 use identity::files::{self, FileError, Readers};
 use identity::{Holder, JoinToken, Joining, Request, Secret, UserToken};
 use model::access::{
-    AccessAnswer, AccessBook, AccessRequest, Credential, Grant, Minted, Quota, Subject,
-    TenantPath, TenantState, User,
+    AccessAnswer, AccessBook, AccessRequest, Credential, Grant, Minted, Quota, Subject, TenantPath,
+    TenantState, User,
 };
 use model::id::{ClusterId, JoinTokenId, NodeId, TokenId};
 use model::joining::{JoinBook, JoinGrant, JoinRefusal, JoinWrite};
@@ -34,11 +34,12 @@ use protocol::stored::RecordError;
 use store::{Store, StoreError};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::{Mutex, broadcast, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::audited::Audit;
 use crate::clock::{self, NoRandom};
 use crate::keys::Keys;
-use crate::{StoreKind, Tier};
+use crate::{Core, Handle, StoreKind, Tier};
 
 pub use admission::{Claim, NotAdmitted};
 use record::Write;
@@ -211,11 +212,6 @@ impl Access {
         self.0.revoked.subscribe()
     }
 
-    /// What tenants may have, as it changes.
-    pub fn quotas(&self) -> watch::Receiver<Vec<(TenantPath, Quota)>> {
-        self.0.quotas.subscribe()
-    }
-
     /// Whose tokens may do everything, as it changes.
     pub fn administrators(&self) -> watch::Receiver<Vec<Administrator>> {
         self.0.administrators.subscribe()
@@ -225,6 +221,36 @@ impl Access {
     pub fn root_said(&self, administrators: Vec<Administrator>) {
         let known = self.0.of_root.write();
         *known.unwrap_or_else(PoisonError::into_inner) = administrators;
+    }
+
+    /// What tenants may have now: a core is told before it is asked anything.
+    pub fn quotas(&self) -> Vec<(TenantPath, Quota)> {
+        self.0.quotas.borrow().clone()
+    }
+
+    /// Tells a core what tenants may have, at once and at each change.
+    pub async fn tell_quotas<C: Core>(
+        self,
+        handle: Handle<C>,
+        input: fn(Vec<(TenantPath, Quota)>) -> C::Input,
+        shutdown: CancellationToken,
+    ) {
+        let mut quotas = self.0.quotas.subscribe();
+        quotas.mark_changed();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                changed = quotas.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+            }
+            let all = quotas.borrow_and_update().clone();
+            if handle.tell(input(all)).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Decides about users, tenants and their tokens.

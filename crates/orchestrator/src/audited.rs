@@ -79,7 +79,8 @@ impl Audit {
     pub fn record(&self, decided: Decided) {
         let Some(log) = &self.log else { return };
         let now = clock::now().wall;
-        let known = matches!(decided.who, Subject::User(_)) || decided.decision == Decision::Granted;
+        let known =
+            matches!(decided.who, Subject::User(_)) || decided.decision == Decision::Granted;
         if !known && !self.strangers.admits(now) {
             return;
         }

@@ -17,7 +17,8 @@ use protocol::message::parts::Assembler;
 use protocol::message::register::Refused;
 use protocol::message::uplink::relay::Frame as Relayed;
 use protocol::message::uplink::{
-    self, ADMINISTRATORS, ASK, ASSIGN, CONFIRMED, OVERTAKEN, RELAY, REQUEST, Request, Standing, Welcome,
+    self, ADMINISTRATORS, ASK, ASSIGN, CONFIRMED, OVERTAKEN, RELAY, REQUEST, Request, Standing,
+    Welcome,
 };
 use protocol::message::{MessageError, SlotEntry};
 use root_core::{Answer, Beat, Input, Registration, Report, State};

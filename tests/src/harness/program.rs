@@ -20,7 +20,8 @@ const STOP: Duration = Duration::from_secs(10);
 const TAIL: usize = 60;
 
 /// The token of the administrator of every orchestrator that a test starts.
-pub const TOKEN: &str = "eio_pat_00000000000000000000000001_dGhlLXRlc3RzLWFkbWluaXN0cmF0b3ItaGFzLXRoaXM_ed3b8846";
+pub const TOKEN: &str =
+    "eio_pat_00000000000000000000000001_dGhlLXRlc3RzLWFkbWluaXN0cmF0b3ItaGFzLXRoaXM_ed3b8846";
 
 /// A file with [`TOKEN`] in that directory, for its owner alone.
 pub fn token_file(directory: &Path) -> PathBuf {

@@ -248,7 +248,10 @@ impl System {
             args.extend(["--reconnect-max".to_owned(), written(time)]);
         }
         if self.locked {
-            args.extend(["--join-token".to_owned(), join_token(&self.cluster(cluster))]);
+            args.extend([
+                "--join-token".to_owned(),
+                join_token(&self.cluster(cluster)),
+            ]);
             add(&mut args, &to_strings(more));
         } else {
             args.extend(namespace.map(|_| "--insecure".to_owned()));

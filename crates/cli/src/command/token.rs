@@ -88,7 +88,9 @@ pub(super) fn run(client: &Client, what: &What, format: Format) -> Result<(), Fa
             let rows = client.list(TOKENS)?;
             match format {
                 Format::Json | Format::Yaml => print_answers(&rows, format),
-                Format::Name => output::print(rows.iter().filter_map(|row| row.get("token_id")?.as_str())),
+                Format::Name => {
+                    output::print(rows.iter().filter_map(|row| row.get("token_id")?.as_str()))
+                }
                 Format::Table | Format::Wide => {
                     let tokens: Vec<JoinTokenBody> = client.read(rows.into(), TOKENS)?;
                     output::print(table::join_tokens(&tokens))

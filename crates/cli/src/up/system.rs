@@ -71,7 +71,7 @@ impl System {
             let site = self.start_cluster(cluster).await?;
             for worker in &cluster.workers {
                 let config = node_engine::Config {
-                    cluster: site.http.clone(),
+                    cluster: Some(site.http.clone()),
                     ..worker.clone()
                 };
                 self.start_worker(config).await?;

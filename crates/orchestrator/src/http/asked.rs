@@ -8,6 +8,7 @@ use model::book::Asked;
 use protocol::problem::Problem;
 use rest::ApiError;
 use rest::api::{Input, Taken};
+use rest::guard::Caller;
 use rest::schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -112,10 +113,16 @@ impl<Q: DeserializeOwned, S: Sync> FromRequestParts<S> for Asking<Q> {
             }
         }
         Ok(Self {
-            tenant: ForTenant::new(given, TenantPath::root())?,
+            tenant: ForTenant::new(given, within(parts))?,
             query: read(&others.join("&"))?,
         })
     }
+}
+
+/// What the caller may see: where its rights were looked at, which hold below as well.
+fn within(parts: &Parts) -> TenantPath {
+    let caller = parts.extensions.get::<Caller>();
+    caller.map_or_else(TenantPath::root, |caller| caller.tenant.clone())
 }
 
 fn path(text: &str) -> Result<TenantPath, ApiError> {
