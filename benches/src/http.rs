@@ -10,6 +10,8 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::program::TOKEN;
+
 /// The longest answer that is kept.
 const LARGEST: usize = 64 << 20;
 /// The longest head.
@@ -202,9 +204,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// A whole request; a body comes with its type.
+/// A whole request of the administrator's; a body comes with its type.
 pub(crate) fn request(method: &str, path: &str, body: Option<(&str, &[u8])>) -> Vec<u8> {
-    let mut text = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n").into_bytes();
+    let line = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n");
+    let mut text = line.into_bytes();
     let (kind, body) = body.unwrap_or_default();
     if !kind.is_empty() {
         text.extend_from_slice(format!("content-type: {kind}\r\n").as_bytes());

@@ -1,6 +1,8 @@
 //! One program as a process, which ends with the value that owns it.
 
 use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,6 +16,10 @@ use tokio::process::{Child, ChildStdout, Command};
 const READY: Duration = Duration::from_secs(30);
 /// Lines of its log that are shown when it does not start.
 const TAIL: usize = 12;
+
+/// The token of the administrator of every orchestrator that is measured.
+pub(crate) const TOKEN: &str =
+    "eio_pat_00000000000000000000000001_dGhlLXRlc3RzLWFkbWluaXN0cmF0b3ItaGFzLXRoaXM_ed3b8846";
 
 /// Where the programs are.
 #[derive(Debug, Clone)]
@@ -87,6 +93,13 @@ impl Program {
             if variable.to_string_lossy().starts_with("EDGEIO_") {
                 command.env_remove(variable);
             }
+        }
+        if path.to_string_lossy().ends_with("-orchestrator") {
+            let token = directory.join("admin.token");
+            let mut file = File::options();
+            file.write(true).create(true).truncate(true).mode(0o600);
+            file.open(&token)?.write_all(TOKEN.as_bytes())?;
+            command.arg("--admin-token-file").arg(token);
         }
         command
             .args(args)

@@ -15,7 +15,7 @@ use model::telling::{Heard, Told};
 use model::time::Wall;
 use model::units::Resources;
 use model::workload::{Pull, Restart, RuntimeKind, SpecHash, Workload};
-use mqtt::endpoint::{Handle, Inbound, Options, Verdict, serve};
+use mqtt::endpoint::{Handle, Inbound, NotAdmitted, Options, Verdict, serve};
 use protocol::message::adopt::Adoption;
 use protocol::message::connection::Connection;
 use protocol::message::information::Information;
@@ -89,7 +89,7 @@ impl Cluster {
                 if login.password.as_deref() == Some(right.as_bytes()) {
                     Verdict::Worker(node)
                 } else {
-                    Verdict::Refused
+                    Verdict::Refused(NotAdmitted::Password)
                 }
             }),
             sender,
