@@ -40,7 +40,7 @@ struct Gate {
 impl Gate {
     /// Serves at that address, with certificates for two seconds.
     async fn open(self: Arc<Self>, listener: TcpListener) {
-        let own = self.life(Duration::from_hours(1));
+        let own = life(Duration::from_hours(1));
         let showing = Showing::new(&self.authority.server(&[], own).unwrap()).unwrap();
         let tls = gate::server(&self.authority, showing).unwrap();
         let door = Door::new(tls, Plain::ThisMachine);
@@ -52,12 +52,6 @@ impl Gate {
                 }
             });
         }
-    }
-
-    fn life(&self, lasting: Duration) -> Life {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let from = Wall(since.as_millis() as i64);
-        Life { from, lasting }
     }
 
     fn token(&self, place: String) -> String {
@@ -113,7 +107,7 @@ impl Gate {
             asked.request
         };
         let request = Request::from_pem(&request).unwrap();
-        let life = self.life(Duration::from_secs(2));
+        let life = life(Duration::from_secs(2));
         let issued = self.authority.issue(&request, holder, life).unwrap();
         let body = JoinedBody {
             id: CLUSTER.to_string(),
@@ -123,6 +117,12 @@ impl Gate {
         };
         serde_json::to_string(&body).unwrap()
     }
+}
+
+fn life(lasting: Duration) -> Life {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let from = Wall(since.as_millis() as i64);
+    Life { from, lasting }
 }
 
 type Ended = JoinHandle<Result<(), ClusterError>>;

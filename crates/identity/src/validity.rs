@@ -97,7 +97,8 @@ fn wall(time: UnixTime) -> Wall {
     Wall(i64::try_from(time.as_secs()).map_or(i64::MAX, |seconds| seconds.saturating_mul(1_000)))
 }
 
-#[cfg(all(test, feature = "authority"))]
+#[cfg(feature = "authority")]
+#[cfg(test)]
 mod tests {
     use model::id::NodeId;
 
@@ -127,7 +128,14 @@ mod tests {
             let read = Validity::read(&certificate, &authority.certificate()).unwrap();
             assert_eq!((read.from, read.until), (begins, now.plus(HOUR)));
             let slack = begins == now;
-            assert_eq!(read.lasting(), if slack { HOUR - SLACK } else { HOUR });
+            assert_eq!(
+                read.lasting(),
+                if slack {
+                    HOUR.saturating_sub(SLACK)
+                } else {
+                    HOUR
+                }
+            );
         }
     }
 
