@@ -137,6 +137,7 @@ const ONLY_IN: [(&str, &[&str]); 9] = [
         &[
             "crates/rest/src/",
             "crates/orchestrator/src/http",
+            "crates/orchestrator/src/access",
             "root-orchestrator/src/http",
             "root-orchestrator/src/uplink.rs",
             "cluster-orchestrator/src/http",

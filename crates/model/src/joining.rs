@@ -5,7 +5,7 @@
 //! since the answer was lost, gets the same id and takes no other use. Decided one after another, no number of machines at
 //! the same moment takes more uses than there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::id::JoinTokenId;
@@ -29,16 +29,16 @@ pub struct JoinGrant {
 }
 
 /// Somebody who has an identity here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// The bits of its node's or cluster's id.
     pub id: u128,
     /// SHA-256 of the key that its first certificate was issued for; `None`: it was known by its certificate only, since
     /// the store had been emptied.
     pub key: Option<[u8; 32]>,
-    /// What let it in.
-    pub token: Option<JoinTokenId>,
-    /// When it came.
+    /// What let it in, as far as it is not forgotten; each of them was used once for it.
+    pub tokens: BTreeSet<JoinTokenId>,
+    /// When it came first.
     pub joined_at: Wall,
     /// Since when its certificates mean nothing.
     pub revoked_at: Option<Wall>,
@@ -85,8 +85,9 @@ pub enum JoinRefusal {
 pub struct JoinBook {
     grants: BTreeMap<JoinTokenId, JoinGrant>,
     members: BTreeMap<u128, Member>,
-    /// Who came with which token and key.
-    uses: BTreeMap<JoinTokenId, BTreeMap<[u8; 32], u128>>,
+    by_key: BTreeMap<[u8; 32], u128>,
+    /// Who came with which token.
+    uses: BTreeMap<JoinTokenId, BTreeSet<u128>>,
 }
 
 impl JoinBook {
@@ -119,10 +120,11 @@ impl JoinBook {
         Ok(writes)
     }
 
-    /// Lets somebody in who has the token's secret and that key: with `fresh` as its id, or the one that it has already.
+    /// Lets somebody in who has the token's secret and that key: with `fresh` as its id, or the one that this key has already.
+    /// Another token forgives a member that was revoked; the one that let it in before does not.
     ///
     /// # Errors
-    /// When the token lets nobody in, or the member was revoked since.
+    /// When the token lets nobody in, or the member was revoked since it used it.
     pub fn join(
         &self,
         token: JoinTokenId,
@@ -132,22 +134,23 @@ impl JoinBook {
     ) -> Result<(Vec<JoinWrite>, u128), JoinRefusal> {
         let grant = self.grants.get(&token).filter(|it| at < it.expires_at);
         let grant = grant.ok_or(JoinRefusal::Token)?;
-        let uses = self.uses.get(&token);
-        if let Some(&known) = uses.and_then(|uses| uses.get(&key)) {
-            self.renew(known)?;
-            return Ok((Vec::new(), known));
+        let known = self.by_key.get(&key).and_then(|id| self.members.get(id));
+        if let Some(known) = known.filter(|known| known.tokens.contains(&token)) {
+            self.renew(known.id)?;
+            return Ok((Vec::new(), known.id));
         }
-        if uses.map_or(0, BTreeMap::len) >= grant.uses as usize {
+        if self.used(token) >= grant.uses {
             return Err(JoinRefusal::Token);
         }
-        let member = Member {
-            id: fresh,
+        let mut member = known.cloned().unwrap_or_else(|| Member {
             key: Some(key),
-            token: Some(token),
-            joined_at: at,
-            revoked_at: None,
-        };
-        Ok((vec![JoinWrite::Member(member)], fresh))
+            ..unknown(fresh, at)
+        });
+        member.revoked_at = None;
+        member.tokens.retain(|token| self.grants.contains_key(token));
+        member.tokens.insert(token);
+        let id = member.id;
+        Ok((vec![JoinWrite::Member(member)], id))
     }
 
     /// Whether a member may have another certificate, and whether the one that it has means anything.
@@ -167,25 +170,13 @@ impl JoinBook {
         if self.members.contains_key(&id) {
             return Vec::new();
         }
-        vec![JoinWrite::Member(Member {
-            id,
-            key: None,
-            token: None,
-            joined_at: at,
-            revoked_at: None,
-        })]
+        vec![JoinWrite::Member(unknown(id, at))]
     }
 
     /// From now on the certificates of that id mean nothing, whether or not it is known here.
     pub fn revoke(&self, id: u128, at: Wall) -> Vec<JoinWrite> {
-        let known = self.members.get(&id).copied();
-        let member = known.unwrap_or(Member {
-            id,
-            key: None,
-            token: None,
-            joined_at: at,
-            revoked_at: None,
-        });
+        let known = self.members.get(&id).cloned();
+        let member = known.unwrap_or_else(|| unknown(id, at));
         if member.revoked_at.is_some() {
             return Vec::new();
         }
@@ -203,12 +194,16 @@ impl JoinBook {
             }
             JoinWrite::Forget(id) => {
                 self.grants.remove(id);
+                self.uses.remove(id);
             }
             JoinWrite::Member(member) => {
-                self.members.insert(member.id, *member);
-                if let (Some(token), Some(key)) = (member.token, member.key) {
-                    self.uses.entry(token).or_default().insert(key, member.id);
+                if let Some(key) = member.key {
+                    self.by_key.insert(key, member.id);
                 }
+                for token in &member.tokens {
+                    self.uses.entry(*token).or_default().insert(member.id);
+                }
+                self.members.insert(member.id, member.clone());
             }
         }
     }
@@ -225,12 +220,23 @@ impl JoinBook {
 
     /// How many uses of a token are taken.
     pub fn used(&self, id: JoinTokenId) -> u32 {
-        self.uses.get(&id).map_or(0, |uses| uses.len() as u32)
+        self.uses.get(&id).map_or(0, BTreeSet::len) as u32
     }
 
     /// The member of that id.
     pub fn member(&self, id: u128) -> Option<&Member> {
         self.members.get(&id)
+    }
+}
+
+/// Who is known by its id alone.
+const fn unknown(id: u128, at: Wall) -> Member {
+    Member {
+        id,
+        key: None,
+        tokens: BTreeSet::new(),
+        joined_at: at,
+        revoked_at: None,
     }
 }
 
@@ -303,6 +309,18 @@ mod tests {
         assert_eq!(book.renew(70), Err(JoinRefusal::Revoked));
         assert_eq!(join(&mut book, 7, 71), Err(JoinRefusal::Revoked));
         assert_eq!(book.revoke(70, NOW), []);
+        // Another token is another decision: it is who it was.
+        let other = JoinTokenId::from_bits(5);
+        let grant = JoinGrant {
+            id: other,
+            ..grant(1, 60_000)
+        };
+        book.apply(&JoinWrite::Grant(grant));
+        let (writes, id) = book.join(other, [7; 32], 72, NOW).unwrap();
+        writes.iter().for_each(|write| book.apply(write));
+        assert_eq!((id, book.renew(70)), (70, Ok(())));
+        assert_eq!((book.used(TOKEN), book.used(other)), (1, 1));
+        assert_eq!(book.join(other, [8; 32], 73, NOW), Err(JoinRefusal::Token));
         // Also one that the store forgot.
         let writes = book.revoke(99, NOW);
         writes.iter().for_each(|write| book.apply(write));

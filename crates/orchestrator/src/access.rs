@@ -552,3 +552,6 @@ fn not_stored(error: RecordError) -> NotChanged {
     tracing::error!(error, "a change of users, tokens or members has no record");
     NotChanged::Unavailable
 }
+
+#[cfg(test)]
+mod tests;

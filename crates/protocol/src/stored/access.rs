@@ -291,8 +291,8 @@ impl StoredGrant {
 pub struct StoredMember {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<[u8; 32]>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    token: Option<JoinTokenId>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    tokens: BTreeSet<JoinTokenId>,
     joined_at: Wall,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     revoked_at: Option<Wall>,
@@ -302,7 +302,7 @@ impl From<&Member> for StoredMember {
     fn from(member: &Member) -> Self {
         Self {
             key: member.key,
-            token: member.token,
+            tokens: member.tokens.clone(),
             joined_at: member.joined_at,
             revoked_at: member.revoked_at,
         }
@@ -311,11 +311,11 @@ impl From<&Member> for StoredMember {
 
 impl StoredMember {
     /// The member of that id.
-    pub const fn into_member(self, id: u128) -> Member {
+    pub fn into_member(self, id: u128) -> Member {
         Member {
             id,
             key: self.key,
-            token: self.token,
+            tokens: self.tokens,
             joined_at: self.joined_at,
             revoked_at: self.revoked_at,
         }

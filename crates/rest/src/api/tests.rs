@@ -8,7 +8,8 @@ use expect_test::expect;
 use protocol::document::schema::JobDocument;
 use protocol::document::{Fault, Format};
 use protocol::rest::{
-    EventBody, JobBody, List, MigrateRequest, NodePatch, RestartRequest, ScaleRequest,
+    EventBody, JobBody, JoinRequest, JoinTokenRequest, List, MigrateRequest, NodePatch, RenewRequest,
+    RestartRequest, ScaleRequest,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -346,4 +347,7 @@ fn requests_are_described_as_they_are_read() {
     check_request(RestartRequest::parse);
     check_request(MigrateRequest::parse);
     check_request(NodePatch::parse);
+    check_request(JoinRequest::parse);
+    check_request(RenewRequest::parse);
+    check_request(JoinTokenRequest::parse);
 }

@@ -1,0 +1,328 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use audit::verify;
+use axum::body::Body;
+use axum::http::{Request as HttpRequest, StatusCode};
+use axum::response::Response;
+use identity::Key;
+use identity::gate::Peer;
+use protocol::rest::{JoinRequest, JoinedBody};
+use rest::guard::{Caller, Guard as _, Need, Realm};
+use serde_json::Value;
+use store::Memory;
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::http::joining;
+use crate::keys::names;
+
+struct Desk {
+    access: Access,
+    store: Arc<Memory>,
+    dir: TempDir,
+}
+
+impl Desk {
+    async fn open() -> Self {
+        Self::on(Arc::new(Memory::new()), tempfile::tempdir().unwrap()).await
+    }
+
+    async fn on(store: Arc<Memory>, dir: TempDir) -> Self {
+        let access = open(dir.path(), Arc::clone(&store) as _).await.unwrap();
+        Self { access, store, dir }
+    }
+
+    /// The administrator's token.
+    fn token(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join(ADMIN_TOKEN)).unwrap()
+    }
+
+    /// The same store and directory, after a restart.
+    async fn again(self) -> Self {
+        drop(self.access);
+        Self::on(self.store, self.dir).await
+    }
+
+    async fn ask(&self, request: HttpRequest<Body>) -> Response {
+        let api = joining::api(self.access.clone());
+        let router = api.serve((), Arc::new(self.access.clone()));
+        router.oneshot(request).await.unwrap()
+    }
+
+    async fn join(&self, token: &JoinToken, key: &Key) -> Result<JoinedBody, (StatusCode, String)> {
+        let body = JoinRequest {
+            token_id: token.id,
+            secret: token.secret.reveal(),
+            request: key.request().unwrap().to_pem(),
+        };
+        let body = serde_json::to_vec(&body).unwrap();
+        let response = self.ask(post("/api/v1/join", body)).await;
+        let status = response.status();
+        let bytes = axum::body::to_bytes(response.into_body(), 100_000).await.unwrap();
+        if status == StatusCode::CREATED {
+            return Ok(serde_json::from_slice(&bytes).unwrap());
+        }
+        let problem: Value = serde_json::from_slice(&bytes).unwrap();
+        Err((status, problem["code"].as_str().unwrap().to_owned()))
+    }
+}
+
+async fn open(dir: &Path, store: Arc<dyn Store>) -> Result<Access, AccessError> {
+    let settings = Settings {
+        tier: Tier::Cluster,
+        store: StoreKind::Embedded,
+        admin_token: dir.join(ADMIN_TOKEN),
+        insecure: false,
+        places: vec!["192.0.2.1:10001".to_owned()],
+    };
+    let keys = Keys::open(StoreKind::Embedded, dir, Tier::Cluster, names(&[], None)).unwrap();
+    let audit = Audit::open(StoreKind::Embedded, dir, Tier::Cluster).unwrap();
+    Access::open(settings, store, Arc::new(keys), audit).await
+}
+
+fn post(path: &str, body: Vec<u8>) -> HttpRequest<Body> {
+    let request = HttpRequest::post(path).header("content-type", "application/json");
+    request.body(Body::from(body)).unwrap()
+}
+
+/// Who asks with that header for the jobs of the root tenant: the status that it is refused with, and why.
+fn admitted(access: &Access, header: Option<&str>) -> Result<Caller, (u16, String)> {
+    let mut request = HttpRequest::get("/api/v1/jobs");
+    if let Some(header) = header {
+        request = request.header("authorization", header);
+    }
+    let (parts, ()) = request.body(()).unwrap().into_parts();
+    let need = Need::Right(model::access::Verb::Read, Realm::Jobs);
+    let refused = |error: rest::ApiError| (error.problem.status, error.problem.detail);
+    access.admit(need, &parts).map_err(refused)
+}
+
+#[tokio::test]
+async fn the_first_start_makes_an_administrator_and_later_ones_know_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let desk = Desk::open().await;
+    let path = desk.dir.path().join(ADMIN_TOKEN);
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let token = desk.token();
+    let bearer = format!("Bearer {}", token.trim());
+    let caller = admitted(&desk.access, Some(&bearer)).unwrap();
+    assert_eq!(caller.user.unwrap().as_str(), "admin");
+    // The secret is nowhere in the store.
+    let secret = token.trim().split('_').nth(3).unwrap().to_owned();
+    for record in desk.store.load().unwrap() {
+        assert!(!String::from_utf8_lossy(&record.value).contains(&secret));
+    }
+
+    let desk = desk.again().await;
+    assert_eq!(desk.token(), token);
+    admitted(&desk.access, Some(&bearer)).unwrap();
+
+    // A file that was removed, since its token is kept elsewhere, is not made again.
+    std::fs::remove_file(&path).unwrap();
+    let desk = desk.again().await;
+    assert!(!path.exists());
+    admitted(&desk.access, Some(&bearer)).unwrap();
+
+    // A store that was emptied finds the token that stands there.
+    std::fs::write(&path, &token).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    drop(desk.access);
+    let desk = Desk::on(Arc::new(Memory::new()), desk.dir).await;
+    admitted(&desk.access, Some(&bearer)).unwrap();
+
+    // What others may read, or is no token, is told.
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let error = open(desk.dir.path(), Arc::clone(&desk.store) as _).await;
+    assert!(matches!(error, Err(AccessError::File(_))), "{error:?}");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::write(&path, "hello").unwrap();
+    let error = open(desk.dir.path(), Arc::clone(&desk.store) as _).await;
+    assert!(matches!(error, Err(AccessError::Token { .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_stranger_learns_nothing_from_a_refusal() {
+    let desk = Desk::open().await;
+    let right: UserToken = desk.token().parse().unwrap();
+    let bearer = |token: &UserToken| format!("Bearer {}", token.reveal());
+    let wrong_secret = UserToken {
+        id: right.id,
+        secret: Secret::make().unwrap(),
+    };
+    let unknown = UserToken {
+        id: TokenId::from_bits(99),
+        secret: Secret::make().unwrap(),
+    };
+    let one = admitted(&desk.access, Some(&bearer(&wrong_secret))).unwrap_err();
+    let other = admitted(&desk.access, Some(&bearer(&unknown))).unwrap_err();
+    assert_eq!(one, other);
+    assert_eq!(one.0, 401);
+    for header in [
+        None,
+        Some(""),
+        Some("Bearer"),
+        Some("Bearer "),
+        Some("Bearer eio_pat_x"),
+        Some("Basic YWRtaW46YWRtaW4="),
+    ] {
+        let (status, why) = admitted(&desk.access, header).unwrap_err();
+        assert_eq!(status, 401, "{header:?} {why}");
+    }
+    let loud = format!("bEaReR  {} ", right.reveal());
+    admitted(&desk.access, Some(&loud)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_hundred_machines_join_at_once_with_a_token_for_a_hundred_and_no_more() {
+    let desk = Arc::new(Desk::open().await);
+    let life = Duration::from_secs(60);
+    let (token, _) = desk.access.create_join_token("test", 100, life).await.unwrap();
+    let token = Arc::new(token);
+    let joins: Vec<_> = (0..101)
+        .map(|_| {
+            let (desk, token) = (Arc::clone(&desk), Arc::clone(&token));
+            tokio::spawn(async move { desk.join(&token, &Key::make().unwrap()).await })
+        })
+        .collect();
+    let mut ids = std::collections::BTreeSet::new();
+    let mut refused = Vec::new();
+    for join in joins {
+        match join.await.unwrap() {
+            Ok(joined) => assert!(ids.insert(joined.id), "two have one id"),
+            Err(why) => refused.push(why),
+        }
+    }
+    assert_eq!(ids.len(), 100);
+    let bad = (StatusCode::UNAUTHORIZED, "bad_join_token".to_owned());
+    assert_eq!(refused, [bad]);
+}
+
+#[tokio::test]
+async fn a_token_that_is_none_lets_nobody_in_and_all_answers_are_alike() {
+    let desk = Desk::open().await;
+    let life = Duration::from_secs(60);
+    let (token, _) = desk.access.create_join_token("test", 1, life).await.unwrap();
+    let key = Key::make().unwrap();
+    let first = desk.join(&token, &key).await.unwrap();
+    // The answer was lost: the same key again.
+    assert_eq!(desk.join(&token, &key).await.unwrap().id, first.id);
+    let desk = desk.again().await;
+    assert_eq!(desk.join(&token, &key).await.unwrap().id, first.id);
+    let other = JoinToken {
+        secret: Secret::make().unwrap(),
+        ..token.clone()
+    };
+    let unknown = JoinToken {
+        id: JoinTokenId::from_bits(9),
+        ..token.clone()
+    };
+    for bad in [&token, &other, &unknown] {
+        let refused = desk.join(bad, &Key::make().unwrap()).await.unwrap_err();
+        let expected = (StatusCode::UNAUTHORIZED, "bad_join_token".to_owned());
+        assert_eq!(refused, expected);
+    }
+    desk.access.forget_join_token(token.id).await.unwrap();
+    assert!(desk.join(&token, &key).await.is_err());
+
+    // All of that is in the audit log, and it is whole.
+    let folder = desk.dir.path().join(crate::audited::FOLDER);
+    drop(desk);
+    let text = std::fs::read_to_string(folder.join("audit-00000001.jsonl")).unwrap();
+    let denied = text.lines().filter(|line| line.contains("\"denied\""));
+    assert_eq!(denied.count(), 4, "{text}");
+    assert!(!text.contains(&token.secret.reveal()));
+    verify(&folder).unwrap();
+}
+
+/// Who has a certificate of that holder.
+fn peer(access: &Access, holder: Holder, lasting: Duration) -> Peer {
+    let life = Life {
+        from: clock::now().wall,
+        lasting,
+    };
+    let request = Key::make().unwrap().request().unwrap();
+    let issued = access.0.keys.authority().issue(&request, holder, life);
+    let issued = issued.unwrap();
+    Peer {
+        holder,
+        serial: issued.serial,
+        until: issued.until,
+    }
+}
+
+#[tokio::test]
+async fn nobody_registers_as_a_member_without_its_certificate() {
+    let desk = Desk::open().await;
+    let access = &desk.access;
+    let near = "127.0.0.1:5".parse().unwrap();
+    let far = "192.0.2.9:5".parse().unwrap();
+    let hour = Duration::from_hours(1);
+    let member = NodeId::from_bits(7);
+    let proven = peer(access, Holder::Worker(member), hour);
+    let register = async |shown: Option<&Peer>, from, id: u128| {
+        let claim = Claim {
+            shown,
+            from: Some(from),
+            id: Some(id),
+        };
+        access.admit_member(claim).await.map_err(|error| error.code())
+    };
+    // Before it was ever seen with its certificate, nobody knows that it has one.
+    assert_eq!(register(None, near, 7).await, Ok(()));
+    assert_eq!(register(Some(&proven), far, 7).await, Ok(()));
+    assert_eq!(register(None, near, 7).await, Err("wrong_identity"));
+    assert_eq!(register(None, near, 8).await, Ok(()));
+    assert_eq!(register(None, far, 8).await, Err("no_identity"));
+    assert_eq!(register(Some(&proven), near, 8).await, Err("wrong_identity"));
+    let cluster = peer(access, Holder::Cluster(ClusterId::from_bits(7)), hour);
+    assert_eq!(register(Some(&cluster), far, 7).await, Err("wrong_identity"));
+    let ended = Peer {
+        until: Wall(clock::now().wall.0 - 1),
+        ..proven.clone()
+    };
+    assert_eq!(register(Some(&ended), far, 7).await, Err("expired"));
+
+    let mut revoked = access.revocations();
+    access.revoke(7).await.unwrap();
+    assert_eq!(revoked.recv().await.unwrap(), 7);
+    assert_eq!(register(Some(&proven), far, 7).await, Err("revoked"));
+    assert_eq!(register(None, near, 7).await, Err("wrong_identity"));
+    let desk = desk.again().await;
+    let claim = Claim {
+        shown: Some(&proven),
+        from: Some(far),
+        id: Some(7),
+    };
+    let after = desk.access.admit_member(claim).await;
+    assert_eq!(after, Err(NotAdmitted::Revoked));
+}
+
+#[tokio::test]
+async fn in_memory_everybody_of_this_machine_may_and_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        tier: Tier::Root,
+        store: StoreKind::Memory,
+        admin_token: dir.path().join(ADMIN_TOKEN),
+        insecure: false,
+        places: Vec::new(),
+    };
+    let keys = Keys::open(StoreKind::Memory, dir.path(), Tier::Root, names(&[], None)).unwrap();
+    let audit = Audit::open(StoreKind::Memory, dir.path(), Tier::Root).unwrap();
+    let store = Arc::new(Memory::new());
+    let access = Access::open(settings, store, Arc::new(keys), audit).await.unwrap();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    let from = |address: &str| {
+        let mut request = HttpRequest::get("/api/v1/jobs").body(()).unwrap();
+        let address = rest::guard::From(address.parse().unwrap());
+        request.extensions_mut().insert(address);
+        let need = Need::Right(model::access::Verb::Read, Realm::Jobs);
+        access.admit(need, &request.into_parts().0)
+    };
+    assert!(from("127.0.0.1:9").is_ok());
+    assert!(from("[::ffff:127.0.0.1]:9").is_ok());
+    assert_eq!(from("192.0.2.1:9").unwrap_err().problem.status, 401);
+}
