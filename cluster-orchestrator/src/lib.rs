@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use daemon::Tasks;
 use daemon::listen::bind;
+use identity::authority::Authority;
 use identity::door::Door;
 use model::id::{ClusterId, NodeId};
 use mqtt::endpoint;
@@ -51,7 +52,7 @@ use crate::announcer::Announcer;
 use crate::broker::{Inlet, Kind, Logins};
 use crate::config::{BrokerAddress, Checked};
 use crate::metrics::Metrics;
-use crate::outlets::{Credentials, Open, Outlets};
+use crate::outlets::{Credentials, Open, Outlets, Signing};
 use crate::places::{Places, Workers};
 use crate::tier::{Cluster, Handle};
 use crate::workers::Desk;
@@ -194,6 +195,7 @@ async fn begin(
     let (controller, handle) = orchestrator::open(store, core, metrics.common.clone()).await?;
     let mut site = Site {
         door: keys.door(config.insecure),
+        authority: keys.authority(),
         config,
         handle,
         metrics,
@@ -214,6 +216,8 @@ struct Site {
     backups: Backups,
     /// How the own ports are entered.
     door: Door,
+    /// Who signs what workers are to run.
+    authority: Arc<Authority>,
     /// TLS towards the root, where it is spoken.
     tls: Option<Arc<ClientConfig>>,
     tasks: Tasks,
@@ -253,6 +257,7 @@ impl Site {
             metrics: self.metrics.clone(),
             open: Open::default(),
             places,
+            signing: Signing::new(Arc::clone(&self.authority)),
         };
         let cluster_id = controller.state().cluster();
         let token = self.tasks.token().clone();

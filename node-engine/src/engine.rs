@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::controller::{Controller, Deps};
 use crate::facts::Machine;
 use crate::link::Link;
+use crate::link::orders::Orders;
 use crate::link::saved::Known;
 use crate::logs::kept::Kept;
 use crate::logs::standing::Standings;
@@ -126,6 +127,7 @@ pub async fn run(
     let cluster_host = config.cluster_host()?;
     make_data_dir(&config.data_dir)?;
     let policy = Policy::load(&config)?;
+    let orders = Orders::load(&config.data_dir)?;
     let store = open(&config.data_dir)?;
     let restored = restore(&config, store.as_ref())?;
     crashpoint!("node.start.loaded");
@@ -157,6 +159,7 @@ pub async fn run(
         boot,
         known: Known::load(&config.data_dir, &cluster_host, state.node()),
         tls,
+        orders,
         config: config.clone(),
         inputs,
         sources,

@@ -83,6 +83,11 @@ impl<'l> Direct<'l> {
         self.backoff.reset();
     }
 
+    /// The cluster has to hear again what this worker wants.
+    pub(super) fn must_register(&mut self) {
+        self.must_register = true;
+    }
+
     /// Tries until the broker lets us in. The first attempt of this start is made at once, each other one after a wait.
     pub(super) async fn reach(&mut self) -> Result<Opened, Unwanted> {
         loop {
@@ -147,7 +152,7 @@ impl<'l> Direct<'l> {
             (self.config, &self.dialler.tls),
             &self.facts,
             self.node,
-            run,
+            (run, self.dialler.orders.are_verified()),
         )
         .await;
         let welcome = match registered {

@@ -32,12 +32,12 @@ pub(crate) enum Failure {
     Message(#[source] MessageError),
 }
 
-/// Registers once.
+/// Registers once; `signed`: orders are to be signed.
 pub(crate) async fn register(
     (config, tls): (&Config, &Option<Arc<ClientConfig>>),
     facts: &NodeFacts,
     node: Option<NodeId>,
-    run: &Run,
+    (run, signed): (&Run, bool),
 ) -> Result<Welcome, Failure> {
     let options = Options {
         namespace: NAMESPACE.to_owned(),
@@ -53,6 +53,7 @@ pub(crate) async fn register(
         boot: run.boot,
         start: run.start,
         join_token: config.join_token.clone(),
+        signed,
     };
     let answer = client
         .emit_with_ack(EVENT, &request.encode(), ANSWER)
