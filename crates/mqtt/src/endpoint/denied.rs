@@ -34,7 +34,8 @@ pub struct Who {
 pub enum Attempt {
     /// To log in; it was answered by a CONNACK and closed.
     Connect(NotAdmitted),
-    /// To subscribe to this filter; it was answered by 0x80 and its session goes on.
+    /// To subscribe to this filter; it was answered by 0x80 and its session goes on. Of one packet the first
+    /// [`TOLD`](super::TOLD) are told.
     Subscribe(String),
     /// To publish to this topic; its session was ended.
     Publish(String),
