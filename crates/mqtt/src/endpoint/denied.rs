@@ -74,7 +74,10 @@ pub enum NotAdmitted {
 /// Told of everything that is refused. It is called on the runtime's threads and must not block; a hostile peer decides
 /// how often.
 #[derive(Clone, Default)]
-pub struct Witness(Option<Arc<dyn Fn(&Denied) + Send + Sync>>);
+pub struct Witness(Option<Arc<Listener>>);
+
+/// Who listens to refusals.
+type Listener = dyn Fn(&Denied) + Send + Sync;
 
 impl Witness {
     /// Tells `listener`.
