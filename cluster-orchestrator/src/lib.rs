@@ -32,6 +32,7 @@ use std::time::Duration;
 use cluster_core::Input;
 use daemon::Tasks;
 use daemon::listen::bind;
+use identity::authority::Authority;
 use identity::door::Door;
 use model::id::{ClusterId, NodeId};
 use mqtt::endpoint;
@@ -55,7 +56,7 @@ use crate::approach::Root;
 use crate::broker::{Inlet, Kind, Logins};
 use crate::config::{BrokerAddress, Checked};
 use crate::metrics::Metrics;
-use crate::outlets::{Credentials, Open, Outlets};
+use crate::outlets::{Credentials, Open, Outlets, Signing};
 use crate::places::{Places, Workers};
 use crate::tier::{Cluster, Handle};
 use crate::workers::Desk;
@@ -202,6 +203,7 @@ async fn begin(
     let root = config.root(controller.state().cluster()).await?;
     let mut site = Site {
         door: keys.door(config.insecure),
+        authority: keys.authority(),
         access,
         config,
         handle,
@@ -223,6 +225,8 @@ struct Site {
     backups: Backups,
     /// How the own ports are entered.
     door: Door,
+    /// Who signs what workers are to run.
+    authority: Arc<Authority>,
     /// Who may do what, and who may join.
     access: Access,
     /// Whom this cluster belongs to, if to anybody.
@@ -265,6 +269,7 @@ impl Site {
             metrics: self.metrics.clone(),
             open: Open::default(),
             places,
+            signing: Signing::new(Arc::clone(&self.authority)),
         };
         let cluster_id = controller.state().cluster();
         let token = self.tasks.token().clone();

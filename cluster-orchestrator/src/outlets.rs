@@ -1,17 +1,18 @@
 //! Where actions go after the commit.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 use cluster_core::{Action, Input, State, Write};
 use daemon::crashpoint;
+use identity::authority::Authority;
 use model::access::{Quota, TenantPath};
 use model::id::{ClusterId, NodeId};
 use mqtt::endpoint::Published;
 use mqtt::link::Link;
 use protocol::message::question::Ask;
-use protocol::message::{control, question};
+use protocol::message::{control, question, signed};
 use protocol::topic::Topic;
 use sha2::{Digest, Sha256};
 
@@ -101,6 +102,38 @@ pub(crate) struct Outlets {
     pub(crate) metrics: Metrics,
     pub(crate) open: Open,
     pub(crate) places: Places,
+    pub(crate) signing: Signing,
+}
+
+/// Who signs what workers are to run, for those who verify it. Others may be older than signatures, and could not read it.
+#[derive(Debug)]
+pub(crate) struct Signing {
+    authority: Arc<Authority>,
+    verifying: BTreeSet<NodeId>,
+}
+
+impl Signing {
+    pub(crate) fn new(authority: Arc<Authority>) -> Self {
+        Self {
+            authority,
+            verifying: BTreeSet::new(),
+        }
+    }
+
+    /// The payload as that worker takes it; `None`: it cannot be signed.
+    fn sealed(&self, topic: &Topic, payload: Vec<u8>) -> Option<Vec<u8>> {
+        if !self.verifying.contains(&topic.node()) {
+            return Some(payload);
+        }
+        match self.authority.sign(&topic.to_string(), &payload) {
+            Ok(signature) => Some(signed::seal(payload, &signature.to_string())),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(%topic, error, "a message cannot be signed and is not sent");
+                None
+            }
+        }
+    }
 }
 
 /// Which links are open, and what else a state does not store.
@@ -165,6 +198,7 @@ impl orchestrator::Outlets<Cluster> for Outlets {
 
     fn loaded(&mut self, state: &State) {
         self.credentials.replace(state.credentials().collect());
+        self.signing.verifying = state.verifying().collect();
         self.places.load(state, orchestrator::clock::now());
         self.give_up_if_fenced(state);
     }
@@ -174,9 +208,15 @@ impl orchestrator::Outlets<Cluster> for Outlets {
         for write in writes {
             if let Write::Node { node, record } = write {
                 self.credentials.set(*node, record.credential);
+                if record.verifies {
+                    self.signing.verifying.insert(*node);
+                } else {
+                    self.signing.verifying.remove(node);
+                }
             }
             if let Write::ForgetNode(node) = write {
                 self.credentials.remove(*node);
+                self.signing.verifying.remove(node);
             }
         }
         self.give_up_if_fenced(state);
@@ -187,8 +227,11 @@ impl orchestrator::Outlets<Cluster> for Outlets {
             Action::Control(node, changes) => {
                 self.places.sent(node, &changes);
                 crashpoint!("cluster.control.unsent");
+                let topic = Topic::Control(node);
                 for change in &changes {
-                    self.publish(&Topic::Control(node), control::encode(change));
+                    if let Some(payload) = self.signing.sealed(&topic, control::encode(change)) {
+                        self.publish(&topic, payload);
+                    }
                 }
                 crashpoint!("cluster.control.sent");
             }
@@ -252,7 +295,32 @@ impl Outlets {
 
 #[cfg(test)]
 mod tests {
+    use identity::Verifier;
+    use model::time::Wall;
+
     use super::*;
+
+    #[test]
+    fn what_a_worker_is_to_run_is_signed_for_it_alone_if_it_verifies() {
+        let (authority, _) = Authority::make("cluster", Wall(0)).unwrap();
+        let verifier = Verifier::of_authority_pem(&authority.certificate()).unwrap();
+        let (new, old) = (NodeId::from_bits(1), NodeId::from_bits(2));
+        let mut signing = Signing::new(Arc::new(authority));
+        signing.verifying.insert(new);
+        let topic = Topic::Control(new);
+        let sealed = signing.sealed(&topic, b"{}".to_vec()).unwrap();
+        let signed::Signed { payload, signature } = signed::open(&sealed);
+        let signature = signature.unwrap().parse().unwrap();
+        assert_eq!(payload, b"{}");
+        assert_eq!(
+            verifier.verify(&topic.to_string(), payload, &signature),
+            Ok(())
+        );
+        let elsewhere = Topic::Control(old).to_string();
+        assert!(verifier.verify(&elsewhere, payload, &signature).is_err());
+        let plain = signing.sealed(&Topic::Control(old), b"{}".to_vec());
+        assert_eq!(plain.as_deref(), Some(b"{}".as_slice()));
+    }
 
     #[test]
     fn a_credential_holds_until_a_later_one_was_used() {

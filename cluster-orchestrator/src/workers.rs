@@ -154,6 +154,7 @@ impl Desk {
             saved: request.node,
             fresh,
             credential: Credentials::hash(password.as_bytes()),
+            verifies: request.signed,
             boot: request.boot,
             start: request.start,
         });

@@ -24,6 +24,7 @@ use crate::controller::{Controller, Deps};
 use crate::doctor;
 use crate::facts::Machine;
 use crate::link::Link;
+use crate::link::orders::Orders;
 use crate::link::saved::Known;
 use crate::logs::kept::Kept;
 use crate::logs::standing::Standings;
@@ -159,6 +160,7 @@ pub async fn run(
     // The store's lock is held: nobody else joins in this directory.
     let membership = Box::pin(config.enter(restored.node())).await?;
     let approach = config.approach(membership)?;
+    let orders = Orders::load(&config.data_dir)?;
     if config.is_joining {
         doctor::say(&doctor::reached(&approach).await);
     }
@@ -194,6 +196,7 @@ pub async fn run(
         boot,
         known: Known::load(&config.data_dir, &approach.host, state.node()),
         approach: approach.clone(),
+        orders,
         config: config.clone(),
         inputs,
         sources,

@@ -16,9 +16,11 @@
 //! # Guarantees
 //! No message of one connection is sent on another. Waits between attempts grow from 0.2 s with full jitter. A registration
 //! that is under way is not given up, since the cluster may have changed our password by then. Each connection shows the
-//! certificate of that moment; one that has ended is renewed first, and where that fails the attempt is made all the same.
+//! certificate of that moment; one that has ended is renewed first, and where that fails the attempt is made all the same. A worker
+//! that knows its cluster's authority carries out nothing that this has not signed, whoever brings it ([`orders`]).
 
 mod direct;
+pub(crate) mod orders;
 mod registration;
 pub(crate) mod saved;
 mod session;
@@ -41,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::link::direct::Direct;
+use crate::link::orders::Orders;
 use crate::link::registration::Run;
 use crate::link::saved::{Known, RelayAt, Saved};
 use crate::link::session::{End, Opened, Session};
@@ -82,6 +85,8 @@ pub(crate) struct Link {
     pub(crate) config: Config,
     /// Where the cluster is, and what is shown to it.
     pub(crate) approach: Approach,
+    /// Whose orders are taken.
+    pub(crate) orders: Orders,
     pub(crate) inputs: mpsc::Sender<FromLink>,
     /// What answers in chunks are made from.
     pub(crate) sources: Sources,
@@ -98,6 +103,7 @@ struct Dialler {
     connects: Arc<AtomicU64>,
     known: Known,
     approach: Approach,
+    orders: Orders,
     inputs: mpsc::Sender<FromLink>,
     sources: Sources,
     leaving: Leaving,
@@ -111,6 +117,7 @@ impl Dialler {
         let secure = relay.is_none() && saved.tls;
         Session {
             tls: self.approach.credentials.tls().filter(|_| secure),
+            orders: self.orders.clone(),
             saved,
             relay,
             boot_id: self.run.boot_id.clone(),
@@ -155,6 +162,7 @@ impl Link {
             connects: Arc::default(),
             known: self.known,
             approach: self.approach,
+            orders: self.orders,
             inputs: self.inputs,
             sources: self.sources,
             leaving: self.config.on_stop,
@@ -187,6 +195,8 @@ impl Link {
                     lost = Instant::now();
                 }
                 End::Broken => {}
+                // A cluster whose store was brought back may have forgotten what this worker wants.
+                End::Unsigned => direct.must_register(),
             }
         }
     }
@@ -248,7 +258,7 @@ impl Detour<'_> {
                 End::Stopped => return None,
                 End::Replaced(reached) => return Some(reached),
                 End::Broken if began.elapsed() >= HELD => backoff.reset(),
-                End::Broken => {}
+                End::Broken | End::Unsigned => {}
             }
             wait = backoff.next_wait();
             if *self.dialling.borrow() {

@@ -88,6 +88,8 @@ pub struct Registration {
     pub fresh: NodeId,
     /// Hash of the credential that the shell makes for it.
     pub credential: [u8; 32],
+    /// It takes no changes of what it runs that are not signed.
+    pub verifies: bool,
     /// The number of its start: a report of another one is not of now.
     pub boot: u64,
     /// Random for each start, since an emptied or restored disk counts the same numbers again.

@@ -45,6 +45,7 @@ impl State {
             report_interval: known.and_then(|known| known.report_interval),
             labels: known.map(|known| known.labels.clone()).unwrap_or_default(),
             credential: registration.credential,
+            verifies: registration.verifies,
         };
         Decision::default()
             .write(Write::Node {

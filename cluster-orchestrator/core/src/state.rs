@@ -151,6 +151,8 @@ pub struct NodeRecord {
     pub labels: BTreeMap<String, Option<String>>,
     /// Hash of its credential.
     pub credential: [u8; 32],
+    /// It takes no changes of what it runs that are not signed.
+    pub verifies: bool,
 }
 
 impl NodeRecord {

@@ -68,6 +68,13 @@ impl State {
             .map(|(id, node)| (*id, node.record.credential))
     }
 
+    /// The workers that take no changes of what they run that are not signed.
+    pub fn verifying(&self) -> impl Iterator<Item = NodeId> {
+        let verify =
+            |(id, node): (&NodeId, &crate::state::Node)| node.record.verifies.then_some(*id);
+        self.nodes.iter().filter_map(verify)
+    }
+
     /// When a job was accepted: an own one, or one of the root's with something here.
     pub fn created_at(&self, id: JobId) -> Option<model::time::Wall> {
         let own = self.book.get(id).map(|job| job.created_at);

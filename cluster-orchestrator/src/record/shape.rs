@@ -159,6 +159,8 @@ pub(super) struct Node {
     operator_labels: BTreeMap<String, Option<String>>,
     /// SHA-256 of the credential.
     credential: [u8; 32],
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    verifies: bool,
 }
 
 impl From<&NodeRecord> for Node {
@@ -181,6 +183,7 @@ impl From<&NodeRecord> for Node {
             report_interval_ms: record.report_interval.map(millis),
             operator_labels: record.labels.clone(),
             credential: record.credential,
+            verifies: record.verifies,
         }
     }
 }
@@ -208,6 +211,7 @@ impl From<Node> for NodeRecord {
             report_interval: node.report_interval_ms.map(Duration::from_millis),
             labels: node.operator_labels,
             credential: node.credential,
+            verifies: node.verifies,
         }
     }
 }

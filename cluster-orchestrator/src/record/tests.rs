@@ -376,6 +376,7 @@ fn registration(number: u8) -> Registration {
         saved: Some(node(number)),
         fresh: node(number),
         credential: [number; 32],
+        verifies: number.is_multiple_of(2),
         boot: 0,
         start: 0,
     }

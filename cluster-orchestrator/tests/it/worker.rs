@@ -149,6 +149,7 @@ impl Engine {
             boot,
             start: boot,
             join_token: None,
+            signed: false,
         };
         let wait = Duration::from_secs(10);
         let answer = client

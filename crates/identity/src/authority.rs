@@ -7,7 +7,7 @@ use model::time::Wall;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _,
-    SanType, SerialNumber, date_time_ymd,
+    SanType, SerialNumber, SigningKey as _, date_time_ymd,
 };
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
@@ -16,6 +16,7 @@ use crate::gate::Serial;
 use crate::holder::Holder;
 use crate::key::{Credential, CredentialError, Key, KeyError, Request, certificates, pem};
 use crate::pin::Pin;
+use crate::signature::{Signature, said};
 use crate::validity::SLACK;
 
 /// How long an authority's certificate says that it is valid. Nobody looks at it; a replacement is a decision, not a date.
@@ -54,8 +55,8 @@ pub enum IssueError {
         /// The name.
         name: String,
     },
-    /// The certificate cannot be written.
-    #[error("cannot sign a certificate")]
+    /// Signing fails.
+    #[error("the authority cannot sign")]
     Sign(#[source] rcgen::Error),
 }
 
@@ -161,7 +162,7 @@ impl Authority {
         let uri = holder.to_string().try_into().map_err(IssueError::Sign)?;
         params.subject_alt_names = vec![SanType::URI(uri)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.sign(&params, request, life)
+        self.certify(&params, request, life)
     }
 
     /// SHA-256 of the key that a request is for: the same machine asks again with the same one.
@@ -229,7 +230,16 @@ impl Authority {
         })
     }
 
-    fn sign(
+    /// Signs what is said at a topic, for whom knows this authority ([`crate::Verifier`]).
+    ///
+    /// # Errors
+    /// Where the system has no random numbers.
+    pub fn sign(&self, topic: &str, payload: &[u8]) -> Result<Signature, IssueError> {
+        let signed = self.issuer.key().sign(&said(topic, payload));
+        signed.map(Signature::of).map_err(IssueError::Sign)
+    }
+
+    fn certify(
         &self,
         params: &CertificateParams,
         request: &Request,

@@ -19,6 +19,7 @@
 //!   its own time, since its key lies beside the authority's key, and who has the one has the other. The server judges the client's
 //!   certificate by the clock that issued it, and tells an expired one apart, so that it may be renewed
 //!   ([`Standing`](gate::Standing)).
+//! - What an authority signs at one place ([`Signature`]) is worth nothing at another, and whoever carries it cannot change it.
 //! - A certificate for clients serves no server and the other way round (extended key usage), and no certificate issued
 //!   here can issue.
 
@@ -32,6 +33,7 @@ pub mod gate;
 mod holder;
 mod key;
 mod pin;
+mod signature;
 mod token;
 mod trust;
 mod user_token;
@@ -40,6 +42,7 @@ mod validity;
 pub use holder::{Holder, HolderError};
 pub use key::{Credential, CredentialError, Key, KeyError, Request};
 pub use pin::{Pin, PinError};
+pub use signature::{Forged, Signature, SignatureError, Verifier, VerifierError};
 pub use token::{JoinToken, Joining, Secret, TokenError};
 pub use trust::{TowardsError, Trust, TrustError, any_name, secured, towards};
 pub use user_token::{UserToken, UserTokenError};

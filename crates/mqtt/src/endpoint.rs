@@ -66,7 +66,7 @@ use tokio_util::sync::CancellationToken;
 use connection::Arrival;
 pub use denied::{Attempt, Denied, NotAdmitted, TEXT_LIMIT, Who, Witness};
 use registry::Registry;
-pub use session::UNRELEASED_LIMIT;
+pub use session::{TOLD, UNRELEASED_LIMIT};
 
 /// The limits and times of an endpoint.
 #[derive(Debug, Clone)]

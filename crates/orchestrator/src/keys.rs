@@ -31,7 +31,7 @@ const AGAIN: Duration = Duration::from_hours(1);
 /// The authority of an orchestrator, and what its ports show.
 #[derive(Debug)]
 pub struct Keys {
-    authority: Authority,
+    authority: Arc<Authority>,
     names: Vec<String>,
     showing: Arc<Showing>,
     tls: Arc<ServerConfig>,
@@ -87,16 +87,16 @@ impl Keys {
         let showing = Showing::new(&authority.server(&names, life())?)?;
         let tls = gate::server(&authority, Arc::clone(&showing))?;
         Ok(Self {
-            authority,
+            authority: Arc::new(authority),
             names,
             showing,
             tls,
         })
     }
 
-    /// The authority.
-    pub const fn authority(&self) -> &Authority {
-        &self.authority
+    /// Who issues and signs here.
+    pub fn authority(&self) -> Arc<Authority> {
+        Arc::clone(&self.authority)
     }
 
     /// A door for TLS, and for plain text from this machine; with `insecure` from everywhere.

@@ -11,6 +11,8 @@
 //! not that of its content is refused, so a field that an older reader does not know is never silently dropped from
 //! what it runs. Marks are made again from the content, so a digest proves what was read.
 //!
+//! A [`control`] may have a signature behind it ([`signed`]).
+//!
 //! # Assumptions
 //! What is too large for one packet comes in numbered parts, in order, on one connection ([`parts`]).
 
@@ -28,6 +30,7 @@ pub mod question;
 pub mod register;
 pub mod reply;
 pub mod report;
+pub mod signed;
 pub mod sync;
 pub mod uplink;
 

@@ -90,6 +90,11 @@ impl<'l> Direct<'l> {
         self.backoff.reset();
     }
 
+    /// The cluster has to hear again what this worker wants.
+    pub(super) fn must_register(&mut self) {
+        self.must_register = true;
+    }
+
     /// Tries until the broker lets us in. The first attempt of this start is made at once, each other one after a wait.
     pub(super) async fn reach(&mut self) -> Result<Opened, Unwanted> {
         loop {
@@ -152,6 +157,7 @@ impl<'l> Direct<'l> {
     async fn register(&mut self) -> Result<Asked, Unwanted> {
         let run = &self.dialler.run;
         let approach = &self.dialler.approach;
+        let run = (run, self.dialler.orders.are_verified());
         let registered = registration::register(approach, &self.facts, self.node, run).await;
         let welcome = match registered {
             Ok(welcome) => welcome,

@@ -29,12 +29,12 @@ pub(crate) enum Failure {
     Message(#[source] MessageError),
 }
 
-/// Registers once.
+/// Registers once; `signed`: orders are to be signed.
 pub(crate) async fn register(
     approach: &Approach,
     facts: &NodeFacts,
     node: Option<NodeId>,
-    run: &Run,
+    (run, signed): (&Run, bool),
 ) -> Result<Welcome, Failure> {
     let options = Options {
         namespace: NAMESPACE.to_owned(),
@@ -51,6 +51,7 @@ pub(crate) async fn register(
         start: run.start,
         // A token is for joining, and goes to nobody afterwards.
         join_token: None,
+        signed,
     };
     let answer = client
         .emit_with_ack(EVENT, &request.encode(), ANSWER)

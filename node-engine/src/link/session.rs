@@ -19,6 +19,7 @@ use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::orders::{Orders, Unproven};
 use super::saved::{Known, RelayAt, Saved};
 use super::{FromLink, Outgoing};
 use crate::logs::{Outbound, Pace, Sources, Streams};
@@ -37,6 +38,8 @@ pub(crate) struct Session {
     pub(crate) relay: Option<RelayAt>,
     /// TLS, where it is spoken.
     pub(crate) tls: Option<Arc<ClientConfig>>,
+    /// Whose orders are taken.
+    pub(crate) orders: Orders,
     pub(crate) boot_id: String,
     /// Greater than that of every connection of this worker before.
     pub(crate) connect: u64,
@@ -70,6 +73,8 @@ pub(crate) enum End<T> {
     Stopped,
     /// It was there, and broke.
     Broken,
+    /// The cluster does not sign what it has to; it was ended.
+    Unsigned,
     /// Something better came.
     Replaced(T),
 }
@@ -127,7 +132,13 @@ impl Session {
         let request = Topic::Request(node).to_string();
         while let Some(event) = events.next().await {
             let input = match event {
-                Event::Message { topic, payload } if topic == control => read_control(&payload),
+                Event::Message { topic, payload } if topic == control => {
+                    match self.orders.read(&topic, &payload) {
+                        Ok(payload) => read_control(payload),
+                        Err(Unproven::Unsigned) => return End::Unsigned,
+                        Err(Unproven::Forged) => None,
+                    }
+                }
                 Event::Message { topic, payload } if topic == request => {
                     self.read_question(&payload, streams)
                 }

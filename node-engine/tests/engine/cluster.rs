@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use identity::authority::Authority;
 use identity::door::{Door, Plain};
 use model::desired::{Desired, InstanceReport, JobHead, NodeItem, NodeKey, NodeSettings};
 use model::id::{InstanceId, JobId, NodeId};
@@ -15,7 +16,7 @@ use model::telling::{Heard, Told};
 use model::time::Wall;
 use model::units::Resources;
 use model::workload::{Pull, Restart, RuntimeKind, SpecHash, Workload};
-use mqtt::endpoint::{Handle, Inbound, NotAdmitted, Options, Verdict, serve};
+use mqtt::endpoint::{Handle, Inbound, NotAdmitted, Options, Published, Verdict, serve};
 use protocol::message::adopt::Adoption;
 use protocol::message::connection::Connection;
 use protocol::message::information::Information;
@@ -25,7 +26,7 @@ use protocol::message::register::{self, Request, Welcome};
 use protocol::message::reply::{self, Chunk};
 use protocol::message::{
     DesiredEntry, ReportEntry, adopt, connection, control, desired_entry, events, information,
-    instances, question, sync as sync_message,
+    instances, question, signed, sync as sync_message,
 };
 use protocol::topic::Topic;
 use serde_json::Value;
@@ -62,6 +63,10 @@ pub(crate) struct Cluster {
     /// Chunks of answers, by their questions.
     pub(crate) replies: BTreeMap<String, Vec<Chunk>>,
     pub(crate) incarnation: Incarnation,
+    /// Who signs what is sent; nobody at first.
+    pub(crate) authority: Option<Authority>,
+    /// Changes that the endpoint took.
+    pub(crate) sent: usize,
     term: Term,
     endpoint: Handle,
     inbound: mpsc::Receiver<Inbound>,
@@ -111,6 +116,8 @@ impl Cluster {
             heard: Heard::default(),
             replies: BTreeMap::new(),
             incarnation: Incarnation(1),
+            authority: None,
+            sent: 0,
             term: Term::default().next(11),
             endpoint,
             inbound,
@@ -192,8 +199,15 @@ impl Cluster {
             .due(now, self.incarnation, &self.term, &timing)
             .unwrap_or_default();
         for change in &due {
-            let payload = control::encode(change).into();
-            let _ = self.endpoint.publish(&Topic::Control(self.node), payload);
+            let topic = Topic::Control(self.node);
+            let mut payload = control::encode(change);
+            if let Some(authority) = &self.authority {
+                let signature = authority.sign(&topic.to_string(), &payload).unwrap();
+                payload = signed::seal(payload, &signature.to_string());
+            }
+            if self.endpoint.publish(&topic, payload.into()) == Published::Published {
+                self.sent += 1;
+            }
         }
         if !due.is_empty() {
             self.parent.sent(&due, now);

@@ -18,8 +18,10 @@ mod process;
 use std::time::Duration;
 
 use cluster::{Cluster, application};
+use identity::authority::Authority;
 use model::id::NodeId;
 use model::instance::Observed;
+use model::time::Wall;
 use process::{Home, kill, lives, wait};
 use protocol::message::question::Ask;
 use protocol::message::register;
@@ -211,6 +213,41 @@ async fn a_worker_whose_password_is_refused_registers_again() {
         (request.boot_id.clone(), request.boot, request.start)
     };
     assert_eq!(run(0), run(1));
+}
+
+#[tokio::test]
+async fn a_worker_that_knows_its_authority_carries_out_what_that_signed_and_nothing_else() {
+    let mut cluster = Cluster::start(NODE).await;
+    let home = Home::new();
+    let (authority, _) = Authority::make("cluster", Wall(0)).unwrap();
+    let (stranger, _) = Authority::make("cluster", Wall(0)).unwrap();
+    home.trust(&authority.certificate());
+    let _engine = home.engine(&cluster.url);
+    let app = application(3, &["/bin/sleep", "1000"]);
+    let instance = app.instance;
+    cluster.deploy(app);
+    // What is not signed is not taken, and the cluster is told again that it has to be.
+    cluster
+        .until("it registers again", |cluster| {
+            cluster.desk.lock().unwrap().requests.len() >= 3
+        })
+        .await;
+    let requests = cluster.desk.lock().unwrap().requests.clone();
+    assert!(requests.iter().all(|request| request.signed));
+    cluster.authority = Some(stranger);
+    let before = cluster.sent;
+    cluster
+        .until("a stranger's words were said", |cluster| {
+            cluster.sent >= before + 3
+        })
+        .await;
+    assert!(cluster.report(instance).is_none());
+    cluster.authority = Some(authority);
+    cluster
+        .until("it runs", |cluster| cluster.runs(instance))
+        .await;
+    let report = cluster.report(instance).unwrap();
+    assert_eq!(report.report.restarts, 0);
 }
 
 #[tokio::test]

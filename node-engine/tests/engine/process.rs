@@ -35,6 +35,13 @@ impl Home {
         self.folder.path().join("data")
     }
 
+    /// The engine will know this authority as its cluster's, as one that joined does.
+    pub(crate) fn trust(&self, authority: &str) {
+        let folder = self.path().join("identity");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("authority.pem"), authority).unwrap();
+    }
+
     fn command(&self, cluster: &str, runtimes: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_node-engine"));
         command

@@ -260,6 +260,7 @@ impl Site {
             saved,
             fresh: NodeId::from_bits(u128::from(number)),
             credential: [number as u8; 32],
+            verifies: false,
             boot: worker.observer.boot(),
             start: worker.observer.boot() + 100 * u64::from(number),
         });

@@ -34,7 +34,8 @@ pub struct Who {
 pub enum Attempt {
     /// To log in; it was answered by a CONNACK and closed.
     Connect(NotAdmitted),
-    /// To subscribe to this filter; it was answered by 0x80 and its session goes on.
+    /// To subscribe to this filter; it was answered by 0x80 and its session goes on. Of one packet the first
+    /// [`TOLD`](super::TOLD) are told.
     Subscribe(String),
     /// To publish to this topic; its session was ended.
     Publish(String),
@@ -73,7 +74,10 @@ pub enum NotAdmitted {
 /// Told of everything that is refused. It is called on the runtime's threads and must not block; a hostile peer decides
 /// how often.
 #[derive(Clone, Default)]
-pub struct Witness(Option<Arc<dyn Fn(&Denied) + Send + Sync>>);
+pub struct Witness(Option<Arc<Listener>>);
+
+/// Who listens to refusals.
+type Listener = dyn Fn(&Denied) + Send + Sync;
 
 impl Witness {
     /// Tells `listener`.

@@ -27,6 +27,9 @@ use crate::filter::Filter;
 /// above the windows of the usual clients, which are 20 to 100.
 pub const UNRELEASED_LIMIT: usize = 256;
 
+/// Of one SUBSCRIBE so many refused filters are told: one packet holds tens of thousands.
+pub const TOLD: usize = 8;
+
 /// A timer that fires later than this shows that our own process stood still.
 const LATE: Duration = Duration::from_millis(500);
 
@@ -246,10 +249,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 packet_id,
                 topic_filters,
             } => {
-                let status = topic_filters
-                    .iter()
-                    .map(|(f, qos)| self.subscribe(f, *qos))
-                    .collect();
+                let grants = topic_filters.iter();
+                let status: Vec<_> = grants.map(|(f, qos)| self.grant(f, *qos)).collect();
+                let refused = topic_filters.iter().zip(&status);
+                for ((filter, _), _) in refused
+                    .filter(|(_, code)| **code == SubscribeReturnCode::Failure)
+                    .take(TOLD)
+                {
+                    self.deny(Attempt::Subscribe(clipped(filter)));
+                }
                 self.wire.put(Packet::SubscribeAck { packet_id, status });
             }
             Packet::Unsubscribe {
@@ -345,14 +353,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             (QoS::AtMostOnce, _) | (_, None) => {}
         }
         Ok(())
-    }
-
-    fn subscribe(&self, filter: &str, asked: QoS) -> SubscribeReturnCode {
-        let code = self.grant(filter, asked);
-        if code == SubscribeReturnCode::Failure {
-            self.deny(Attempt::Subscribe(clipped(filter)));
-        }
-        code
     }
 
     fn grant(&self, filter: &str, asked: QoS) -> SubscribeReturnCode {

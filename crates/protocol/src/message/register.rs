@@ -36,6 +36,8 @@ pub struct Request {
     pub start: u64,
     /// What lets it in, where the cluster asks for it.
     pub join_token: Option<String>,
+    /// It knows the cluster's authority, and takes no `control` without its signature ([`super::signed`]).
+    pub signed: bool,
 }
 
 /// Where the broker is and who the worker is there.
@@ -103,6 +105,8 @@ struct Credentials {
     start: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     join_token: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    signed: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -161,6 +165,7 @@ impl Request {
             boot: self.boot,
             start: self.start,
             join_token: self.join_token.clone(),
+            signed: self.signed,
         };
         Text::new().with(&wire).with(&credentials).value()
     }
@@ -189,6 +194,7 @@ impl Request {
             boot: credentials.boot,
             start: credentials.start,
             join_token: credentials.join_token,
+            signed: credentials.signed,
         })
     }
 }

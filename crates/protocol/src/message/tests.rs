@@ -331,6 +331,7 @@ fn register_request() -> register::Request {
         boot: 1_024,
         start: u64::MAX - 1,
         join_token: Some("token".to_owned()),
+        signed: false,
     }
 }
 

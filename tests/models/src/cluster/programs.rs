@@ -202,6 +202,7 @@ impl World {
             saved: worker.engine.state.node(),
             fresh: node(index),
             credential: [0; 32],
+            verifies: false,
             boot: worker.engine.state.boot(),
             start: worker.start,
         };

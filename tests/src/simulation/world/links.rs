@@ -151,6 +151,7 @@ impl World {
             saved,
             fresh: NodeId::from_bits(self.rng.bits()),
             credential: [0; 32],
+            verifies: false,
             boot,
             start: self.workers[index].program.start,
         };

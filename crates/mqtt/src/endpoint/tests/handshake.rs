@@ -66,6 +66,7 @@ async fn other_protocols_are_refused_with_code_1() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn who_may_not_come_in_is_told_why() {
     let mut rig = Rig::start().await;
     let worker = || Connect::worker(node(1));

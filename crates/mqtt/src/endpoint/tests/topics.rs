@@ -3,7 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::topic::Topic;
 
-use crate::endpoint::{Attempt, Options, Published, Reason, TEXT_LIMIT, UNRELEASED_LIMIT};
+use crate::endpoint::{Attempt, Options, Published, Reason, TEXT_LIMIT, TOLD, UNRELEASED_LIMIT};
 use crate::rig::{Connect, Rig, node, packet, publish};
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_worker_may_subscribe_to_its_own_control_and_request_only() {
 
 #[tokio::test]
 async fn ten_thousand_filters_are_answered_and_mostly_refused() {
-    let rig = Rig::start().await;
+    let mut rig = Rig::start().await;
     let mut raw = rig.reader("nodes/#").await;
     let mut body = vec![0, 4];
     for n in 0..10_000_u32 {
@@ -149,6 +149,10 @@ async fn ten_thousand_filters_are_answered_and_mostly_refused() {
     assert_eq!((first, body.len()), (0x90, 10_002));
     let granted: Vec<&u8> = body[2..].iter().filter(|code| **code != 0x80).collect();
     assert_eq!(granted, [&0; 31]);
+    let told: Vec<_> = (31..31 + TOLD)
+        .map(|n| Attempt::Subscribe(format!("nodes/{n}/#")))
+        .collect();
+    assert_eq!(rig.attempts(), told);
 }
 
 #[tokio::test]

@@ -110,6 +110,32 @@ fn control_holds_jobs_and_specs_once() {
 }
 
 #[test]
+fn a_signature_stands_behind_its_payload() {
+    let sealed = signed::seal(control::encode(&control_change()), "MEUCIQ_-");
+    let text = String::from_utf8(sealed.clone()).unwrap();
+    let (payload, signature) = text.split_once('\n').unwrap();
+    assert_eq!(signature, "sig1:MEUCIQ_-");
+    assert_eq!(payload.as_bytes(), control::encode(&control_change()));
+    let opened = signed::open(&sealed);
+    assert_eq!(opened.signature, Some("MEUCIQ_-"));
+    let read = control::decode(opened.payload).unwrap();
+    assert_eq!(read, control_change());
+}
+
+#[test]
+fn a_worker_that_verifies_says_so() {
+    let request = register::Request {
+        signed: true,
+        ..register_request()
+    };
+    let encoded = request.encode();
+    assert_eq!(encoded["signed"], true);
+    assert_eq!(register::Request::decode(&encoded).unwrap(), request);
+    // One that does not says nothing, as before there were signatures.
+    assert_eq!(register_request().encode().get("signed"), None);
+}
+
+#[test]
 fn a_spec_has_its_health_check() {
     let payload = control::encode(&change(skew::every_probe(), Vec::new()));
     let message: Value = serde_json::from_slice(&payload).unwrap();

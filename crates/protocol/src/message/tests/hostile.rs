@@ -147,6 +147,41 @@ fn numbers_that_mean_nothing_are_refused() {
 }
 
 #[test]
+fn what_is_no_signature_is_a_part_of_the_payload() {
+    for message in [
+        &b""[..],
+        b"{}",
+        b"\n",
+        b"{}\n",
+        b"{}\nsig1",
+        b"{}\nsig2:AA",
+        b"{}\nsig1:\xff",
+        b"{}\nsig1:AA\n",
+        b"sig1:AA",
+        b"{}sig1:AA",
+    ] {
+        let whole = signed::Signed {
+            payload: message,
+            signature: None,
+        };
+        assert_eq!(signed::open(message), whole, "{message:?}");
+    }
+    for (message, payload, signature) in [
+        (&b"{}\nsig1:AA"[..], &b"{}"[..], "AA"),
+        (b"{\n}\nsig1:AA", b"{\n}", "AA"),
+        (b"{}\nsig1:AA\nsig1:BB", b"{}\nsig1:AA", "BB"),
+        (b"{}\nsig1:", b"{}", ""),
+        (b"\nsig1:AA", b"", "AA"),
+    ] {
+        let parted = signed::Signed {
+            payload,
+            signature: Some(signature),
+        };
+        assert_eq!(signed::open(message), parted, "{message:?}");
+    }
+}
+
+#[test]
 fn parts_that_cannot_be_are_refused() {
     for (part, parts) in [(1, 1), (5, 3), (0, 0), (0, u32::MAX)] {
         let change = Change {
