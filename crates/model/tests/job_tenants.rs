@@ -275,13 +275,8 @@ mod tests {
         let mut book = JobBook::default();
         book.limit(&[(path("uni"), instances(5))]);
         let drafts = |numbers: [u128; 2]| {
-            let drafts = numbers.map(|number| {
-                draft(
-                    number,
-                    &format!("j{number}"),
-                    vec![service("s", EACH, 3)],
-                )
-            });
+            let drafts = numbers
+                .map(|number| draft(number, &format!("j{number}"), vec![service("s", EACH, 3)]));
             JobRequest::Submit {
                 drafts: drafts.into(),
                 key: None,

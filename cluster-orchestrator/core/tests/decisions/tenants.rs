@@ -1,10 +1,10 @@
 //! Tenants: whose a job is, who sees it, and how much each may have.
 
+use cluster_core::{Action, Answer, Input, Page, RequestId};
 use model::access::{Measure, Quota, TenantPath, Usage};
 use model::book::{Asked, JobAnswer, JobRequest, Refusal};
 use model::id::JobId;
 use model::job::JobState;
-use cluster_core::{Action, Answer, Input, Page, RequestId};
 
 use crate::support::{Document, Site};
 
@@ -55,7 +55,9 @@ fn a_quota_holds_under_a_hundred_submissions_in_one_batch() {
         asked: at(if number % 2 == 0 { "uni" } else { "uni/lab" }),
         ask: submission(number.into(), 2),
     });
-    let inputs: Vec<Input> = std::iter::once(Input::Quotas(quotas)).chain(inputs).collect();
+    let inputs: Vec<Input> = std::iter::once(Input::Quotas(quotas))
+        .chain(inputs)
+        .collect();
     site.turn(inputs);
     let accepted = site.last.iter().filter(|action| {
         matches!(action, Action::Answer(_, Answer::Job(answer)) if exceeded(answer).is_none())
@@ -134,7 +136,10 @@ fn a_deleted_job_counts_as_long_as_it_may_run_somewhere() {
     site.request_for(at("uni"), JobRequest::Delete { key: key.clone() });
     site.pass(60);
     assert_ne!(site.job(&key).state, JobState::Terminated);
-    assert_eq!((site.state.usage(&path("uni")).jobs, used(&site, "uni")), (1, 2));
+    assert_eq!(
+        (site.state.usage(&path("uni")).jobs, used(&site, "uni")),
+        (1, 2)
+    );
     let answer = site.request_for(at("uni"), submission(1_001, 1));
     assert_eq!(exceeded(&answer), Some(Measure::Instances));
     site.back(1);

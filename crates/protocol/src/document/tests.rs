@@ -372,8 +372,20 @@ fn the_documents_of_a_body_name_one_tenant_or_none() {
         let mixed = of("a", &field) + &of("b", "");
         check(&mixed, "documents[1].tenant", 6, "belong to one tenant");
     }
-    for path in ["default/lab", "a//b", "/a", "a/", "a b", "1/2/3/4/5/6/7/8/9"] {
-        check(&of("a", &format!("tenant: {path}")), "tenant", 4, "is no tenant");
+    for path in [
+        "default/lab",
+        "a//b",
+        "/a",
+        "a/",
+        "a b",
+        "1/2/3/4/5/6/7/8/9",
+    ] {
+        check(
+            &of("a", &format!("tenant: {path}")),
+            "tenant",
+            4,
+            "is no tenant",
+        );
     }
     let v1 = "api_version: v1\njob_name: a\nservices:\n  - {name: s, image: nginx, tenant: a}\n";
     check(v1, "services[0].tenant", 4, "write it at the top");

@@ -55,7 +55,9 @@ fn a_quota_holds_under_a_hundred_submissions_in_one_batch() {
         asked: at(if number % 2 == 0 { "uni" } else { "uni/lab" }),
         ask: submission(number.into(), 2),
     });
-    let inputs: Vec<Input> = std::iter::once(Input::Quotas(quotas)).chain(inputs).collect();
+    let inputs: Vec<Input> = std::iter::once(Input::Quotas(quotas))
+        .chain(inputs)
+        .collect();
     world.turn(inputs);
     let accepted = world.last.actions.iter().filter(|action| {
         matches!(action, Action::Answer(_, Answer::Job(answer)) if exceeded(answer).is_none())
@@ -134,7 +136,10 @@ fn a_deleted_job_counts_as_long_as_it_may_run_somewhere() {
     world.request_for(at("uni"), JobRequest::Delete { key: key.clone() });
     world.pass(60);
     assert_ne!(world.job(&key).state, JobState::Terminated);
-    assert_eq!((world.state.usage(&path("uni")).jobs, used(&world, "uni")), (1, 2));
+    assert_eq!(
+        (world.state.usage(&path("uni")).jobs, used(&world, "uni")),
+        (1, 2)
+    );
     let answer = world.request_for(at("uni"), submission(1_001, 1));
     assert_eq!(exceeded(&answer), Some(Measure::Instances));
     world.back(1);

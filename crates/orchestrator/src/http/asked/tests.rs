@@ -62,7 +62,10 @@ fn a_document_names_the_tenant_of_its_request_or_the_request_names_none() {
     );
     let uni = of(Some("uni"), "default").unwrap();
     assert_eq!(uni.documents(None).unwrap(), Asked::at(path("uni")));
-    assert_eq!(uni.documents(Some(path("uni"))).unwrap().tenant, path("uni"));
+    assert_eq!(
+        uni.documents(Some(path("uni"))).unwrap().tenant,
+        path("uni")
+    );
     let other = uni.documents(Some(path("uni/lab"))).map_err(told);
     assert_eq!(other, Err((422, "tenant_mismatch".to_owned())));
     // One who sees a part means its highest tenant, and no other tenant is there.
