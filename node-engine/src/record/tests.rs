@@ -118,6 +118,7 @@ fn tell(number: u64, seed: u8) -> Write {
         stamp: Stamp { line: 7, number },
         count: 1 + u32::from(seed % 2),
         event: Event {
+            tenant: model::access::TenantPath::root(),
             id: EventId::from_bits(0),
             at: Wall(i64::from(seed)),
             tier: Tier::Worker,
