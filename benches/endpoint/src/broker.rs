@@ -8,13 +8,15 @@ use std::rc::Rc;
 
 use anyhow::{Context, bail};
 use bytes::BytesMut;
+use identity::authority::Authority;
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::{Duration, Instant, sleep, timeout};
 
-use crate::packet;
+use crate::{packet, papers};
 use crate::server::COUNT;
 
 /// How long a broker has to come up and to answer.
@@ -23,8 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Which broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// edgeIO's endpoint.
+    /// edgeIO's endpoint, in plain text.
     Own,
+    /// The same over TLS 1.3, with a certificate of each worker's own.
+    Secured,
     /// Mosquitto, as it is installed.
     Mosquitto,
 }
@@ -34,6 +38,8 @@ pub(crate) struct Broker {
     child: Child,
     pub(crate) address: SocketAddr,
     steering: Steering,
+    /// Who issues to its workers, where they come by TLS.
+    pub(crate) authority: Option<Authority>,
     _config: Option<tempfile::NamedTempFile>,
 }
 
@@ -53,14 +59,21 @@ impl Broker {
     /// Starts it and connects the steering.
     pub(crate) async fn start(kind: Kind) -> anyhow::Result<Self> {
         match kind {
-            Kind::Own => Self::own().await,
+            Kind::Own => Self::own(None).await,
+            Kind::Secured => Self::own(Some(tempfile::tempdir()?)).await,
             Kind::Mosquitto => Self::mosquitto().await,
         }
     }
 
-    async fn own() -> anyhow::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("serve")
+    async fn own(identity: Option<TempDir>) -> anyhow::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("serve");
+        let mut authority = None;
+        if let Some(folder) = &identity {
+            authority = Some(papers::make(folder.path())?);
+            command.arg("--identity").arg(folder.path());
+        }
+        let mut child = command
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
@@ -74,6 +87,7 @@ impl Broker {
             child,
             address: (Ipv4Addr::LOCALHOST, port.parse::<u16>()?).into(),
             steering: Steering::Own(steering),
+            authority,
             _config: None,
         })
     }
@@ -107,6 +121,7 @@ impl Broker {
             child,
             address,
             steering: steer_by_client(address).await?,
+            authority: None,
             _config: Some(config),
         })
     }

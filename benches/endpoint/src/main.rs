@@ -1,4 +1,5 @@
-//! `cargo run --release -p edgeio-bench-endpoint`: thousands of workers on the endpoint, and on Mosquitto in the same run.
+//! `cargo run --release -p edgeio-bench-endpoint`: thousands of workers on the endpoint, in plain text and
+//! over TLS, and on Mosquitto in the same run.
 //!
 //! Each broker runs in a process of its own, so that its memory and CPU time are its own. This process holds all workers, which
 //! publish at QoS 1 and receive commands, and beside them connections that never finish their CONNECT and a reader that never
@@ -9,9 +10,12 @@ mod broker;
 mod hostile;
 mod measure;
 mod packet;
+mod papers;
 mod server;
 mod table;
 mod worker;
+
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -50,7 +54,11 @@ struct Options {
 enum Role {
     /// The endpoint in a process of its own; started by this program itself.
     #[command(hide = true)]
-    Serve,
+    Serve {
+        /// The folder of an authority, for TLS.
+        #[arg(long)]
+        identity: Option<PathBuf>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -59,14 +67,16 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    match options.role {
-        Some(Role::Serve) => runtime.block_on(server::serve()),
+    match &options.role {
+        Some(Role::Serve { identity }) => runtime.block_on(server::serve(identity.as_deref())),
         None => runtime.block_on(async {
             let mut runs = Vec::new();
             if !options.alone {
                 runs.push(measure::run(broker::Kind::Mosquitto, &options).await?);
             }
-            runs.push(measure::run(broker::Kind::Own, &options).await?);
+            for kind in [broker::Kind::Own, broker::Kind::Secured] {
+                runs.push(measure::run(kind, &options).await?);
+            }
             table::print(&options, &runs)
         }),
     }

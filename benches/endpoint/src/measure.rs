@@ -2,13 +2,15 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::Context;
+use rustls::ClientConfig;
 use tokio::task::LocalSet;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::Options;
+use crate::{Options, papers};
 use crate::broker::{Broker, Kind};
 use crate::hostile::{self, Ended};
 use crate::worker::{Shared, Tally, Worker};
@@ -26,6 +28,8 @@ pub(crate) struct Run {
     pub(crate) workers: u32,
     /// Connections and subscriptions a second, while they were made.
     pub(crate) connects: f64,
+    /// Seconds of CPU that the broker used for all of them.
+    pub(crate) entering: f64,
     /// Resident bytes before the first connection, with all workers connected, and the most that was seen.
     pub(crate) resident: [u64; 3],
     /// Messages that reached the cluster's side.
@@ -50,9 +54,14 @@ async fn measure(kind: Kind, options: &Options) -> anyhow::Result<Run> {
     let pid = broker.pid()?;
     let load = load()?;
     let empty = resident(pid)?;
-    let since = Instant::now();
-    let workers = connect(&broker, options.workers).await?;
+    let clients = match &broker.authority {
+        Some(authority) => papers::clients(authority, options.workers)?,
+        None => Vec::new(),
+    };
+    let (idle, since) = (cpu(pid)?, Instant::now());
+    let workers = connect(&broker, options.workers, &clients).await?;
     let connects = f64::from(options.workers) / since.elapsed().as_secs_f64();
+    let entering = cpu(pid)? - idle;
     let connected = resident(pid)?;
 
     let ended = Rc::new(Ended::default());
@@ -82,6 +91,7 @@ async fn measure(kind: Kind, options: &Options) -> anyhow::Result<Run> {
         kind,
         workers: options.workers,
         connects,
+        entering,
         resident: [empty, connected, most.max(connected)],
         arrived,
         commanded,
@@ -93,11 +103,18 @@ async fn measure(kind: Kind, options: &Options) -> anyhow::Result<Run> {
     })
 }
 
-async fn connect(broker: &Broker, count: u32) -> anyhow::Result<Vec<Worker>> {
+async fn connect(
+    broker: &Broker,
+    count: u32,
+    clients: &[Arc<ClientConfig>],
+) -> anyhow::Result<Vec<Worker>> {
     let mut workers = Vec::new();
     for first in (0..count).step_by(AT_ONCE as usize) {
         let group: Vec<_> = (first..count.min(first + AT_ONCE))
-            .map(|number| tokio::task::spawn_local(Worker::connect(broker.address, number)))
+            .map(|number| {
+                let tls = clients.get(number as usize).cloned();
+                tokio::task::spawn_local(Worker::connect(broker.address, number, tls))
+            })
             .collect();
         for worker in group {
             workers.push(worker.await??);

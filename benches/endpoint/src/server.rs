@@ -5,11 +5,13 @@
 
 use std::io::Write;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use identity::door::{Door, Plain};
+use identity::gate::{self, Showing};
 use mqtt::endpoint::{self, Handle, Inbound, Login, NotAdmitted, Options, Published, Verdict};
 use protocol::topic::Topic;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,17 +20,18 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::packet::node;
+use crate::papers;
 
 /// Stands in the place of a worker's number.
 pub(crate) const COUNT: u32 = u32::MAX;
 
 /// Runs until the steering connection ends.
-pub(crate) async fn serve() -> anyhow::Result<()> {
+pub(crate) async fn serve(identity: Option<&Path>) -> anyhow::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let steering = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let (sender, mut inbound) = mpsc::channel(1024);
     let handle = endpoint::serve(
-        (listener, Door::plain(Plain::ThisMachine)),
+        (listener, door(identity)?),
         Options::default(),
         Arc::new(authenticate),
         sender,
@@ -50,6 +53,17 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
     // Its end is the end of this process.
     let _ = steer(stream, handle, &arrived).await;
     Ok(())
+}
+
+/// For TLS as well where there is an authority.
+fn door(identity: Option<&Path>) -> anyhow::Result<Door> {
+    let Some(folder) = identity else {
+        return Ok(Door::plain(Plain::ThisMachine));
+    };
+    let authority = papers::authority(folder)?;
+    let server = authority.server(&["127.0.0.1".to_owned()], papers::life())?;
+    let tls = gate::server(&authority, Showing::new(&server)?)?;
+    Ok(Door::new(tls, Plain::ThisMachine))
 }
 
 async fn steer(mut stream: TcpStream, handle: Handle, arrived: &AtomicU64) -> std::io::Result<()> {

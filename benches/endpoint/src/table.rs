@@ -10,11 +10,19 @@ use crate::measure::Run;
 /// One line: what it shows, how it is read off a run, and the goal if there is one.
 type Line = (&'static str, fn(&Run) -> String, &'static str);
 
-const LINES: [Line; 18] = [
+const LINES: [Line; 19] = [
     ("", |run| name(run.kind).to_owned(), "goal"),
     (
         "connects a second",
         |run| format!("{:.0}", run.connects),
+        "",
+    ),
+    (
+        "CPU of a connect",
+        |run| {
+            let one = run.entering / f64::from(run.workers.max(1));
+            format!("{:.2} ms", 1000.0 * one)
+        },
         "",
     ),
     ("memory of a connection", memory_of_one, "20 kB"),
@@ -100,6 +108,7 @@ pub(crate) fn print(options: &Options, runs: &[Run]) -> anyhow::Result<()> {
 fn name(kind: Kind) -> &'static str {
     match kind {
         Kind::Own => "edgeIO",
+        Kind::Secured => "edgeIO, TLS",
         Kind::Mosquitto => "Mosquitto",
     }
 }

@@ -3,12 +3,16 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use bytes::BytesMut;
+use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval_at, timeout};
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use crate::packet;
@@ -41,9 +45,12 @@ pub(crate) struct Shared {
     pub(crate) end: CancellationToken,
 }
 
+/// Plain text, or TLS.
+type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
 /// A worker whose subscription stands.
 pub(crate) struct Worker {
-    stream: TcpStream,
+    stream: Stream,
     topic: String,
     input: BytesMut,
     last_id: u16,
@@ -51,11 +58,16 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Connects and subscribes.
-    pub(crate) async fn connect(address: SocketAddr, number: u32) -> anyhow::Result<Self> {
+    /// Connects, over TLS where there is some, and subscribes.
+    pub(crate) async fn connect(
+        address: SocketAddr,
+        number: u32,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> anyhow::Result<Self> {
         let id = packet::node(number).to_string();
-        let mut stream = TcpStream::connect(address).await?;
+        let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
+        let mut stream = identity::secured(stream, tls).await?;
         let mut bytes = packet::connect(&id, true);
         bytes.extend(packet::subscribe(&format!("nodes/{id}/control"), 1));
         stream.write_all(&bytes).await?;
