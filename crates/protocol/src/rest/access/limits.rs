@@ -100,7 +100,8 @@ impl From<&PolicyBody> for Policy {
     /// A runtime that is not known is one that no job can have: leaving it out allows the same.
     fn from(body: &PolicyBody) -> Self {
         let runtimes = body.runtimes.as_ref();
-        let known = |all: &BTreeSet<String>| all.iter().filter_map(|it| RuntimeKind::parse(it)).collect();
+        let known =
+            |all: &BTreeSet<String>| all.iter().filter_map(|it| RuntimeKind::parse(it)).collect();
         Self {
             registries: body.registries.clone(),
             runtimes: runtimes.map(known),
@@ -123,7 +124,10 @@ impl QuotaBody {
         };
         if let Some(spot) = fields.get("cpu") {
             quota.cpu = spot.number(faults);
-            if quota.cpu.is_some_and(|cores| !(0.0..=CORES).contains(&cores)) {
+            if quota
+                .cpu
+                .is_some_and(|cores| !(0.0..=CORES).contains(&cores))
+            {
                 spot.fault(faults, format!("must be cores from 0 to {CORES}"));
             }
         }
@@ -139,7 +143,10 @@ impl PolicyBody {
         if let Some(spot) = fields.get("registries") {
             let items = spot.items(faults).unwrap_or_default();
             if items.len() > REGISTRIES {
-                spot.fault(faults, format!("a policy has at most {REGISTRIES} registries"));
+                spot.fault(
+                    faults,
+                    format!("a policy has at most {REGISTRIES} registries"),
+                );
             }
             let texts = items.iter().filter_map(|item| registry(item, faults));
             policy.registries = Some(texts.collect());

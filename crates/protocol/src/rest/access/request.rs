@@ -31,7 +31,11 @@ pub struct Password(String);
 
 /// A text is no password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a password has {} to {} characters, none of them NUL", Password::SHORTEST, Password::LONGEST)]
+#[error(
+    "a password has {} to {} characters, none of them NUL",
+    Password::SHORTEST,
+    Password::LONGEST
+)]
 pub struct PasswordError;
 
 impl Password {

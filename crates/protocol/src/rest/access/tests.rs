@@ -48,7 +48,9 @@ fn a_user_shows_the_roles_that_may_be_seen_and_not_its_password() {
         created_at: Wall(0),
     };
     let body = UserBody::of(&user, |at| at.is_within(&tenant("university")));
-    json(&body, expect![[r#"
+    json(
+        &body,
+        expect![[r#"
         {
           "created_at": "1970-01-01T00:00:00.000Z",
           "has_password": true,
@@ -58,7 +60,8 @@ fn a_user_shows_the_roles_that_may_be_seen_and_not_its_password() {
             "university": "deployer"
           },
           "state": "active"
-        }"#]]);
+        }"#]],
+    );
 }
 
 #[test]
@@ -77,7 +80,9 @@ fn a_token_shows_its_text_once_and_never_in_debug() {
         expires_at: None,
     };
     let new = NewTokenBody::of(&token, SECRET.to_owned());
-    json(&new, expect![[r#"
+    json(
+        &new,
+        expect![[r#"
         {
           "created_at": "1970-01-01T00:00:00.000Z",
           "expires_at": null,
@@ -86,7 +91,8 @@ fn a_token_shows_its_text_once_and_never_in_debug() {
           "token": "correct horse battery",
           "token_id": "tok_00000000000000000000000007",
           "user": "alice"
-        }"#]]);
+        }"#]],
+    );
     assert!(!format!("{new:?}").contains(SECRET));
     let invitation = Token {
         grant: Grant::Invitation {
@@ -96,7 +102,9 @@ fn a_token_shows_its_text_once_and_never_in_debug() {
         expires_at: Some(Wall(1_000)),
         ..token
     };
-    json(&TokenBody::of(&invitation, Some(Wall(5))), expect![[r#"
+    json(
+        &TokenBody::of(&invitation, Some(Wall(5))),
+        expect![[r#"
         {
           "created_at": "1970-01-01T00:00:00.000Z",
           "expires_at": "1970-01-01T00:00:01.000Z",
@@ -105,7 +113,8 @@ fn a_token_shows_its_text_once_and_never_in_debug() {
           "tenant": "university",
           "token_id": "tok_00000000000000000000000007",
           "user": null
-        }"#]]);
+        }"#]],
+    );
     // What is shown is no more than what was minted, but for the hash.
     let minted = Minted {
         id: invitation.id,
@@ -130,7 +139,10 @@ fn a_tenant_is_written_and_read_alike() {
         },
     };
     let text = serde_json::to_vec(&request).unwrap();
-    assert_eq!(TenantRequest::parse(&text, Format::Json), Ok(request.clone()));
+    assert_eq!(
+        TenantRequest::parse(&text, Format::Json),
+        Ok(request.clone())
+    );
     let quota = Quota::from(&request.quota);
     assert_eq!(
         quota,
@@ -151,7 +163,9 @@ fn a_tenant_is_written_and_read_alike() {
         policy,
         created_at: Wall(0),
     });
-    json(&body, expect![[r#"
+    json(
+        &body,
+        expect![[r#"
         {
           "created_at": "1970-01-01T00:00:00.000Z",
           "policy": {
@@ -172,7 +186,8 @@ fn a_tenant_is_written_and_read_alike() {
           "requested_by": "bob",
           "state": "requested",
           "tenant": "university/lab"
-        }"#]]);
+        }"#]],
+    );
 }
 
 #[test]
@@ -184,8 +199,14 @@ fn requests_are_read_from_what_clients_write() {
     };
     let text = serde_json::to_string(&token).unwrap();
     expect![[r#"{"role":"viewer","tenant":null,"ttl":"30d"}"#]].assert_eq(&text);
-    assert_eq!(TokenRequest::parse(text.as_bytes(), Format::Json), Ok(token));
-    assert_eq!(TokenRequest::parse(b"", Format::Json), Ok(TokenRequest::default()));
+    assert_eq!(
+        TokenRequest::parse(text.as_bytes(), Format::Json),
+        Ok(token)
+    );
+    assert_eq!(
+        TokenRequest::parse(b"", Format::Json),
+        Ok(TokenRequest::default())
+    );
     let role = RoleRequest {
         tenant: TenantPath::root(),
         role: None,
@@ -203,8 +224,14 @@ fn requests_are_read_from_what_clients_write() {
     assert_eq!(login.password.reveal(), "x");
     let invitation = InvitationRequest::parse(b"{tenant: a/b, role: admin, ttl: 1h}", Format::Yaml);
     assert_eq!(invitation.unwrap().ttl, Some(Duration::from_hours(1)));
-    assert_eq!(ApproveRequest::parse(b" ", Format::Json), Ok(ApproveRequest::default()));
-    assert_eq!(TenantPatch::parse(b"{}", Format::Json), Ok(TenantPatch::default()));
+    assert_eq!(
+        ApproveRequest::parse(b" ", Format::Json),
+        Ok(ApproveRequest::default())
+    );
+    assert_eq!(
+        TenantPatch::parse(b"{}", Format::Json),
+        Ok(TenantPatch::default())
+    );
 }
 
 #[test]
@@ -222,14 +249,23 @@ fn bad_requests_tell_all_their_faults() {
         name: is required; write name: alice
         password: is required; write password: "…", of 12 characters or more
         home: must be a text, not a number; write it in quotes: "7"
-    "#]].assert_eq(&told(UserRequest::parse(b"{home: 7}", Format::Yaml)));
+    "#]]
+    .assert_eq(&told(UserRequest::parse(b"{home: 7}", Format::Yaml)));
     expect![[r#"
         role: is required; write role: viewer, or null for none
-    "#]].assert_eq(&told(RoleRequest::parse(b"{tenant: default}", Format::Yaml)));
+    "#]]
+    .assert_eq(&told(RoleRequest::parse(
+        b"{tenant: default}",
+        Format::Yaml,
+    )));
     expect![[r#"
         role: "root" is none of viewer, deployer, operator, admin, auditor; write one of these
         ttl: 9000d is out of range; write 1s to 3650d
-    "#]].assert_eq(&told(TokenRequest::parse(b"{role: root, ttl: 9000d}", Format::Yaml)));
+    "#]]
+    .assert_eq(&told(TokenRequest::parse(
+        b"{role: root, ttl: 9000d}",
+        Format::Yaml,
+    )));
 }
 
 #[test]
@@ -238,11 +274,20 @@ fn a_password_is_long_enough_and_stands_in_nothing_that_is_printed() {
     for good in ["123456789012", "ünïcödé wörds", &long] {
         assert_eq!(Password::new(good).unwrap().reveal(), good);
     }
-    for bad in ["12345678901", "", &format!("{long}x"), "a\0b of some length"] {
+    for bad in [
+        "12345678901",
+        "",
+        &format!("{long}x"),
+        "a\0b of some length",
+    ] {
         assert_eq!(Password::new(bad), Err(PasswordError), "{bad}");
     }
     let password = Password::new(SECRET).unwrap();
-    let request = UserRequest { name: name("a"), password, home: None };
+    let request = UserRequest {
+        name: name("a"),
+        password,
+        home: None,
+    };
     assert!(!format!("{request:?}").contains(SECRET));
     // As a number, as a list, too short, under a name that is not known, and in a body that is broken.
     for body in [
@@ -266,7 +311,10 @@ fn answers_of_a_later_version_are_read() {
         "scope": {"role": "viewer"}});
     let body: WhoamiBody = serde_json::from_value(body).unwrap();
     assert_eq!(body.roles["default"], "emperor");
-    let scope = Scope { role: Role::Viewer, tenant: None };
+    let scope = Scope {
+        role: Role::Viewer,
+        tenant: None,
+    };
     assert_eq!(ScopeBody::of(&scope), body.scope);
     assert_eq!(ScopeBody::of(&Scope::FULL), None);
 }
