@@ -4,6 +4,11 @@ mod explain;
 mod metrics;
 pub(crate) mod nodes;
 mod refusal;
+#[cfg(test)]
+#[path = "../../tests/support/rights.rs"]
+mod rights;
+#[cfg(test)]
+mod tests;
 
 use axum::Router;
 use model::access::Verb;

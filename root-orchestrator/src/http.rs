@@ -4,6 +4,11 @@ mod clusters;
 mod explain;
 mod metrics;
 mod refusal;
+#[cfg(test)]
+#[path = "../../tests/support/rights.rs"]
+mod rights;
+#[cfg(test)]
+mod tests;
 
 use axum::Router;
 use model::access::Verb;
