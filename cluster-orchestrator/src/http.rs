@@ -4,6 +4,11 @@ mod explain;
 mod metrics;
 pub(crate) mod nodes;
 mod refusal;
+#[cfg(test)]
+#[path = "../../tests/support/rights.rs"]
+mod rights;
+#[cfg(test)]
+mod tests;
 
 use axum::Router;
 use model::access::Verb;
@@ -46,6 +51,7 @@ fn api(
     Api::new("edgeIO cluster", about)
         .merge(orchestrator::http::api(common))
         .merge(orchestrator::http::logs::api(logs))
+        .merge(orchestrator::http::access::api(service.access.clone()))
         .merge(orchestrator::http::joining::api(service.access.clone()))
         .merge(own.with_state(service))
 }

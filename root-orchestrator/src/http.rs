@@ -4,6 +4,11 @@ mod clusters;
 mod explain;
 mod metrics;
 mod refusal;
+#[cfg(test)]
+#[path = "../../tests/support/rights.rs"]
+mod rights;
+#[cfg(test)]
+mod tests;
 
 use axum::Router;
 use model::access::Verb;
@@ -50,6 +55,7 @@ fn api(
     Api::new("edgeIO root", about)
         .merge(orchestrator::http::api(common))
         .merge(orchestrator::http::logs::api(logs))
+        .merge(orchestrator::http::access::api(service.access.clone()))
         .merge(orchestrator::http::joining::api(service.access.clone()))
         .merge(own.with_state(service))
 }

@@ -27,6 +27,8 @@ pub(crate) use sse::{Message, Messages};
 pub(crate) const REQUEST: Duration = Duration::from_secs(30);
 /// How long a connection may take to be there.
 const CONNECT: Duration = Duration::from_secs(5);
+/// The status of an answer that says no more than that it was done.
+const NO_CONTENT: u16 = 204;
 /// Largest answer that is read, in bytes.
 const ANSWER: u64 = 256 << 20;
 
@@ -213,6 +215,14 @@ impl Client {
         })
     }
 
+    /// Changes what is there by a body.
+    pub(crate) fn patch(&self, path: &str, body: Body<'_>) -> Result<Value, Failure> {
+        self.json(&Ask {
+            body: Some(body),
+            ..Ask::new(Method::PATCH, path)
+        })
+    }
+
     /// Posts a body there.
     pub(crate) fn post(&self, path: &str, body: Body<'_>) -> Result<Value, Failure> {
         self.json(&Ask {
@@ -291,6 +301,9 @@ impl Client {
         let mut answer = self.answer(ask)?;
         let status = answer.status().as_u16();
         let bytes = self.whole(&mut answer)?;
+        if status == NO_CONTENT {
+            return Ok(Value::Null);
+        }
         serde_json::from_slice(&bytes).map_err(|error| self.foreign(ask.path, status, &error))
     }
 

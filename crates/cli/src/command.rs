@@ -14,17 +14,22 @@ pub(crate) mod explain;
 mod follow;
 pub(crate) mod forget;
 pub(crate) mod get;
+pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod migrate;
 mod near;
+mod password;
 mod place;
 pub(crate) mod restart;
 pub(crate) mod restore;
 pub(crate) mod scale;
 mod shown;
+pub(crate) mod tenant;
 pub(crate) mod token;
 pub(crate) mod top;
+pub(crate) mod user;
 pub(crate) mod wait;
+pub(crate) mod whoami;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -69,6 +74,10 @@ pub(crate) fn run(options: &Options, environment: Environment<'_>) -> Result<(),
         Action::Uncordon(cordon) => {
             cordon::run(&client()?, cordon::Wish::Uncordon, &cordon.what, format)
         }
+        Action::Whoami(_) => whoami::run(&client()?, format),
+        Action::Login(login) => login::run(login, &options.connection, environment, format),
+        Action::User(user) => user::run(&client()?, &user.what, format),
+        Action::Tenant(tenant) => tenant::run(&client()?, &tenant.what, format),
         Action::Audit(audit) => audit::run(&audit.what, format),
         Action::Context(context) => {
             context::run(&context.what, &options.connection, environment, format)
@@ -102,6 +111,14 @@ const CLUSTERS: &str = "/api/v1/clusters";
 /// The path of a job.
 pub(crate) fn job_path(job: &str) -> String {
     format!("{JOBS}/{}", segment(job))
+}
+
+/// Sends a request that says everything by its path.
+fn without_body(send: impl FnOnce(Body<'_>) -> Result<Value, Failure>) -> Result<Value, Failure> {
+    send(Body {
+        media_type: "application/json",
+        bytes: b"",
+    })
 }
 
 /// Sends what a command asks for.

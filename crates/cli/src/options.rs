@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::command::{
     apply, audit, backup, completions, context, cordon, delete, describe, doctor, events, explain,
-    forget, get, logs, migrate, restart, restore, scale, token, top, wait,
+    forget, get, login, logs, migrate, restart, restore, scale, tenant, token, top, user, wait, whoami,
 };
 use crate::connection::Connection;
 use crate::output::Format;
@@ -79,6 +79,10 @@ pub(crate) enum Action {
     Backup(backup::Options),
     Restore(restore::Options),
     Doctor(doctor::Options),
+    Whoami(whoami::Options),
+    Login(login::Options),
+    User(user::Options),
+    Tenant(tenant::Options),
     Audit(audit::Options),
     Token(token::Options),
     Context(context::Options),

@@ -1,5 +1,6 @@
 //! Columns for people, without borders.
 
+mod access;
 mod context;
 mod describe;
 mod event;
@@ -19,6 +20,7 @@ use protocol::time::format_wall;
 
 use crate::clean;
 
+pub(crate) use access::{tenant, tenants, tokens, users, whoami};
 pub(crate) use context::contexts;
 pub(crate) use describe::{cluster, node};
 pub(crate) use event::{EventNames, event_line, event_titles, events};

@@ -1,5 +1,9 @@
 //! The forms of the values of options; each function is a clap `value_parser`.
 
+use std::time::Duration;
+
+use model::access::{Role, TenantPath};
+use model::name::Name;
 use protocol::time::{format_duration, format_wall, parse_wall};
 
 /// The states that a job can be in.
@@ -39,6 +43,77 @@ pub(crate) fn cluster(text: &str) -> Result<String, String> {
 /// `node/e580`, `nodes/e580` or `e580`.
 pub(crate) fn node(text: &str) -> Result<String, String> {
     named(text, ["node", "nodes"])
+}
+
+/// `user/alice`, `users/alice` or `alice`.
+pub(crate) fn user(text: &str) -> Result<String, String> {
+    let name = named(text, ["user", "users"])?;
+    Name::new(&name).map_err(|error| error.to_string())?;
+    Ok(name)
+}
+
+/// `token/tok_…`, `tokens/tok_…` or `tok_…`.
+pub(crate) fn token(text: &str) -> Result<String, String> {
+    named(text, ["token", "tokens"])
+}
+
+/// `university/lab`, with `tenant/` before it or without.
+pub(crate) fn tenant(text: &str) -> Result<TenantPath, String> {
+    let path = text.strip_prefix("tenant/").unwrap_or(text);
+    TenantPath::new(path).map_err(|error| error.to_string())
+}
+
+/// A role.
+pub(crate) fn role(text: &str) -> Result<Role, String> {
+    let words = || Role::ALL.map(Role::as_str).join(", ");
+    Role::parse(text).ok_or_else(|| format!("expected one of {}", words()))
+}
+
+/// A role, or none of them.
+pub(crate) fn role_or_none(text: &str) -> Result<OrNone<Role>, String> {
+    or_none(text, |text| {
+        role(text).map_err(|error| format!("{error}, none"))
+    })
+}
+
+/// How long something lasts.
+pub(crate) fn life(text: &str) -> Result<Duration, String> {
+    daemon::value::duration(text).map_err(|error| error.to_string())
+}
+
+/// The same, or for ever.
+pub(crate) fn life_or_never(text: &str) -> Result<OrNone<Duration>, String> {
+    match text {
+        "never" => Ok(OrNone(None)),
+        _ => life(text).map(|life| OrNone(Some(life))),
+    }
+}
+
+/// A whole number, or no limit.
+pub(crate) fn count_or_none(text: &str) -> Result<OrNone<u64>, String> {
+    let read = |text: &str| text.parse().ok();
+    or_none(text, |text| {
+        read(text).ok_or_else(|| "expected a whole number, or none".to_owned())
+    })
+}
+
+/// Cores, or no limit.
+pub(crate) fn cores_or_none(text: &str) -> Result<OrNone<f64>, String> {
+    let read = |text: &str| text.parse().ok().filter(|cores: &f64| cores.is_finite());
+    or_none(text, |text| {
+        read(text).ok_or_else(|| "expected cores, as in 1.5, or none".to_owned())
+    })
+}
+
+/// A value, or what takes it away.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct OrNone<T>(pub(crate) Option<T>);
+
+fn or_none<T>(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<OrNone<T>, String> {
+    match text {
+        "none" => Ok(OrNone(None)),
+        _ => read(text).map(|value| OrNone(Some(value))),
+    }
 }
 
 /// A name, with or without its kind in the singular or plural before it.

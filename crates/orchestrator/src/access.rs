@@ -12,6 +12,7 @@
 //! unless plain text was allowed.
 
 mod admission;
+mod expiry;
 mod guard;
 mod record;
 

@@ -1,5 +1,6 @@
 //! The REST interface that both orchestrators serve (contract, REST): parse, one call on the handle, render.
 
+pub mod access;
 pub mod asked;
 mod backup;
 mod brake;
@@ -61,6 +62,11 @@ impl<C: Jobs> Service<C> {
 
 /// Jobs, their histories, backups, and health. A program merges its own routes.
 pub fn api<C: Jobs>(service: Service<C>) -> Api<()> {
+    routes().with_state(service)
+}
+
+/// The same before anything is served: what there is, and what it needs.
+pub fn routes<C: Jobs>() -> Api<Service<C>> {
     Api::new("", "")
         .parameter("job", "A job's id or name.")
         .merge(jobs::<C>())
@@ -97,7 +103,6 @@ pub fn api<C: Jobs>(service: Service<C>) -> Api<()> {
                 .answers::<HealthBody>(200, "It does")
                 .answers::<HealthBody>(503, "It does not now"),
         )
-        .with_state(service)
 }
 
 fn jobs<C: Jobs>() -> Api<Service<C>> {

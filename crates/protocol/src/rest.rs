@@ -3,6 +3,7 @@
 //! Every body writes all its fields, null where there is nothing, so that a client needs no case for absent ones. The
 //! readers skip fields that they do not know and keep words (states, codes) as text: an older client reads a newer server.
 
+mod access;
 mod brake;
 mod cluster;
 mod event;
@@ -25,6 +26,11 @@ use std::collections::BTreeMap;
 use model::reason::Rejections;
 use serde::{Deserialize, Serialize};
 
+pub use access::{
+    ApproveRequest, InvitationRequest, LoginRequest, NewTokenBody, Password, PasswordError,
+    PasswordRequest, PolicyBody, QuotaBody, RoleRequest, ScopeBody, TenantBody, TenantPatch,
+    TenantRequest, TokenBody, TokenRequest, UserBody, UserRequest, WhoamiBody,
+};
 pub use brake::BrakeBody;
 pub use cluster::{ClusterBody, LocationBody};
 pub use event::EventBody;

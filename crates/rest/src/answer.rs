@@ -50,9 +50,18 @@ impl Accept {
         self.answer(StatusCode::OK, body)
     }
 
+    /// 201 with this body, and where to look it up from now on.
+    pub fn created(self, location: &str, body: &impl Serialize) -> Response {
+        self.located(StatusCode::CREATED, location, body)
+    }
+
     /// 202 with this body, and where to look it up from now on.
     pub fn accepted(self, location: &str, body: &impl Serialize) -> Response {
-        let mut response = self.answer(StatusCode::ACCEPTED, body);
+        self.located(StatusCode::ACCEPTED, location, body)
+    }
+
+    fn located(self, status: StatusCode, location: &str, body: &impl Serialize) -> Response {
+        let mut response = self.answer(status, body);
         if let Ok(location) = HeaderValue::from_str(location) {
             response.headers_mut().insert(LOCATION, location);
         }

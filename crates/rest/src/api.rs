@@ -125,6 +125,11 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         }
     }
 
+    /// What each operation needs of who asks, with its method and path, as they were added.
+    pub fn needs(&self) -> Vec<(&'static str, &str, Need)> {
+        self.description.needs()
+    }
+
     /// The OpenAPI document of the routes so far.
     pub fn document(&self) -> Value {
         self.description.document()
@@ -162,7 +167,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     {
         let mut taken = Taken::default();
         T::describe(&mut taken);
-        let need = operation.need.unwrap_or(Need::Account);
+        let need = operation.need();
         let mut route: MethodRouter<S> = on(method, handler);
         if !taken.has_query() {
             route = route.route_layer(middleware::from_fn(no_query));

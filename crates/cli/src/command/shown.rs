@@ -54,6 +54,33 @@ impl Shown {
         }
     }
 
+    /// Users.
+    pub(super) const fn users(format: Format) -> Self {
+        Self {
+            kind: "user",
+            name: "name",
+            format,
+        }
+    }
+
+    /// Tokens of users.
+    pub(super) const fn tokens(format: Format) -> Self {
+        Self {
+            kind: "token",
+            name: "token_id",
+            format,
+        }
+    }
+
+    /// Tenants.
+    pub(super) const fn tenants(format: Format) -> Self {
+        Self {
+            kind: "tenant",
+            name: "tenant",
+            format,
+        }
+    }
+
     /// Prints a list.
     pub(super) fn list<T: DeserializeOwned>(
         &self,

@@ -23,7 +23,7 @@ pub fn api(access: Access) -> Api<()> {
     let path = "/api/v1/join-tokens";
     let op = |summary| op(summary).tag("joining");
     Api::new("", "")
-        .parameter("token", "A join token's id.")
+        .parameter("join_token", "A join token's id.")
         .get(
             path,
             list,
@@ -43,7 +43,7 @@ pub fn api(access: Access) -> Api<()> {
                 .problems(&[409, 503]),
         )
         .delete(
-            &format!("{path}/{{token}}"),
+            &format!("{path}/{{join_token}}"),
             revoke,
             op("Revoke a join token")
                 .may(Verb::Delete, Realm::JoinTokens)

@@ -133,6 +133,11 @@ fn shown(text: &str) -> String {
 
 /// The route. A program merges it with its own.
 pub fn api<C: Jobs, H: Holders>(logs: Logs<C, H>) -> Api<()> {
+    routes().with_state(logs)
+}
+
+/// The same before anything is served.
+pub fn routes<C: Jobs, H: Holders>() -> Api<Logs<C, H>> {
     let about = "Plain text, each line with its instance (`service/index | `) unless one instance is asked for. What is \
         not to be had is said in a line (`[edgeio: …]`). Of an instance that is gone, the end is kept for an hour. With \
         `follow` the answer goes on, also with instances that come later.";
@@ -147,7 +152,6 @@ pub fn api<C: Jobs, H: Holders>(logs: Logs<C, H>) -> Api<()> {
                 .text("text/plain; charset=utf-8", "What its instances wrote")
                 .problems(&[404, 503]),
         )
-        .with_state(logs)
 }
 
 async fn show<C: Jobs, H: Holders>(

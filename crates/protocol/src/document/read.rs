@@ -72,6 +72,19 @@ impl<'a> Spot<'a> {
         }
     }
 
+    /// A text that no fault repeats, whatever it is written as.
+    pub(crate) fn secret(&self, faults: &mut Faults) -> Option<&'a str> {
+        match &self.node.kind {
+            Kind::Number(_) | Kind::Bool(_) => {
+                self.fault(faults, "must be a text; write it in quotes");
+                None
+            }
+            Kind::Text(_) | Kind::Null | Kind::List(_) | Kind::Map(_) | Kind::Refused => {
+                self.text(faults)
+            }
+        }
+    }
+
     /// A text that is a name of the contract.
     pub(crate) fn name(&self, faults: &mut Faults) -> Option<Name> {
         let text = self.text(faults)?;

@@ -49,6 +49,21 @@ inline! {
     SecretText => {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,100}$"};
     /// A request for a certificate, as PEM.
     CertificateRequest => {"type": "string", "pattern": "^\\s*-----BEGIN CERTIFICATE REQUEST-----", "maxLength": 8192};
+    /// An id of a user's token, or of an invitation.
+    TokenIdText => {"type": "string", "pattern": "^tok_[0-7][0-9A-HJKMNP-TV-Z]{25}$"};
+    /// A path of a tenant.
+    TenantPathText => {"type": "string", "pattern": "^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?(/[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?){0,7}$",
+        "examples": ["university/lab"]};
+    /// What a user is at a tenant, and at all below it.
+    TenantRole => {"type": "string", "enum": ["viewer", "deployer", "operator", "admin", "auditor"]};
+    /// The same, or null for nothing.
+    TenantRoleOrNone => {"type": ["string", "null"], "enum": ["viewer", "deployer", "operator", "admin", "auditor", null]};
+    /// A password that is to be.
+    PasswordText => {"type": "string", "format": "password", "minLength": 12, "maxLength": 256};
+    /// A password that is said to be one.
+    EnteredText => {"type": "string", "format": "password", "minLength": 1, "maxLength": 256};
+    /// How long a token lasts.
+    LifeText => {"type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$", "examples": ["30d"]};
     /// A time, RFC 3339 in UTC.
     Time => {"type": "string", "format": "date-time"};
     /// A generation: assignment, placement.

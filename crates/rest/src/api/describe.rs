@@ -78,6 +78,15 @@ impl Description {
         self.routes.extend(other.routes);
     }
 
+    /// What each operation needs of who asks.
+    pub(super) fn needs(&self) -> Vec<(&'static str, &str, Need)> {
+        let need = |route: &Route| route.operation.need();
+        let routes = self.routes.iter();
+        routes
+            .map(|route| (route.method, route.path.as_str(), need(route)))
+            .collect()
+    }
+
     /// The whole document.
     pub(super) fn document(&self) -> Value {
         let mut schemas = Schemas::new();

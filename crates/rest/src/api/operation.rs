@@ -72,6 +72,11 @@ impl Operation {
         self
     }
 
+    /// What it needs; an account where it does not say, which is a fault.
+    pub(super) fn need(&self) -> Need {
+        self.need.unwrap_or(Need::Account)
+    }
+
     /// Who may do that to these.
     #[must_use]
     pub const fn may(self, verb: Verb, realm: Realm) -> Self {

@@ -1,0 +1,104 @@
+//! Passwords from a terminal, a file or standard input; never from the command line, which everybody can read.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use protocol::rest::{Password, PasswordError};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
+use crate::failure::Failure;
+
+/// Where the password comes from.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Source {
+    /// The file whose first line is the password; without it, it is asked for, or read from standard input.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+/// The password that a user has.
+///
+/// # Errors
+/// When there is none to read.
+pub(super) fn entered(source: &Source) -> Result<Password, Failure> {
+    let text = read(source, "Password: ")?;
+    Password::entered(&text).map_err(|error| usage(&error))
+}
+
+/// The password that a user is to have; at a terminal it is asked for twice.
+///
+/// # Errors
+/// When there is none to read, or it may not be one.
+pub(super) fn new(source: &Source) -> Result<Password, Failure> {
+    let text = read(source, "New password: ")?;
+    let password = Password::new(&text).map_err(|error| usage(&error))?;
+    if source.password_file.is_none()
+        && io::stdin().is_terminal()
+        && read(source, "The same again: ")? != text
+    {
+        return Err(Failure::Usage("the two passwords differ".to_owned()));
+    }
+    Ok(password)
+}
+
+/// A line that may be seen.
+///
+/// # Errors
+/// When there is none to read.
+pub(super) fn line(prompt: &str) -> Result<String, Failure> {
+    ask(prompt)
+        .and_then(|()| first_line(io::stdin().lock()))
+        .map_err(|error| failed(None, error))
+}
+
+fn usage(error: &PasswordError) -> Failure {
+    Failure::Usage(error.to_string())
+}
+
+fn read(source: &Source, prompt: &str) -> Result<String, Failure> {
+    let path = source.password_file.as_deref();
+    let read = match path {
+        Some(path) => {
+            std::fs::File::open(path).and_then(|file| first_line(io::BufReader::new(file)))
+        }
+        None if io::stdin().is_terminal() => silently(prompt),
+        None => first_line(io::stdin().lock()),
+    };
+    read.map_err(|error| failed(path, error))
+}
+
+fn failed(path: Option<&Path>, source: io::Error) -> Failure {
+    Failure::Read {
+        path: path.map_or_else(|| "standard input".into(), Path::to_owned),
+        source,
+    }
+}
+
+/// A line from the terminal, which does not show it.
+fn silently(prompt: &str) -> io::Result<String> {
+    let stdin = io::stdin();
+    let shown = tcgetattr(&stdin)?;
+    let mut hidden = shown.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    ask(prompt)?;
+    tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
+    let line = first_line(stdin.lock());
+    tcsetattr(&stdin, OptionalActions::Flush, &shown)?;
+    // The end of the line was not shown either.
+    ask("\n")?;
+    line
+}
+
+fn ask(prompt: &str) -> io::Result<()> {
+    let mut out = io::stderr().lock();
+    out.write_all(prompt.as_bytes())?;
+    out.flush()
+}
+
+fn first_line(mut from: impl io::BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    if from.read_line(&mut line)? == 0 {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is empty"));
+    }
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}
