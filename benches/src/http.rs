@@ -206,7 +206,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
 /// A whole request of the administrator's; a body comes with its type.
 pub(crate) fn request(method: &str, path: &str, body: Option<(&str, &[u8])>) -> Vec<u8> {
-    let line = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n");
+    let line =
+        format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n");
     let mut text = line.into_bytes();
     let (kind, body) = body.unwrap_or_default();
     if !kind.is_empty() {

@@ -7,8 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use edgeio_tests::harness::{
-    Client, Program, Settings, System, TOKEN, alone, inside, programs, required, together,
-    wait_until,
+    Client, Program, Settings, System, TOKEN, alone, end_all_in, inside, programs, required,
+    together, wait_until,
 };
 use edgeio_tests::lab::{Lab, ROOT};
 use serde_json::Value;
@@ -173,6 +173,7 @@ fn two_bare_machines_and_three_commands_make_a_secured_system() {
     );
     server.says("edgeio", &["audit", "verify", audit.to_str().unwrap()]);
     drop((joined, up));
+    end_all_in(place.path());
 }
 
 /// Makes a join token of a cluster by its REST interface.

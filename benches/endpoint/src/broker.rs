@@ -16,8 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::{Duration, Instant, sleep, timeout};
 
-use crate::{packet, papers};
 use crate::server::COUNT;
+use crate::{packet, papers};
 
 /// How long a broker has to come up and to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -73,10 +73,7 @@ impl Broker {
             authority = Some(papers::make(folder.path())?);
             command.arg("--identity").arg(folder.path());
         }
-        let mut child = command
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
+        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let output = child.stdout.take().context("no output")?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line).await?;

@@ -10,10 +10,10 @@ use tokio::task::LocalSet;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Options, papers};
 use crate::broker::{Broker, Kind};
 use crate::hostile::{self, Ended};
 use crate::worker::{Shared, Tally, Worker};
+use crate::{Options, papers};
 
 /// Workers that connect at the same time.
 const AT_ONCE: u32 = 50;

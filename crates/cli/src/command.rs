@@ -22,6 +22,7 @@ mod password;
 mod place;
 pub(crate) mod restart;
 pub(crate) mod restore;
+pub(crate) mod revoke;
 pub(crate) mod scale;
 mod shown;
 pub(crate) mod tenant;
@@ -70,6 +71,7 @@ pub(crate) fn run(options: &Options, environment: Environment<'_>) -> Result<(),
             cordon::run(&client()?, cordon::Wish::Cordon, &cordon.what, format)
         }
         Action::Drain(cordon) => cordon::run(&client()?, cordon::Wish::Drain, &cordon.what, format),
+        Action::Revoke(revoke) => revoke::run(&client()?, &revoke.what, format),
         Action::Forget(forget) => forget::run(&client()?, &forget.what, format),
         Action::Uncordon(cordon) => {
             cordon::run(&client()?, cordon::Wish::Uncordon, &cordon.what, format)

@@ -7,7 +7,8 @@ use clap::{Parser, Subcommand};
 
 use crate::command::{
     apply, audit, backup, completions, context, cordon, delete, describe, doctor, events, explain,
-    forget, get, login, logs, migrate, restart, restore, scale, tenant, token, top, user, wait, whoami,
+    forget, get, login, logs, migrate, restart, restore, revoke, scale, tenant, token, top, user,
+    wait, whoami,
 };
 use crate::connection::Connection;
 use crate::output::Format;
@@ -76,6 +77,7 @@ pub(crate) enum Action {
     /// Lets new work come to a cluster or worker again.
     Uncordon(cordon::Options),
     Forget(forget::Options),
+    Revoke(revoke::Options),
     Backup(backup::Options),
     Restore(restore::Options),
     Doctor(doctor::Options),

@@ -147,7 +147,9 @@ impl JoinBook {
             ..unknown(fresh, at)
         });
         member.revoked_at = None;
-        member.tokens.retain(|token| self.grants.contains_key(token));
+        member
+            .tokens
+            .retain(|token| self.grants.contains_key(token));
         member.tokens.insert(token);
         let id = member.id;
         Ok((vec![JoinWrite::Member(member)], id))

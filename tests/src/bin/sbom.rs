@@ -43,7 +43,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
-    value.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    value
+        .get(name)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
@@ -52,11 +55,14 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 
 /// The ids of the programs' packages, and of all that these link.
 fn linked(metadata: &Value) -> BTreeSet<&str> {
-    let nodes = metadata.get("resolve").map_or(&[][..], |it| list(it, "nodes"));
+    let nodes = metadata
+        .get("resolve")
+        .map_or(&[][..], |it| list(it, "nodes"));
     let by_id: BTreeMap<&str, &Value> = nodes.iter().map(|node| (text(node, "id"), node)).collect();
     let packages = list(metadata, "packages").iter();
     let is_program = |package: &&Value| {
-        PROGRAMS.contains(&text(package, "name")) && package.get("source").is_none_or(Value::is_null)
+        PROGRAMS.contains(&text(package, "name"))
+            && package.get("source").is_none_or(Value::is_null)
     };
     let mut waiting: Vec<&str> = packages
         .filter(is_program)

@@ -60,7 +60,9 @@ impl Desk {
         let body = serde_json::to_vec(&body).unwrap();
         let response = self.ask(post("/api/v1/join", body)).await;
         let status = response.status();
-        let bytes = axum::body::to_bytes(response.into_body(), 100_000).await.unwrap();
+        let bytes = axum::body::to_bytes(response.into_body(), 100_000)
+            .await
+            .unwrap();
         if status == StatusCode::CREATED {
             return Ok(serde_json::from_slice(&bytes).unwrap());
         }
@@ -179,7 +181,11 @@ async fn a_stranger_learns_nothing_from_a_refusal() {
 async fn a_hundred_machines_join_at_once_with_a_token_for_a_hundred_and_no_more() {
     let desk = Arc::new(Desk::open().await);
     let life = Duration::from_secs(60);
-    let (token, _) = desk.access.create_join_token("test", 100, life).await.unwrap();
+    let (token, _) = desk
+        .access
+        .create_join_token("test", 100, life)
+        .await
+        .unwrap();
     let token = Arc::new(token);
     let joins: Vec<_> = (0..101)
         .map(|_| {
@@ -204,7 +210,11 @@ async fn a_hundred_machines_join_at_once_with_a_token_for_a_hundred_and_no_more(
 async fn a_token_that_is_none_lets_nobody_in_and_all_answers_are_alike() {
     let desk = Desk::open().await;
     let life = Duration::from_secs(60);
-    let (token, _) = desk.access.create_join_token("test", 1, life).await.unwrap();
+    let (token, _) = desk
+        .access
+        .create_join_token("test", 1, life)
+        .await
+        .unwrap();
     let key = Key::make().unwrap();
     let first = desk.join(&token, &key).await.unwrap();
     // The answer was lost: the same key again.
@@ -268,7 +278,10 @@ async fn nobody_registers_as_a_member_without_its_certificate() {
             from: Some(from),
             id: Some(id),
         };
-        access.admit_member(claim).await.map_err(|error| error.code())
+        access
+            .admit_member(claim)
+            .await
+            .map_err(|error| error.code())
     };
     // Before it was ever seen with its certificate, nobody knows that it has one.
     assert_eq!(register(None, near, 7).await, Ok(()));
@@ -276,9 +289,15 @@ async fn nobody_registers_as_a_member_without_its_certificate() {
     assert_eq!(register(None, near, 7).await, Err("wrong_identity"));
     assert_eq!(register(None, near, 8).await, Ok(()));
     assert_eq!(register(None, far, 8).await, Err("no_identity"));
-    assert_eq!(register(Some(&proven), near, 8).await, Err("wrong_identity"));
+    assert_eq!(
+        register(Some(&proven), near, 8).await,
+        Err("wrong_identity")
+    );
     let cluster = peer(access, Holder::Cluster(ClusterId::from_bits(7)), hour);
-    assert_eq!(register(Some(&cluster), far, 7).await, Err("wrong_identity"));
+    assert_eq!(
+        register(Some(&cluster), far, 7).await,
+        Err("wrong_identity")
+    );
     let ended = Peer {
         until: Wall(clock::now().wall.0 - 1),
         ..proven.clone()
@@ -313,7 +332,9 @@ async fn in_memory_everybody_of_this_machine_may_and_nobody_else() {
     let keys = Keys::open(StoreKind::Memory, dir.path(), Tier::Root, names(&[], None)).unwrap();
     let audit = Audit::open(StoreKind::Memory, dir.path(), Tier::Root).unwrap();
     let store = Arc::new(Memory::new());
-    let access = Access::open(settings, store, Arc::new(keys), audit).await.unwrap();
+    let access = Access::open(settings, store, Arc::new(keys), audit)
+        .await
+        .unwrap();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     let from = |address: &str| {
         let mut request = HttpRequest::get("/api/v1/jobs").body(()).unwrap();

@@ -141,17 +141,16 @@ pub fn routes<C: Jobs, H: Holders>() -> Api<Logs<C, H>> {
     let about = "Plain text, each line with its instance (`service/index | `) unless one instance is asked for. What is \
         not to be had is said in a line (`[edgeio: …]`). Of an instance that is gone, the end is kept for an hour. With \
         `follow` the answer goes on, also with instances that come later.";
-    Api::new("", "")
-        .get(
-            "/api/v1/jobs/{job}/logs",
-            show::<C, H>,
-            op("Read the logs of a job")
-                .may(Verb::Logs, Realm::Jobs)
-                .about(about)
-                .tag("jobs")
-                .text("text/plain; charset=utf-8", "What its instances wrote")
-                .problems(&[404, 503]),
-        )
+    Api::new("", "").get(
+        "/api/v1/jobs/{job}/logs",
+        show::<C, H>,
+        op("Read the logs of a job")
+            .may(Verb::Logs, Realm::Jobs)
+            .about(about)
+            .tag("jobs")
+            .text("text/plain; charset=utf-8", "What its instances wrote")
+            .problems(&[404, 503]),
+    )
 }
 
 async fn show<C: Jobs, H: Holders>(

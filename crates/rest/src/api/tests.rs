@@ -8,8 +8,8 @@ use expect_test::expect;
 use protocol::document::schema::JobDocument;
 use protocol::document::{Fault, Format};
 use protocol::rest::{
-    EventBody, JobBody, JoinRequest, JoinTokenRequest, List, MigrateRequest, NodePatch, RenewRequest,
-    RestartRequest, ScaleRequest,
+    EventBody, JobBody, JoinRequest, JoinTokenRequest, List, MigrateRequest, NodePatch,
+    RenewRequest, RestartRequest, ScaleRequest,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
