@@ -22,7 +22,7 @@ pub(crate) struct Source {
 /// When there is none to read.
 pub(super) fn entered(source: &Source) -> Result<Password, Failure> {
     let text = read(source, "Password: ")?;
-    Password::entered(&text).map_err(|error| usage(&error))
+    Password::entered(&text).map_err(usage)
 }
 
 /// The password that a user is to have; at a terminal it is asked for twice.
@@ -31,7 +31,7 @@ pub(super) fn entered(source: &Source) -> Result<Password, Failure> {
 /// When there is none to read, or it may not be one.
 pub(super) fn new(source: &Source) -> Result<Password, Failure> {
     let text = read(source, "New password: ")?;
-    let password = Password::new(&text).map_err(|error| usage(&error))?;
+    let password = Password::new(&text).map_err(usage)?;
     if source.password_file.is_none()
         && io::stdin().is_terminal()
         && read(source, "The same again: ")? != text
@@ -51,7 +51,7 @@ pub(super) fn line(prompt: &str) -> Result<String, Failure> {
         .map_err(|error| failed(None, error))
 }
 
-fn usage(error: &PasswordError) -> Failure {
+fn usage(error: PasswordError) -> Failure {
     Failure::Usage(error.to_string())
 }
 

@@ -110,8 +110,11 @@ fn users_are_asked_for_decided_about_and_shown() {
         shown.contains("deployer@university") && shown.contains("active"),
         "{shown}"
     );
-    // Refused before anything is sent.
-    let sent = server.requests().len();
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_before_anything_is_sent() {
+    let server = Server::start(vec![]);
     let short = edgeio_with(&server.url, &["user", "passwd", "alice"], &[], "8814\n");
     assert_eq!(code(&short), 2);
     assert!(
@@ -127,7 +130,7 @@ fn users_are_asked_for_decided_about_and_shown() {
     ] {
         assert_eq!(code(&edgeio(&server, args)), 2, "{args:?}");
     }
-    assert_eq!(server.requests().len(), sent);
+    assert_eq!(server.requests().len(), 0);
 }
 
 #[test]
@@ -332,7 +335,21 @@ fn a_login_keeps_its_token_in_the_context_and_shows_it_nowhere() {
         "{}",
         out(&json)
     );
-    // Of an orchestrator that no context is of there is no place to keep it.
+}
+
+#[test]
+fn a_login_without_a_context_to_keep_it_in_is_refused_before_it_is_sent() {
+    let config = tempfile::tempdir().unwrap();
+    let file = config.path().join("password");
+    std::fs::write(&file, "correct horse battery\n").unwrap();
+    let file = file.to_str().unwrap();
+    let run = |args: &[&str]| {
+        let mut command = command(args);
+        let command = command.env("XDG_CONFIG_HOME", config.path());
+        command.output().unwrap()
+    };
+    let set = run(&["context", "set", "default", "--url", "http://127.0.0.1:1"]);
+    assert_eq!(code(&set), 0, "{}", err(&set));
     let other = Server::start(vec![]);
     let refused = run(&[
         "login",

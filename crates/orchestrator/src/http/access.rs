@@ -134,8 +134,8 @@ impl Service {
 }
 
 /// Whether the subject may read that.
-fn sees(book: &AccessBook, subject: &Subject<'_>, resource: Resource) -> bool {
-    book.authorize(subject, Verb::Read, &resource) == May::Granted
+fn sees(book: &AccessBook, subject: &Subject<'_>, resource: &Resource) -> bool {
+    book.authorize(subject, Verb::Read, resource) == May::Granted
 }
 
 /// Whether the subject is the user of that name.

@@ -13,6 +13,7 @@ pub(super) fn open() -> ApiError {
 }
 
 /// 503, or 409 where there is nowhere to keep it.
+#[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
 pub(super) fn not_changed(reason: NotChanged) -> ApiError {
     match reason {
         NotChanged::Unavailable => Problem::unavailable(reason.to_string()).into(),

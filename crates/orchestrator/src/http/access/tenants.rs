@@ -235,7 +235,7 @@ fn body_of(service: &Service, caller: &Caller, path: &TenantPath) -> Result<Tena
 
 /// A tenant as the subject sees it; `None`: not at all.
 fn shown(book: &AccessBook, subject: &Subject<'_>, tenant: &Tenant) -> Option<TenantBody> {
-    sees(book, subject, Resource::Tenant(tenant.path.clone())).then(|| tenant.into())
+    sees(book, subject, &Resource::Tenant(tenant.path.clone())).then(|| tenant.into())
 }
 
 fn path(text: &str) -> Result<TenantPath, ApiError> {

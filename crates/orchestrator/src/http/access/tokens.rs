@@ -99,7 +99,7 @@ async fn list(
     let user = user.map_err(|error| Problem::bad_request(error.to_string()))?;
     let governs = |book: &AccessBook, subject: &Subject<'_>, whose: &Name| {
         let home = book.user(whose).map(|user| user.home.clone());
-        is(subject, whose) || home.is_some_and(|home| sees(book, subject, Resource::Users(home)))
+        is(subject, whose) || home.is_some_and(|home| sees(book, subject, &Resource::Users(home)))
     };
     if let Some(user) = &user
         && !service.read(&caller, |book, subject| governs(book, subject, user))
@@ -164,7 +164,7 @@ async fn invitations(
         let shown = |token: &&Token| match &token.grant {
             Grant::User { .. } => false,
             Grant::Invitation { tenant, .. } => {
-                sees(book, subject, Resource::Users(tenant.clone()))
+                sees(book, subject, &Resource::Users(tenant.clone()))
             }
         };
         page_of(book, &page, shown)

@@ -280,7 +280,7 @@ async fn change(
 /// A user as the subject sees it; `None`: not at all.
 fn shown(book: &AccessBook, subject: &Subject<'_>, user: &User) -> Option<UserBody> {
     let own = is(subject, &user.name);
-    let sees = |tenant: &_| own || sees(book, subject, Resource::Users(Clone::clone(tenant)));
+    let sees = |tenant: &_| own || sees(book, subject, &Resource::Users(Clone::clone(tenant)));
     let visible = sees(&user.home) || user.roles.keys().any(sees);
     visible.then(|| UserBody::of(user, sees))
 }

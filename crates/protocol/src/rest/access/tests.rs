@@ -30,7 +30,7 @@ fn told<T: fmt::Debug>(read: Result<T, Vec<Fault>>) -> String {
     faults.iter().map(line).collect()
 }
 
-fn json(value: &impl Serialize, expected: Expect) {
+fn json(value: &impl Serialize, expected: &Expect) {
     expected.assert_eq(&format!("{:#}", serde_json::to_value(value).unwrap()));
 }
 
@@ -50,7 +50,7 @@ fn a_user_shows_the_roles_that_may_be_seen_and_not_its_password() {
     let body = UserBody::of(&user, |at| at.is_within(&tenant("university")));
     json(
         &body,
-        expect![[r#"
+        &expect![[r#"
         {
           "created_at": "1970-01-01T00:00:00.000Z",
           "has_password": true,
@@ -82,7 +82,7 @@ fn a_token_shows_its_text_once_and_never_in_debug() {
     let new = NewTokenBody::of(&token, SECRET.to_owned());
     json(
         &new,
-        expect![[r#"
+        &expect![[r#"
         {
           "created_at": "1970-01-01T00:00:00.000Z",
           "expires_at": null,
@@ -104,7 +104,7 @@ fn a_token_shows_its_text_once_and_never_in_debug() {
     };
     json(
         &TokenBody::of(&invitation, Some(Wall(5))),
-        expect![[r#"
+        &expect![[r#"
         {
           "created_at": "1970-01-01T00:00:00.000Z",
           "expires_at": "1970-01-01T00:00:01.000Z",
@@ -165,7 +165,7 @@ fn a_tenant_is_written_and_read_alike() {
     });
     json(
         &body,
-        expect![[r#"
+        &expect![[r#"
         {
           "created_at": "1970-01-01T00:00:00.000Z",
           "policy": {
@@ -251,9 +251,9 @@ fn bad_requests_tell_all_their_faults() {
         home: must be a text, not a number; write it in quotes: "7"
     "#]]
     .assert_eq(&told(UserRequest::parse(b"{home: 7}", Format::Yaml)));
-    expect![[r#"
+    expect![[r"
         role: is required; write role: viewer, or null for none
-    "#]]
+    "]]
     .assert_eq(&told(RoleRequest::parse(
         b"{tenant: default}",
         Format::Yaml,

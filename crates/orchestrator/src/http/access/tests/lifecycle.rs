@@ -117,7 +117,7 @@ async fn the_last_administrator_stays() {
 }
 
 #[tokio::test]
-async fn a_tenant_is_asked_for_approved_and_limited_from_above() {
+async fn a_tenant_is_asked_for_and_approved() {
     let rig = Rig::new(StoreKind::Embedded).await;
     rig.tenant("university").await;
     let founder = rig.user("founder", "university", Some(Role::Viewer)).await;
@@ -151,8 +151,16 @@ async fn a_tenant_is_asked_for_approved_and_limited_from_above() {
     );
     let whoami = rig.get(&founder, "whoami").await;
     assert_eq!(whoami.body["roles"]["university/lab"], "admin");
+}
 
-    // What limits it is decided above it, as a whole, and within what is above.
+#[tokio::test]
+async fn what_limits_a_tenant_is_decided_above_it() {
+    let rig = Rig::new(StoreKind::Embedded).await;
+    rig.tenant("university").await;
+    rig.tenant("university/lab").await;
+    let founder = rig.user("founder", "university", Some(Role::Viewer)).await;
+    let lab = "tenants/university%2Flab";
+    let approve = format!("{lab}/approve");
     let limits = json!({"quota": {"cpu": 1.5, "jobs": 7}, "policy": {"runtimes": ["docker"]}});
     let patch = format!("PATCH /api/v1/{lab}");
     assert_eq!(
@@ -318,7 +326,16 @@ async fn nobody_learns_of_another_tenant() {
     let revoke = format!("DELETE /api/v1/tokens/{}", worker.id);
     let reply = rig.ask(&head, &revoke, Value::Null).await;
     assert_eq!(reply.outcome(), "404 no_such_token");
-    // Of a user with roles at both, each sees its own.
+}
+
+#[tokio::test]
+async fn of_a_user_with_roles_at_two_tenants_each_sees_its_own() {
+    let rig = Rig::new(StoreKind::Embedded).await;
+    for path in ["company", "university", "university/lab"] {
+        rig.tenant(path).await;
+    }
+    let head = rig.user("head", "university", Some(Role::Admin)).await;
+    let boss = rig.user("boss", "company", Some(Role::Admin)).await;
     let role = json!({"tenant": "university/lab", "role": "viewer"});
     assert_eq!(
         rig.ask(&head, "PUT /api/v1/users/boss/role", role)
