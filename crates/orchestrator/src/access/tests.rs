@@ -136,12 +136,14 @@ async fn the_first_start_makes_an_administrator_and_later_ones_know_it() {
     admitted(&desk.access, Some(&bearer)).unwrap();
 
     // What others may read, or is no token, is told.
+    let Desk { access, store, dir } = desk;
+    drop(access);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let error = open(desk.dir.path(), Arc::clone(&desk.store) as _).await;
+    let error = open(dir.path(), Arc::clone(&store) as _).await;
     assert!(matches!(error, Err(AccessError::File(_))), "{error:?}");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     std::fs::write(&path, "hello").unwrap();
-    let error = open(desk.dir.path(), Arc::clone(&desk.store) as _).await;
+    let error = open(dir.path(), Arc::clone(&store) as _).await;
     assert!(matches!(error, Err(AccessError::Token { .. })), "{error:?}");
 }
 
@@ -238,8 +240,9 @@ async fn a_token_that_is_none_lets_nobody_in_and_all_answers_are_alike() {
     assert!(desk.join(&token, &key).await.is_err());
 
     // All of that is in the audit log, and it is whole.
-    let folder = desk.dir.path().join(crate::audited::FOLDER);
-    drop(desk);
+    let Desk { access, dir, .. } = desk;
+    let folder = dir.path().join(crate::audited::FOLDER);
+    drop(access);
     let text = std::fs::read_to_string(folder.join("audit-00000001.jsonl")).unwrap();
     let denied = text.lines().filter(|line| line.contains("\"denied\""));
     assert_eq!(denied.count(), 4, "{text}");
