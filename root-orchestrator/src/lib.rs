@@ -27,7 +27,7 @@ use std::time::Duration;
 use daemon::Tasks;
 use daemon::listen::bind;
 use model::id::ClusterId;
-use orchestrator::access::{self, Access};
+use orchestrator::access::{Access, Settings};
 use orchestrator::audited::Audit;
 use orchestrator::http::Backups;
 use orchestrator::http::logs::Logs;
@@ -46,7 +46,7 @@ use crate::holders::Clusters;
 use crate::metrics::Metrics;
 use crate::outlets::Outlets;
 use crate::relay::Relay;
-use crate::tier::Root;
+use crate::tier::{Handle, Root};
 use crate::uplink::{Desk, Links};
 
 /// Where this program can be told to die (`daemon::crash`), beside the points of the shared shell.
@@ -161,22 +161,10 @@ async fn begin(
     } = place;
     let metrics = Metrics::new()?;
     let names = keys::names(&[address], config.advertise.as_deref());
-    let keys = Arc::new(Keys::open(
-        config.store,
-        &config.data_dir,
-        Tier::Root,
-        names,
-    )?);
+    let keys = Keys::open(config.store, &config.data_dir, Tier::Root, names)?;
+    let keys = Arc::new(keys);
     let door = keys.door(config.insecure);
-    let settings = access::Settings {
-        tier: Tier::Root,
-        store: config.store,
-        admin_token: config.admin_token(),
-        insecure: config.insecure,
-        places: keys::places(address, None),
-    };
-    let audit = Audit::open(config.store, &config.data_dir, Tier::Root)?;
-    let access = Access::open(settings, Arc::clone(&store), Arc::clone(&keys), audit).await?;
+    let access = access(&config, address, &store, &keys).await?;
     let backups = Backups::new(Arc::clone(&store), Tier::Root, None);
     let (controller, handle) =
         orchestrator::open(store, Root(core), metrics.common.clone()).await?;
@@ -188,14 +176,11 @@ async fn begin(
     let outlets = Outlets::new(links.clone(), metrics.clone());
     let controller = controller.watched_by(config.notifier.clone());
     tasks.spawn("controller", controller.run(outlets, token.clone()));
-    let common = orchestrator::http::Service::new(
-        handle.clone(),
-        protocol::document::Options {
-            allow_noop: config.allow_noop,
-            ..protocol::document::Options::default()
-        },
-        backups,
-    );
+    let documents = protocol::document::Options {
+        allow_noop: config.allow_noop,
+        ..protocol::document::Options::default()
+    };
+    let common = orchestrator::http::Service::new(handle.clone(), documents, backups);
     let service = http::Service {
         handle: handle.clone(),
         links: links.clone(),
@@ -216,23 +201,12 @@ async fn begin(
         host: config.advertise.clone(),
         port: address.port(),
     });
-    let mqtt = relay
-        .as_ref()
-        .map(|(_, address)| format!("mqtt://{address}"));
+    let mqtt = relay.as_ref().map(|(_, at)| format!("mqtt://{at}"));
     if let Some((listener, _)) = relay {
         let relay = Relay::new(links.clone(), metrics.clone());
         tasks.spawn("relay", relay.run(listener, token.clone()));
     }
-    // One that has ended already is seen below.
-    let _ = handle.tell(Input::Quotas(access.quotas())).await;
-    let quotas = access
-        .clone()
-        .tell_quotas(handle.clone(), Input::Quotas, token.clone());
-    tasks.spawn("quotas", quotas);
-    tasks.spawn(
-        "revocations",
-        cut_off(access.clone(), links.clone(), token.clone()),
-    );
+    follow(&access, &handle, &links, &mut tasks).await;
     let desk = Desk {
         handle,
         access,
@@ -257,6 +231,37 @@ async fn begin(
     // Sockets of clusters would otherwise outlive the service.
     io.close().await;
     Ok(tasks.finish(GRACE).await.into_result()?)
+}
+
+/// Who may do what here, and who may join.
+async fn access(
+    config: &Config,
+    address: SocketAddr,
+    store: &Arc<dyn Store>,
+    keys: &Arc<Keys>,
+) -> Result<Access, RootError> {
+    let settings = Settings {
+        tier: Tier::Root,
+        store: config.store,
+        admin_token: config.admin_token(),
+        insecure: config.insecure,
+        places: keys::places(address, None),
+    };
+    let audit = Audit::open(config.store, &config.data_dir, Tier::Root)?;
+    let access = Access::open(settings, Arc::clone(store), Arc::clone(keys), audit);
+    Ok(access.await?)
+}
+
+/// What users and members become is told to those who act on it: quotas to the core, revocations to the uplinks.
+async fn follow(access: &Access, handle: &Handle, links: &Links, tasks: &mut Tasks) {
+    // One that has ended already is seen when the program's parts are.
+    let _ = handle.tell(Input::Quotas(access.quotas())).await;
+    let token = tasks.token().clone();
+    let quotas = access.clone();
+    let quotas = quotas.tell_quotas(handle.clone(), Input::Quotas, token.clone());
+    tasks.spawn("quotas", quotas);
+    let revocations = cut_off(access.clone(), links.clone(), token);
+    tasks.spawn("revocations", revocations);
 }
 
 /// Ends the connection of each cluster whose certificate means nothing any more.

@@ -81,9 +81,8 @@ impl Machine<'_> {
             if let Some((line, _)) = text.split_once('\n') {
                 return serde_json::from_str(line).map_err(|error| error.to_string());
             }
-            if let Ok(Some(status)) = running.child.try_wait() {
-                panic!("{program} ended with {status}: {}", running.log());
-            }
+            let ended = running.child.try_wait().unwrap();
+            assert_eq!(ended, None, "{program}: {}", running.log());
             Err("no line yet".to_owned())
         });
         eprintln!("{program} {args:?} was ready after {:?}", begun.elapsed());
@@ -222,7 +221,7 @@ fn a_token_that_is_used_expired_or_of_another_cluster_lets_nobody_in() {
         let there = nodes(&munich);
         (there.contains("first"))
             .then_some(())
-            .ok_or(format!("{there:?}"))
+            .ok_or_else(|| format!("{there:?}"))
     });
     let brief = join_token(&munich, 1, "1s");
     let expires = Instant::now() + Duration::from_millis(1_500);
@@ -255,7 +254,7 @@ fn a_token_that_is_used_expired_or_of_another_cluster_lets_nobody_in() {
         let there = nodes(&munich);
         (there.contains("first"))
             .then_some(())
-            .ok_or(format!("{there:?}"))
+            .ok_or_else(|| format!("{there:?}"))
     });
     let begun = Instant::now();
     let answer = munich.post("/api/v1/nodes/first/revoke", "").unwrap();
@@ -264,7 +263,7 @@ fn a_token_that_is_used_expired_or_of_another_cluster_lets_nobody_in() {
         let there = nodes(&munich);
         (!there.contains("first"))
             .then_some(())
-            .ok_or(format!("{there:?}"))
+            .ok_or_else(|| format!("{there:?}"))
     });
     eprintln!("cut off {:?} after it was revoked", begun.elapsed());
     wait_until("it says why", LIMIT, || {

@@ -18,7 +18,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use edgeio_tests::harness::{Client, pause, wait_until};
+use edgeio_tests::harness::{Client, TOKEN, pause, wait_until};
 use serde_json::Value;
 
 /// How long one request may take.
@@ -118,7 +118,8 @@ fn follow(shared: &Shared, server: &str, job: &str, events: &Sender<()>) {
         .unwrap();
     write!(
         stream,
-        "GET /api/v1/jobs/{job}/events?follow=true HTTP/1.1\r\nHost: {address}\r\n\r\n"
+        "GET /api/v1/jobs/{job}/events?follow=true HTTP/1.1\r\nHost: {address}\r\n\
+         Authorization: Bearer {TOKEN}\r\n\r\n"
     )
     .unwrap();
     let mut lines = BufReader::new(stream);

@@ -47,23 +47,20 @@ pub(crate) fn authenticate(logins: Logins) -> Authenticate {
 
 impl Logins {
     fn judge(&self, login: &Login, now: Wall) -> Result<Verdict, NotAdmitted> {
-        let node = match &login.certificate {
-            Some(shown) => {
-                let node = certified(shown, now)?;
-                // The endpoint compares the user name with the client id.
-                if login.client_id != node.to_string() {
-                    return Err(NotAdmitted::Name);
-                }
-                node
+        let node = if let Some(shown) = &login.certificate {
+            let node = certified(shown, now)?;
+            // The endpoint compares the user name with the client id.
+            if login.client_id != node.to_string() {
+                return Err(NotAdmitted::Name);
             }
-            None => {
-                self.may_come_as_nobody(login)?;
-                if login.username.is_none() && login.password.is_none() {
-                    return self.reader(login);
-                }
-                let named = login.client_id.parse::<NodeId>();
-                named.map_err(|_| NotAdmitted::Password)?
+            node
+        } else {
+            self.may_come_as_nobody(login)?;
+            if login.username.is_none() && login.password.is_none() {
+                return self.reader(login);
             }
+            let named = login.client_id.parse::<NodeId>();
+            named.map_err(|_| NotAdmitted::Password)?
         };
         if (self.revoked)(node) {
             return Err(NotAdmitted::Revoked);

@@ -171,7 +171,7 @@ async fn serve(
     }
     let token = administrator(plan);
     let client = client_of(system.root(), token.clone()).map_err(anyhow::Error::new)?;
-    let meeting = Meeting::new(client.clone(), token, plan, system.clusters())?;
+    let meeting = Meeting::new(client.clone(), token.as_deref(), plan, system.clusters())?;
     tokio::select! {
         biased;
         () = signals.cancelled() => return interrupted(options),

@@ -252,7 +252,7 @@ mod tests {
     fn book(uses: u32) -> JoinBook {
         let mut book = JoinBook::default();
         let made = book.create(&grant(uses, 60_000)).unwrap();
-        made.iter().for_each(|write| book.apply(write));
+        take(&mut book, &made);
         book
     }
 
@@ -267,9 +267,15 @@ mod tests {
         }
     }
 
+    fn take(book: &mut JoinBook, writes: &[JoinWrite]) {
+        for write in writes {
+            book.apply(write);
+        }
+    }
+
     fn join(book: &mut JoinBook, key: u8, fresh: u128) -> Result<u128, JoinRefusal> {
         let (writes, id) = book.join(TOKEN, [key; 32], fresh, NOW)?;
-        writes.iter().for_each(|write| book.apply(write));
+        take(book, &writes);
         Ok(id)
     }
 
@@ -307,7 +313,7 @@ mod tests {
         let mut book = book(2);
         assert_eq!(join(&mut book, 7, 70), Ok(70));
         let writes = book.revoke(70, NOW);
-        writes.iter().for_each(|write| book.apply(write));
+        take(&mut book, &writes);
         assert_eq!(book.renew(70), Err(JoinRefusal::Revoked));
         assert_eq!(join(&mut book, 7, 71), Err(JoinRefusal::Revoked));
         assert_eq!(book.revoke(70, NOW), []);
@@ -319,13 +325,13 @@ mod tests {
         };
         book.apply(&JoinWrite::Grant(grant));
         let (writes, id) = book.join(other, [7; 32], 72, NOW).unwrap();
-        writes.iter().for_each(|write| book.apply(write));
+        take(&mut book, &writes);
         assert_eq!((id, book.renew(70)), (70, Ok(())));
         assert_eq!((book.used(TOKEN), book.used(other)), (1, 1));
         assert_eq!(book.join(other, [8; 32], 73, NOW), Err(JoinRefusal::Token));
         // Also one that the store forgot.
         let writes = book.revoke(99, NOW);
-        writes.iter().for_each(|write| book.apply(write));
+        take(&mut book, &writes);
         assert_eq!(book.renew(99), Err(JoinRefusal::Revoked));
     }
 
@@ -334,7 +340,7 @@ mod tests {
         let mut book = JoinBook::default();
         assert_eq!(book.renew(5), Ok(()));
         let writes = book.shown(5, NOW);
-        writes.iter().for_each(|write| book.apply(write));
+        take(&mut book, &writes);
         assert!(book.member(5).is_some());
         assert_eq!(book.shown(5, NOW), []);
     }

@@ -461,7 +461,9 @@ impl Access {
         if let Ok(Ok(())) = committed {
             let mut shown = self.0.book.write().unwrap_or_else(PoisonError::into_inner);
             let book = Arc::make_mut(&mut shown);
-            writes.iter().for_each(|write| write.apply(book));
+            for write in &writes {
+                write.apply(book);
+            }
             let (quotas, administrators) = (quotas(book), administrators(book));
             drop(shown);
             tell(&self.0.quotas, quotas);

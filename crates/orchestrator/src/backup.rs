@@ -16,8 +16,12 @@ use store::backup::{self, Backup, BackupError, Summary};
 use store::{Embedded, Store, StoreError};
 use sync::{Incarnation, Term};
 
+use crate::access::ADMIN_TOKEN;
 use crate::data::{Tier, make_private};
-use crate::{keys, record};
+use crate::{audited, keys, record};
+
+/// What lies beside a store and goes on with another one: the authority, the administrator's token, and what was done.
+const BESIDE: [&str; 3] = [keys::FOLDER, ADMIN_TOKEN, audited::FOLDER];
 
 /// What a backup says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,7 +173,7 @@ pub fn restore(file: &Path, directory: &Path) -> Result<Restored, RestoreError> 
     make_private(directory).map_err(unusable)?;
     for entry in fs::read_dir(directory).map_err(unusable)? {
         let found = entry.map_err(unusable)?.file_name();
-        if found != keys::FOLDER {
+        if !BESIDE.iter().any(|name| found == *name) {
             return Err(RestoreError::NotEmpty {
                 path: directory.to_owned(),
                 found: found.display().to_string(),

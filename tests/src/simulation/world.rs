@@ -228,6 +228,10 @@ pub(crate) struct WorkerSim {
 
 /// Everything.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that have nothing to do with each other"
+)]
 pub struct World {
     pub(crate) seed: u64,
     pub(crate) sabotage: Option<Sabotage>,

@@ -52,8 +52,8 @@ fn logins(insecure: bool) -> Logins {
     }
 }
 
-fn own() -> Option<Peer> {
-    Some(certificate(Holder::Worker(NODE)))
+fn own() -> Peer {
+    certificate(Holder::Worker(NODE))
 }
 
 const WORKER: Result<Verdict, NotAdmitted> = Ok(Verdict::Worker(NODE));
@@ -62,13 +62,13 @@ const WORKER: Result<Verdict, NotAdmitted> = Ok(Verdict::Worker(NODE));
 fn a_certificate_makes_its_holder_and_nobody_else() {
     let logins = logins(false);
     let tls = |certificate| login(Way::Tls, THERE, certificate);
-    assert_eq!(logins.judge(&tls(own()), NOW), WORKER);
+    assert_eq!(logins.judge(&tls(Some(own())), NOW), WORKER);
     let cases = [
         (
             "another client id",
             Login {
                 client_id: OTHER.to_string(),
-                ..tls(own())
+                ..tls(Some(own()))
             },
             NotAdmitted::Name,
         ),
@@ -86,7 +86,7 @@ fn a_certificate_makes_its_holder_and_nobody_else() {
             "another password",
             Login {
                 password: Some(Bytes::from_static(b"guess")),
-                ..tls(own())
+                ..tls(Some(own()))
             },
             NotAdmitted::Password,
         ),
@@ -94,7 +94,7 @@ fn a_certificate_makes_its_holder_and_nobody_else() {
             "no password",
             Login {
                 password: None,
-                ..tls(own())
+                ..tls(Some(own()))
             },
             NotAdmitted::Password,
         ),
@@ -104,7 +104,7 @@ fn a_certificate_makes_its_holder_and_nobody_else() {
                 client_id: "reader".to_owned(),
                 username: None,
                 password: None,
-                ..tls(own())
+                ..tls(Some(own()))
             },
             NotAdmitted::Name,
         ),
@@ -122,7 +122,7 @@ fn a_certificate_makes_its_holder_and_nobody_else() {
 
 #[test]
 fn a_certificate_counts_until_its_end_and_until_its_holder_is_revoked() {
-    let login = login(Way::Tls, THERE, own());
+    let login = login(Way::Tls, THERE, Some(own()));
     let hour = Wall(3_600_000);
     for insecure in [false, true] {
         let mut logins = logins(insecure);

@@ -38,7 +38,7 @@ impl Meeting {
     /// All that is planned, asked with that token; `sites` are in the order of the plan.
     pub(super) fn new<'a>(
         root: Client,
-        token: Option<String>,
+        token: Option<&str>,
         plan: &Plan,
         sites: impl Iterator<Item = &'a Site>,
     ) -> anyhow::Result<Arc<Self>> {
@@ -46,7 +46,7 @@ impl Meeting {
             let names = cluster.workers.iter().flat_map(|worker| &worker.name);
             Ok(Member {
                 name: cluster.name.to_string(),
-                client: super::client_of(&site.http, token.clone())?,
+                client: super::client_of(&site.http, token.map(str::to_owned))?,
                 workers: names.map(ToString::to_string).collect(),
             })
         });

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use audit::{Decision, Subject as Who};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use identity::UserToken;
+use identity::{UserToken, UserTokenError};
 use model::access::{
     Access as May, Credential, Denied, Resource, Scope, Subject, TenantPath, User, Verb,
 };
@@ -128,16 +128,15 @@ impl Access {
     }
 
     /// What the request proves.
-    fn proven(&self, request: &Parts) -> Result<Credential, Problem> {
+    fn proven(&self, request: &Parts) -> Result<Credential, ApiError> {
         let Some(header) = request.headers.get(AUTHORIZATION) else {
             return Ok(Credential::None);
         };
-        let bad = || Problem::unauthorized(BAD_TOKEN);
+        let bad = || ApiError::from(Problem::unauthorized(BAD_TOKEN));
         let text = header.to_str().map_err(|_| bad())?;
         let token = bearer(text).ok_or_else(|| Problem::unauthorized(NO_TOKEN))?;
-        let token: UserToken = token
-            .parse()
-            .map_err(|error: identity::UserTokenError| Problem::unauthorized(error.to_string()))?;
+        let unread = |error: UserTokenError| Problem::unauthorized(error.to_string());
+        let token: UserToken = token.parse().map_err(unread)?;
         let book = self.book();
         let given = token.secret.hash();
         // A token that is not known is compared as well, so that nobody learns from the time which ones are.

@@ -182,7 +182,7 @@ async fn a_stranger_learns_nothing_from_a_refusal() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_hundred_machines_join_at_once_with_a_token_for_a_hundred_and_no_more() {
     let desk = Arc::new(Desk::open().await);
-    let life = Duration::from_secs(60);
+    let life = Duration::from_mins(1);
     let (token, _) = desk
         .access
         .create_join_token("test", 100, life)
@@ -211,7 +211,7 @@ async fn a_hundred_machines_join_at_once_with_a_token_for_a_hundred_and_no_more(
 #[tokio::test]
 async fn a_token_that_is_none_lets_nobody_in_and_all_answers_are_alike() {
     let desk = Desk::open().await;
-    let life = Duration::from_secs(60);
+    let life = Duration::from_mins(1);
     let (token, _) = desk
         .access
         .create_join_token("test", 1, life)

@@ -49,7 +49,8 @@ pub(super) async fn plan<C: Jobs>(
     };
     let (state, now, took) = service.handle.read(copy).await.map_err(unavailable)?;
     // The turn goes along, so that it lasts as long as the copy, also when the client does not wait.
-    let deciding = tokio::task::spawn_blocking(move || (decide::<C>(state, now, asked, ask), turn));
+    let deciding =
+        tokio::task::spawn_blocking(move || (decide::<C>(state, now, &asked, ask), turn));
     let (plans, turn) = deciding.await.map_err(|error| {
         tracing::error!(%error, "a dry run ended");
         Problem::internal()
@@ -64,7 +65,7 @@ pub(super) async fn plan<C: Jobs>(
 fn decide<C: Jobs>(
     mut state: C::State,
     now: Now,
-    asked: Asked,
+    asked: &Asked,
     ask: JobRequest,
 ) -> Result<Vec<PlanBody>, ApiError> {
     let input = C::ask(C::request(0), asked.clone(), ask);
@@ -78,7 +79,7 @@ fn decide<C: Jobs>(
     };
     let views = ids
         .iter()
-        .filter_map(|id| C::job(&state, now, &asked, &id.to_string()));
+        .filter_map(|id| C::job(&state, now, asked, &id.to_string()));
     Ok(views.map(|view| body(&view)).collect())
 }
 

@@ -50,13 +50,17 @@ impl JoinTokenRequest {
         }
         parse_one(body, format, |root, faults| {
             let fields = known(root, &["uses", "ttl"], faults)?;
-            let uses = fields.get("uses");
-            let uses = uses.map(|spot| spot.whole(&USES, faults));
-            let ttl = fields.get("ttl");
-            let ttl = ttl.map(|spot| spot.duration(&LIFE, faults));
+            let uses = match fields.get("uses") {
+                Some(spot) => spot.whole(&USES, faults).map(|uses| uses as u32),
+                None => Some(usual.uses),
+            };
+            let ttl = match fields.get("ttl") {
+                Some(spot) => spot.duration(&LIFE, faults),
+                None => Some(usual.ttl),
+            };
             Some(Self {
-                uses: uses.map_or(Some(u64::from(usual.uses)), |uses| uses)? as u32,
-                ttl: ttl.map_or(Some(usual.ttl), |ttl| ttl)?,
+                uses: uses?,
+                ttl: ttl?,
             })
         })
     }

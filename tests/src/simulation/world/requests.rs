@@ -11,6 +11,15 @@ use root_core::Input as RootInput;
 use super::super::users;
 use super::{Asked, Message, World};
 
+/// A request of somebody who sees everything.
+fn seen(request: root_core::RequestId, ask: JobRequest) -> RootInput {
+    RootInput::Job {
+        request,
+        asked: model::book::Asked::default(),
+        ask,
+    }
+}
+
 impl World {
     pub(super) fn user(&mut self) {
         if self.calm {
@@ -38,19 +47,11 @@ impl World {
                     key: id.to_string(),
                     service: None,
                 };
-                self.root(RootInput::Job {
-                    request,
-                    asked: model::book::Asked::default(),
-                    ask,
-                });
+                self.root(seen(request, ask));
             }
             (11..=12, Some(id)) => {
                 let ask = self.migration(id);
-                self.root(RootInput::Job {
-                    request,
-                    asked: model::book::Asked::default(),
-                    ask,
-                });
+                self.root(seen(request, ask));
             }
             (0..=4, _) | (_, None) => {
                 let id = JobId::from_bits(self.rng.bits());
