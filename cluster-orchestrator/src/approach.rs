@@ -124,8 +124,8 @@ impl Config {
             return Ok(None);
         }
         let membership = Membership::load(&self.membership_dir());
-        membership.map_err(|error| ClusterError::Io {
-            operation: "use what is kept of having joined the root",
+        membership.map_err(|error| ClusterError::DataDir {
+            path: self.membership_dir(),
             source: io::Error::other(error),
         })
     }

@@ -165,7 +165,14 @@ fn a_worker_whose_broker_is_down_works_through_the_root() {
     let root = contents(&system.directory().join("root"));
     let mut names: Vec<&str> = root.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["authority.key", "authority.pem", "root.redb"]);
+    let expected = [
+        "audit-00000001.jsonl",
+        "audit.head",
+        "authority.key",
+        "authority.pem",
+        "root.redb",
+    ];
+    assert_eq!(names, expected);
     for (name, bytes) in &root {
         assert!(!holds(bytes, &password), "{name} holds the password");
     }

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::time::Duration;
 
+use edgeio_tests::harness::TOKEN;
+
 use super::documents::container;
 use super::exchange::{connect, read, request};
 use super::refusal::{Refusal, bare, fault, fine, problem, row};
@@ -225,7 +227,8 @@ fn sent(name: &str, body: &[u8], expected: Refusal) -> Row {
 
 fn chunked(name: &str, chunks: &[u8], expected: Refusal) -> Row {
     let head = format!(
-        "{JOBS} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "{JOBS} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Transfer-Encoding: chunked\r\n\r\n"
     );
     row(
         name,
@@ -239,7 +242,9 @@ fn chunked(name: &str, chunks: &[u8], expected: Refusal) -> Row {
 fn endless(rig: &Rig) -> Verdict {
     let stream = connect(rig.http(Tier::Root))?;
     let mut writing = stream.try_clone().map_err(|error| error.to_string())?;
-    let head = format!("{JOBS} HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let head = format!(
+        "{JOBS} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {TOKEN}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
     let chunk = [b"10000\r\n".as_slice(), &vec![b'#'; 0x10000], b"\r\n"].concat();
     std::thread::scope(|scope| {
         let writer = scope.spawn(move || {

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use edgeio_tests::harness::TOKEN;
+
 use super::program::{Call, place};
 use super::rig::{Rig, Tier};
 use super::row::Row;
@@ -76,7 +78,7 @@ const UP: &[(&str, &str)] = &[
         "edgeio up --clusters 0 --workers many --http nonsense",
         "--clusters|--workers|--http|127.0.0.1:10000",
     ),
-    ("edgeio up --http 0.0.0.0:0 --data-dir {}/up", "loopback"),
+    ("edgeio up --http 192.0.2.1:0 --data-dir {}/up", "0.0.0.0:0"),
     ("edgeio up --once --data-dir {}/up", "--demo"),
     ("edgeio up --nonsense", "--nonsense"),
 ];
@@ -131,10 +133,14 @@ pub(crate) fn rows(rig: &Rig) -> Vec<Row> {
     for (code, lines) in [(USAGE, LINES), (CONFIG, UP), (FAILED, REQUESTS)] {
         for (text, words) in lines {
             // Which command it is, is said of what cannot be parsed.
-            rows.push(Call::new(&line(text)).ends(text, code, &line(words)));
+            let call = Call::new(&line(text)).variable("EDGEIO_TOKEN", TOKEN);
+            rows.push(call.ends(text, code, &line(words)));
         }
     }
-    let apply = |path: &str| Call::new(&line(&format!("edgeio apply --url URL -f {path}")));
+    let apply = |path: &str| {
+        let call = Call::new(&line(&format!("edgeio apply --url URL -f {path}")));
+        call.variable("EDGEIO_TOKEN", TOKEN)
+    };
     for (name, text, words) in FILES {
         let path = place.join(format!("{name}.yaml"));
         fs::write(&path, text).unwrap();

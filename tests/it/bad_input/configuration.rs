@@ -24,10 +24,6 @@ const LINES: &[(&str, &str)] = &[
     ),
     ("root-orchestrator --http 127.0.0.1:65536", "--http"),
     ("root-orchestrator --http example.org:80", "--http"),
-    (
-        "root-orchestrator --http 0.0.0.0:0 --data-dir {}/public",
-        "--insecure",
-    ),
     ("root-orchestrator --http", "--http"),
     (
         "root-orchestrator --http 127.0.0.1:0 --http 127.0.0.1:1",
@@ -103,10 +99,6 @@ const LINES: &[(&str, &str)] = &[
     (
         "cluster-orchestrator --name bad --broker mqtt://a:b --data-dir {}/zero",
         "--broker|mqtt://127.0.0.1:1883",
-    ),
-    (
-        "cluster-orchestrator --name bad --http 0.0.0.0:0 --mqtt 0.0.0.0:0 --data-dir {}/zero",
-        "--insecure",
     ),
     (
         "node-engine --cluster nonsense --data-dir {}/zero",

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use edgeio_tests::harness::TOKEN;
+
 use super::documents::container;
 use super::exchange::request;
 use super::refusal::{Refusal, bare, fine, problem, row};
@@ -200,10 +202,10 @@ fn large(tier: Tier) -> [Row; 4] {
 fn smuggled(tier: Tier) -> [Row; 2] {
     let second = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
     let both = format!(
-        "POST /api/v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{second}"
+        "POST /api/v1/jobs HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{second}"
     );
     let old = format!(
-        "POST /api/v1/jobs HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{second}"
+        "POST /api/v1/jobs HTTP/1.0\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{second}"
     );
     // RFC 9112, section 6.3: chunks win, and nothing more is read of that connection; or it is refused.
     [

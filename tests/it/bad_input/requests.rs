@@ -370,21 +370,53 @@ const CLUSTER: &[(&str, u16, &str, &str)] = &[
 
 /// What is no HTTP, or hardly.
 const RAW: &[(&str, &[u8], &[u16])] = &[
-    ("blank lines before the request line", b"\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", &[200]),
-    ("a word before the request line", b"x\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
+    (
+        "blank lines before the request line",
+        b"\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        &[200],
+    ),
+    (
+        "a word before the request line",
+        b"x\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
     ("NUL", b"\0\0\0\0\r\n\r\n", &[400]),
     // An answer is not what its sender would understand.
     ("no handshake of TLS", b"\x16\x03\x01\x00\x05hello", &[]),
     ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[]),
-    ("HTTP/9", b"GET /healthz HTTP/9.9\r\nHost: a\r\n\r\n", &[400, 505]),
+    (
+        "HTTP/9",
+        b"GET /healthz HTTP/9.9\r\nHost: a\r\n\r\n",
+        &[400, 505],
+    ),
     ("HTTP/1.0", b"GET /healthz HTTP/1.0\r\n\r\n", &[200]),
     ("HTTP/0.9", b"GET /healthz\r\n\r\n", &[400]),
     ("no path", b"GET  HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("a blank in the path", b"GET /api/v1/jobs/a b HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-    ("bytes beyond ASCII in the path", b"GET /api/v1/jobs/\xff HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", &[400, 404]),
-    ("another server's URL", b"GET http://example.org/api/v1/jobs?limit=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", &[200]),
-    ("CONNECT", b"CONNECT example.org:443 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", &[400, 404, 405]),
-    ("a star", b"OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", &[400, 404, 405]),
+    (
+        "a blank in the path",
+        b"GET /api/v1/jobs/a b HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[400],
+    ),
+    (
+        "bytes beyond ASCII in the path",
+        b"GET /api/v1/jobs/\xff HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        &[400, 404],
+    ),
+    (
+        "another server's URL",
+        b"GET http://example.org/healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        &[200],
+    ),
+    (
+        "CONNECT",
+        b"CONNECT example.org:443 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        &[400, 404, 405],
+    ),
+    (
+        "a star",
+        b"OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        &[400, 404, 405],
+    ),
 ];
 
 pub(crate) fn rows() -> Vec<Row> {
