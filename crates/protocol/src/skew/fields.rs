@@ -130,6 +130,7 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
     ("allocatable", "memory"),
     ("broker", "host"),
     ("broker", "port"),
+    ("broker", "tls"),
     ("classes", "accelerator"),
     ("classes", "architecture"),
     ("classes", "holes"),
