@@ -64,7 +64,7 @@ pub(crate) struct Cluster {
     pub(crate) replies: BTreeMap<String, Vec<Chunk>>,
     pub(crate) incarnation: Incarnation,
     /// Who signs what is sent; nobody at first.
-    pub(crate) authority: Option<Authority>,
+    pub(crate) authority: Option<Arc<Authority>>,
     /// Changes that the endpoint took.
     pub(crate) sent: usize,
     term: Term,

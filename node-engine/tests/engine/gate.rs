@@ -41,7 +41,7 @@ pub(crate) struct Gate {
 }
 
 struct Inner {
-    authority: Authority,
+    authority: Arc<Authority>,
     secret: Secret,
     node: NodeId,
     life: Duration,
@@ -51,9 +51,15 @@ struct Inner {
 }
 
 impl Gate {
+    /// Who issues here, and signs what its workers are to run.
+    pub(crate) fn authority(&self) -> Arc<Authority> {
+        Arc::clone(&self.inner.authority)
+    }
+
     /// Lets one worker join, with certificates for so long.
     pub(crate) async fn open(url: &str, node: NodeId, life: Duration) -> Self {
         let (authority, _) = Authority::make("cluster", now()).unwrap();
+        let authority = Arc::new(authority);
         let own = Life {
             from: now(),
             lasting: Duration::from_hours(1),

@@ -16,6 +16,7 @@ const HOUR: Duration = Duration::from_hours(1);
 async fn one_command_makes_a_machine_a_worker_and_a_restart_needs_neither_token_nor_address() {
     let mut cluster = Cluster::start(NODE).await;
     let gate = Gate::open(&cluster.url, NODE, HOUR).await;
+    cluster.authority = Some(gate.authority());
     let home = Home::new();
     let (engine, said) = home.joining(&["join", "-"], &gate.token()).await;
     assert_eq!(engine.ready["node_id"], NODE.to_string());
@@ -67,6 +68,7 @@ async fn one_command_makes_a_machine_a_worker_and_a_restart_needs_neither_token_
 async fn a_certificate_is_renewed_while_the_engine_runs_and_shown_from_the_next_connection_on() {
     let mut cluster = Cluster::start(NODE).await;
     let gate = Gate::open(&cluster.url, NODE, Duration::from_secs(2)).await;
+    cluster.authority = Some(gate.authority());
     let home = Home::new();
     let (_engine, _) = home.joining(&["--join-token", &gate.token()], "").await;
     cluster

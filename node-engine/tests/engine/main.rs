@@ -15,6 +15,7 @@ mod logs;
 mod policy;
 mod process;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{Cluster, application};
@@ -234,7 +235,7 @@ async fn a_worker_that_knows_its_authority_carries_out_what_that_signed_and_noth
         .await;
     let requests = cluster.desk.lock().unwrap().requests.clone();
     assert!(requests.iter().all(|request| request.signed));
-    cluster.authority = Some(stranger);
+    cluster.authority = Some(Arc::new(stranger));
     let before = cluster.sent;
     cluster
         .until("a stranger's words were said", |cluster| {
@@ -242,7 +243,7 @@ async fn a_worker_that_knows_its_authority_carries_out_what_that_signed_and_noth
         })
         .await;
     assert!(cluster.report(instance).is_none());
-    cluster.authority = Some(authority);
+    cluster.authority = Some(Arc::new(authority));
     cluster
         .until("it runs", |cluster| cluster.runs(instance))
         .await;

@@ -65,7 +65,10 @@ async fn it_says_where_it_serves_stops_when_told_and_has_its_jobs_back() {
             .strip_prefix("http://")
             .unwrap();
         let body = document("kept", 1).replace("noop", "docker");
-        let reply = ask(address, "POST", "/api/v1/jobs", &[], body.as_bytes()).await;
+        let token = std::fs::read_to_string(path.join("admin.token")).unwrap();
+        let bearer = format!("Bearer {}", token.trim());
+        let headers = [("authorization", bearer.as_str())];
+        let reply = ask(address, "POST", "/api/v1/jobs", &headers, body.as_bytes()).await;
         assert_eq!(reply.status, [202, 409][round], "{}", reply.body);
         terminate(&child).await;
         assert_eq!(ended(child).await.0, 0);
@@ -90,7 +93,10 @@ async fn each_reason_not_to_start_has_its_exit_code() {
     assert!(code == 69 && log.contains("in use"), "{code} {log}");
     let (code, log) = ended(on(directory.path())).await;
     assert!(code == 78 && log.contains("in use"), "{code} {log}");
-    let (code, log) = ended(program(&[&there[..], &["0.0.0.0:0"]].concat())).await;
+    let (code, log) = ended(program(
+        &[&there[..], &["127.0.0.1:0", "--mqtt", "0.0.0.0:0"]].concat(),
+    ))
+    .await;
     assert!(code == 64 && log.contains("--insecure"), "{code} {log}");
     assert!(!unmade.exists());
     let (code, log) = ended(program(&["--lost-after", "5", "--report", "x"])).await;

@@ -1,14 +1,15 @@
 //! A root that goes away and comes back, and clusters that do.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use root_orchestrator::Config;
 use serde_json::json;
 use store::{Embedded, Memory, Options};
 
 use crate::cluster::{FakeCluster, Manner};
-use crate::root::{Root, config, document};
+use crate::root::{PATIENCE, Root, config, document};
 
 /// The same address again.
 fn config_at(root: &str) -> Config {
@@ -18,12 +19,23 @@ fn config_at(root: &str) -> Config {
     }
 }
 
+/// Opens a store once the connections of the run before are gone, which know of it, too.
+async fn open(path: &Path) -> Arc<Embedded> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match Embedded::open(path, Options::default()) {
+            Ok(store) => return Arc::new(store),
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_killed_root_has_its_jobs_back_and_its_clusters_sync() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("root.redb");
-    let open = || Arc::new(Embedded::open(&path, Options::default()).unwrap());
-    let root = Root::on(open(), config()).await;
+    let root = Root::on(open(&path).await, config()).await;
     let cluster = FakeCluster::start(&root.url, "c1", 1_000, Manner::Runs);
     cluster.until_active(&root).await;
     let id = root.submit(&document("kept", 3)).await;
@@ -34,7 +46,7 @@ async fn a_killed_root_has_its_jobs_back_and_its_clusters_sync() {
     let url = root.url.clone();
     root.kill().await;
 
-    let root = Root::on(open(), config_at(&url)).await;
+    let root = Root::on(open(&path).await, config_at(&url)).await;
     let after = root.until_state("kept", "RUNNING").await;
     assert_eq!(after["job_id"], json!(id));
     assert_eq!(before["created_at"], after["created_at"]);

@@ -130,7 +130,6 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
     ("allocatable", "memory"),
     ("broker", "host"),
     ("broker", "port"),
-    ("broker", "tls"),
     ("classes", "accelerator"),
     ("classes", "architecture"),
     ("classes", "holes"),
