@@ -32,6 +32,7 @@ mod rounds;
 mod scaling;
 mod scheduler;
 mod stores;
+mod supply;
 mod sweep;
 mod told;
 mod traffic;
