@@ -243,27 +243,11 @@ pub(crate) struct Restored {
 impl Restored {
     /// Who this worker was.
     fn node(&self) -> Option<NodeId> {
-        self.writes.iter().find_map(|write| match write {
-            Write::Node(node) => Some(*node),
-            Write::Boot(_)
-            | Write::Desired(_)
-            | Write::Journal { .. }
-            | Write::Tell(_)
-            | Write::Untell(_)
-            | Write::Said { .. }
-            | Write::Line(_)
-            | Write::Sent(_)
-            | Write::Run { .. }
-            | Write::Checkup { .. }
-            | Write::Exit { .. }
-            | Write::Staged(_)
-            | Write::Refused { .. }
-            | Write::Link(_)
-            | Write::Room(_)
-            | Write::WholeDue
-            | Write::Reported
-            | Write::Runtime { .. }
-            | Write::Clean(_) => None,
+        self.writes.iter().find_map(|write| {
+            let Write::Node(node) = write else {
+                return None;
+            };
+            Some(*node)
         })
     }
 
@@ -279,31 +263,11 @@ impl Restored {
         if socket.is_some_and(is_socket) || docker::probe(&config.docker_host).await {
             kinds.insert(RuntimeKind::Docker);
         }
-        kinds.extend(self.writes.iter().filter_map(|write| match write {
-            Write::Journal {
-                record: Some(journal),
-                ..
-            } => Some(journal.runtime),
-            Write::Journal { record: None, .. }
-            | Write::Node(_)
-            | Write::Boot(_)
-            | Write::Desired(_)
-            | Write::Tell(_)
-            | Write::Untell(_)
-            | Write::Said { .. }
-            | Write::Line(_)
-            | Write::Sent(_)
-            | Write::Run { .. }
-            | Write::Checkup { .. }
-            | Write::Exit { .. }
-            | Write::Staged(_)
-            | Write::Refused { .. }
-            | Write::Link(_)
-            | Write::Room(_)
-            | Write::WholeDue
-            | Write::Reported
-            | Write::Runtime { .. }
-            | Write::Clean(_) => None,
+        kinds.extend(self.writes.iter().filter_map(|write| {
+            let Write::Journal { record, .. } = write else {
+                return None;
+            };
+            Some(record.as_ref()?.runtime)
         }));
         kinds
     }
@@ -314,27 +278,11 @@ fn restore(config: &Config, store: &dyn Store) -> Result<Restored, EngineError> 
         path: config.data_dir.join(STORE),
         source,
     })?;
-    let boot = writes.iter().find_map(|write| match write {
-        Write::Boot(boot) => Some(*boot),
-        Write::Node(_)
-        | Write::Desired(_)
-        | Write::Journal { .. }
-        | Write::Tell(_)
-        | Write::Untell(_)
-        | Write::Said { .. }
-        | Write::Line(_)
-        | Write::Sent(_)
-        | Write::Run { .. }
-        | Write::Checkup { .. }
-        | Write::Exit { .. }
-        | Write::Staged(_)
-        | Write::Refused { .. }
-        | Write::Link(_)
-        | Write::Room(_)
-        | Write::WholeDue
-        | Write::Reported
-        | Write::Runtime { .. }
-        | Write::Clean(_) => None,
+    let boot = writes.iter().find_map(|write| {
+        let Write::Boot(boot) = write else {
+            return None;
+        };
+        Some(*boot)
     });
     let boot = boot.unwrap_or_default();
     Ok(Restored { writes, boot })

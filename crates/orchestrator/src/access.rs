@@ -16,6 +16,7 @@ mod expiry;
 mod guard;
 mod record;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -61,6 +62,14 @@ pub struct Book {
     pub access: AccessBook,
     /// Join tokens and members.
     pub joins: JoinBook,
+}
+
+impl Book {
+    /// Who asks. One that the guard let through a moment ago, and that was revoked since, is a stranger.
+    pub(crate) fn subject(&self, credential: &Credential, at: Wall) -> Subject<'_> {
+        let subject = self.access.subject(credential, at);
+        subject.unwrap_or(Subject::Stranger)
+    }
 }
 
 /// How the ports and the store were set up.
@@ -203,9 +212,10 @@ impl Access {
         Arc::clone(&book)
     }
 
-    /// The audit log.
-    pub fn audit(&self) -> &Audit {
-        &self.0.audit
+    /// Whether who comes from there needs to prove nothing: this machine, and wherever plain text was allowed.
+    fn trusts(&self, from: Option<SocketAddr>) -> bool {
+        let near = from.is_none_or(|from| from.ip().to_canonical().is_loopback());
+        near || self.0.settings.insecure
     }
 
     /// The bits of the ids whose certificates mean nothing from that moment on.
@@ -265,9 +275,7 @@ impl Access {
     ) -> Result<AccessAnswer, NotChanged> {
         let decide = |book: &Book| {
             let now = clock::now().wall;
-            let subject = book.access.subject(credential, now);
-            // The guard let it through a moment ago; it was revoked since.
-            let subject = subject.unwrap_or(Subject::Stranger);
+            let subject = book.subject(credential, now);
             let (writes, answer) = book.access.decide(&subject, now, request);
             Ok((writes.into_iter().map(Write::Access).collect(), answer))
         };
@@ -297,7 +305,7 @@ impl Access {
         };
         let decide = |book: &Book| {
             let writes = book.joins.create(&grant)?;
-            Ok((writes.into_iter().map(Write::Join).collect(), ()))
+            Ok((joins(writes), ()))
         };
         self.change(decide).await?;
         let token = JoinToken {
@@ -339,7 +347,7 @@ impl Access {
                 return Err(JoinRefusal::Token.into());
             }
             let (writes, id) = book.joins.join(token, key, fresh, clock::now().wall)?;
-            Ok((writes.into_iter().map(Write::Join).collect(), id))
+            Ok((joins(writes), id))
         };
         let id = self.change(decide).await?;
         Ok(self.issue(id, request)?)
@@ -361,7 +369,7 @@ impl Access {
     pub async fn revoke(&self, id: u128) -> Result<(), NotChanged> {
         let decide = |book: &Book| {
             let writes = book.joins.revoke(id, clock::now().wall);
-            Ok((writes.into_iter().map(Write::Join).collect(), ()))
+            Ok((joins(writes), ()))
         };
         self.change(decide).await?;
         // Nobody may be listening.
@@ -379,7 +387,7 @@ impl Access {
         }
         let decide = |book: &Book| {
             let writes = book.joins.shown(id, clock::now().wall);
-            Ok((writes.into_iter().map(Write::Join).collect(), ()))
+            Ok((joins(writes), ()))
         };
         self.change(decide).await
     }
@@ -424,10 +432,7 @@ impl Access {
             None if self.book().access.users().next().is_some() => return Ok(()),
             None => first_token(path)?,
         };
-        let minted = Minted {
-            id: token.id,
-            hash: token.secret.hash(),
-        };
+        let minted = minted(&token);
         let known = self.book().access.token(token.id).map(|known| known.hash);
         if known == Some(minted.hash) {
             return Ok(());
@@ -492,6 +497,10 @@ impl Access {
     }
 }
 
+fn joins(writes: Vec<JoinWrite>) -> Vec<Write> {
+    writes.into_iter().map(Write::Join).collect()
+}
+
 async fn load(store: Arc<dyn Store>) -> Result<Book, AccessError> {
     let loaded = tokio::task::spawn_blocking(move || record::load(store.as_ref())).await;
     loaded.map_err(|_panicked| StoreError::Closed)?
@@ -533,13 +542,25 @@ fn quotas(book: &Book) -> Vec<(TenantPath, Quota)> {
         .collect()
 }
 
+/// A token that is not known yet.
+pub(crate) fn mint() -> Result<UserToken, NoRandom> {
+    Ok(UserToken {
+        id: TokenId::from_bits(clock::mint()?),
+        secret: Secret::make()?,
+    })
+}
+
+/// What its owner is to know of a token.
+pub(crate) fn minted(token: &UserToken) -> Minted {
+    Minted {
+        id: token.id,
+        hash: token.secret.hash(),
+    }
+}
+
 /// A token in a file that was not there.
 fn first_token(path: &Path) -> Result<UserToken, AccessError> {
-    let random = |error: getrandom::Error| AccessError::Random(NoRandom::from(error));
-    let token = UserToken {
-        id: TokenId::from_bits(clock::mint()?),
-        secret: Secret::make().map_err(random)?,
-    };
+    let token = mint()?;
     files::write(path, &format!("{}\n", token.reveal()), Readers::Owner)?;
     Ok(token)
 }

@@ -104,10 +104,7 @@ impl Access {
 
     async fn admitted(&self, claim: Claim<'_>) -> Result<(), NotAdmitted> {
         let Some(peer) = claim.shown else {
-            let near = claim
-                .from
-                .is_none_or(|from| from.ip().to_canonical().is_loopback());
-            if !near && !self.0.settings.insecure {
+            if !self.trusts(claim.from) {
                 return Err(NotAdmitted::NoIdentity);
             }
             return match claim.id {

@@ -11,7 +11,6 @@ use model::access::{
     Access as May, Credential, Denied, Resource, Scope, Subject, TenantPath, User, Verb,
 };
 use model::name::Name;
-use model::time::Wall;
 use protocol::problem::Problem;
 use rest::ApiError;
 use rest::guard::{Caller, Deed, Guard, Need, Realm, from};
@@ -36,13 +35,19 @@ impl Guard for Access {
         if self.is_open() {
             return self.near(need, from, wanted);
         }
-        if let Some(user) = self.of_root(request) {
+        let token = shown(request);
+        if let Ok(Some(token)) = &token
+            && let Some(user) = self.of_root(token)
+        {
             return Ok(Caller {
                 user: Some(user),
                 ..nobody(Credential::None, from, wanted)
             });
         }
-        let proven = self.proven(request);
+        let proven = token.and_then(|token| match token {
+            Some(token) => self.proven(&token),
+            None => Ok(Credential::None),
+        });
         if need == Need::Nothing {
             // Who only looks whether it lives is not sent away for an old token.
             let credential = proven.unwrap_or(Credential::None);
@@ -106,8 +111,7 @@ impl Access {
         from: Option<SocketAddr>,
         wanted: Option<TenantPath>,
     ) -> Result<Caller, ApiError> {
-        let near = from.is_none_or(|from| from.ip().to_canonical().is_loopback());
-        if near || self.0.settings.insecure || need == Need::Nothing {
+        if self.trusts(from) || need == Need::Nothing {
             return Ok(nobody(Credential::None, from, wanted));
         }
         let why = "this orchestrator keeps its store in memory, and so knows no users but those of its own machine";
@@ -115,10 +119,7 @@ impl Access {
     }
 
     /// Whether an administrator of the root asks its cluster, and who that is here.
-    fn of_root(&self, request: &Parts) -> Option<Name> {
-        let token: UserToken = bearer(request.headers.get(AUTHORIZATION)?.to_str().ok()?)?
-            .parse()
-            .ok()?;
+    fn of_root(&self, token: &UserToken) -> Option<Name> {
         let known = self.0.of_root.read();
         let known = known.unwrap_or_else(PoisonError::into_inner);
         let known = known.iter().find(|known| known.token == token.id)?;
@@ -127,16 +128,8 @@ impl Access {
         Name::new(OF_ROOT).ok().filter(|_| lives && right)
     }
 
-    /// What the request proves.
-    fn proven(&self, request: &Parts) -> Result<Credential, ApiError> {
-        let Some(header) = request.headers.get(AUTHORIZATION) else {
-            return Ok(Credential::None);
-        };
-        let bad = || ApiError::from(Problem::unauthorized(BAD_TOKEN));
-        let text = header.to_str().map_err(|_| bad())?;
-        let token = bearer(text).ok_or_else(|| Problem::unauthorized(NO_TOKEN))?;
-        let unread = |error: UserTokenError| Problem::unauthorized(error.to_string());
-        let token: UserToken = token.parse().map_err(unread)?;
+    /// What a token proves.
+    fn proven(&self, token: &UserToken) -> Result<Credential, ApiError> {
         let book = self.book();
         let given = token.secret.hash();
         // A token that is not known is compared as well, so that nobody learns from the time which ones are.
@@ -144,9 +137,21 @@ impl Access {
         if bool::from(known.ct_eq(&given)) {
             Ok(Credential::Token(token.id))
         } else {
-            Err(bad())
+            Err(Problem::unauthorized(BAD_TOKEN).into())
         }
     }
+}
+
+/// The token that a request shows, if it shows one.
+fn shown(request: &Parts) -> Result<Option<UserToken>, ApiError> {
+    let Some(header) = request.headers.get(AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let text = header.to_str();
+    let text = text.map_err(|_| Problem::unauthorized(BAD_TOKEN))?;
+    let token = bearer(text).ok_or_else(|| Problem::unauthorized(NO_TOKEN))?;
+    let unread = |error: UserTokenError| Problem::unauthorized(error.to_string());
+    Ok(Some(token.parse().map_err(unread)?))
 }
 
 /// The token of `Bearer TOKEN`; the scheme in any case (RFC 9110, section 11.1).
@@ -219,21 +224,5 @@ fn nobody(credential: Credential, from: Option<SocketAddr>, wanted: Option<Tenan
         user: None,
         tenant: wanted.unwrap_or_else(TenantPath::root),
         from,
-    }
-}
-
-impl Access {
-    /// Whether a user's token is known and active, and whose it is; for those who ask from elsewhere than REST.
-    pub fn whose(&self, token: &str, now: Wall) -> Option<Name> {
-        let token: UserToken = token.parse().ok()?;
-        let book = self.book();
-        let known = book.access.token(token.id)?;
-        if !bool::from(known.hash.ct_eq(&token.secret.hash())) {
-            return None;
-        }
-        match book.access.subject(&Credential::Token(token.id), now)? {
-            Subject::User { user, .. } => Some(user.name.clone()),
-            Subject::Stranger | Subject::Invited { .. } => None,
-        }
     }
 }

@@ -26,10 +26,11 @@ use rest::api::{Input, Taken};
 use rest::guard::{Caller, Need};
 use rest::{Accept, Api, ApiError, op};
 
+use super::joining::not_changed;
 use crate::access::Access;
 use crate::clock;
 use password::Passwords;
-use refusal::{not_changed, open, refused};
+use refusal::{open, refused};
 
 /// What the handlers use.
 #[derive(Debug, Clone)]
@@ -126,9 +127,7 @@ impl Service {
     /// Reads what is committed, as who asks.
     fn read<T>(&self, caller: &Caller, read: impl FnOnce(&AccessBook, &Subject<'_>) -> T) -> T {
         let book = self.access.book();
-        let subject = book.access.subject(&caller.credential, clock::now().wall);
-        // The guard let it through a moment ago; it was revoked since.
-        let subject = subject.unwrap_or(Subject::Stranger);
+        let subject = book.subject(&caller.credential, clock::now().wall);
         read(&book.access, &subject)
     }
 }

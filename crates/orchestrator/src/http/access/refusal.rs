@@ -4,22 +4,12 @@ use model::access::{Denied, Entry, Refusal};
 use protocol::problem::Problem;
 use rest::ApiError;
 
-use super::super::refusal::unexpected;
+use super::super::joining::not_changed;
 use crate::access::NotChanged;
 
 /// 409: there is nowhere to keep users.
 pub(super) fn open() -> ApiError {
-    Problem::conflict("open", NotChanged::Open.to_string()).into()
-}
-
-/// 503, or 409 where there is nowhere to keep it.
-#[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
-pub(super) fn not_changed(reason: NotChanged) -> ApiError {
-    match reason {
-        NotChanged::Unavailable => Problem::unavailable(reason.to_string()).into(),
-        NotChanged::Open => open(),
-        NotChanged::Join(_) | NotChanged::Issue(_) => unexpected(&reason),
-    }
+    not_changed(NotChanged::Open)
 }
 
 /// 404: to who asks there is none.

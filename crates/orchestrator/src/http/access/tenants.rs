@@ -154,12 +154,12 @@ async fn change_limits(
     let tenant = path(&tenant)?;
     let TenantPatch { quota, policy } =
         TenantPatch::parse(&body.bytes, body.format).map_err(Problem::bad_document)?;
-    let request = AccessRequest::ChangeTenant {
-        tenant: tenant.clone(),
+    let limit = |tenant| AccessRequest::ChangeTenant {
+        tenant,
         quota: quota.as_ref().map(Into::into),
         policy: policy.as_ref().map(Into::into),
     };
-    change(&service, &caller, accept, &tenant, request).await
+    change(&service, &caller, accept, tenant, limit).await
 }
 
 /// `DELETE /api/v1/tenants/{tenant}`.
@@ -181,10 +181,8 @@ async fn approve(
     accept: Accept,
     Path(tenant): Path<String>,
 ) -> Result<Response, ApiError> {
-    let path = path(&tenant)?;
-    let tenant = path.clone();
-    let approve = AccessRequest::ApproveTenant { tenant };
-    change(&service, &caller, accept, &path, approve).await
+    let approve = |tenant| AccessRequest::ApproveTenant { tenant };
+    change(&service, &caller, accept, path(&tenant)?, approve).await
 }
 
 /// `POST /api/v1/tenants/{tenant}/suspend`.
@@ -194,10 +192,8 @@ async fn suspend(
     accept: Accept,
     Path(tenant): Path<String>,
 ) -> Result<Response, ApiError> {
-    let path = path(&tenant)?;
-    let tenant = path.clone();
-    let suspend = AccessRequest::SuspendTenant { tenant };
-    change(&service, &caller, accept, &path, suspend).await
+    let suspend = |tenant| AccessRequest::SuspendTenant { tenant };
+    change(&service, &caller, accept, path(&tenant)?, suspend).await
 }
 
 /// `POST /api/v1/tenants/{tenant}/resume`.
@@ -207,10 +203,8 @@ async fn resume(
     accept: Accept,
     Path(tenant): Path<String>,
 ) -> Result<Response, ApiError> {
-    let path = path(&tenant)?;
-    let tenant = path.clone();
-    let resume = AccessRequest::ResumeTenant { tenant };
-    change(&service, &caller, accept, &path, resume).await
+    let resume = |tenant| AccessRequest::ResumeTenant { tenant };
+    change(&service, &caller, accept, path(&tenant)?, resume).await
 }
 
 /// Asks for a change of a tenant, and answers it as it is then.
@@ -218,11 +212,11 @@ async fn change(
     service: &Service,
     caller: &Caller,
     accept: Accept,
-    path: &TenantPath,
-    request: AccessRequest,
+    path: TenantPath,
+    request: impl FnOnce(TenantPath) -> AccessRequest,
 ) -> Result<Response, ApiError> {
-    service.ask(caller, &request).await?;
-    Ok(accept.ok(&body_of(service, caller, path)?))
+    service.ask(caller, &request(path.clone())).await?;
+    Ok(accept.ok(&body_of(service, caller, &path)?))
 }
 
 fn body_of(service: &Service, caller: &Caller, path: &TenantPath) -> Result<TenantBody, ApiError> {

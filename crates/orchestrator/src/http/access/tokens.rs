@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use identity::{Secret, UserToken};
+use identity::UserToken;
 use model::access::{
     AccessBook, AccessRequest, Entry, Grant, Minted, Resource, Role, Scope, Subject, Token,
 };
@@ -15,9 +15,10 @@ use rest::schemars::JsonSchema;
 use rest::{Accept, Api, ApiError, Body, Cursor, PageQuery, Path, Query, op};
 use serde::Deserialize;
 
-use super::refusal::{not_changed, not_found};
+use super::super::joining::not_changed;
+use super::refusal::not_found;
 use super::{Locked, Service, is, sees};
-use crate::clock;
+use crate::{access, clock};
 
 /// The query of the list of tokens.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -194,18 +195,11 @@ async fn invite(
 
 /// A token that is not known yet, and what its owner is to know of it.
 pub(super) fn mint() -> Result<(UserToken, Minted), ApiError> {
-    let no_random = |error: &dyn std::fmt::Display| {
+    let token = access::mint().map_err(|error| {
         tracing::error!(%error, "cannot make a secret");
         Problem::internal()
-    };
-    let token = UserToken {
-        id: TokenId::from_bits(clock::mint().map_err(|error| no_random(&error))?),
-        secret: Secret::make().map_err(|error| no_random(&error))?,
-    };
-    let minted = Minted {
-        id: token.id,
-        hash: token.secret.hash(),
-    };
+    })?;
+    let minted = access::minted(&token);
     Ok((token, minted))
 }
 
