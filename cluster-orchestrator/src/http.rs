@@ -53,6 +53,7 @@ fn api(
         .merge(orchestrator::http::logs::api(logs))
         .merge(orchestrator::http::access::api(service.access.clone()))
         .merge(orchestrator::http::joining::api(service.access.clone()))
+        .merge(orchestrator::http::secrets::api(service.access.clone()))
         .merge(own.with_state(service))
 }
 

@@ -56,7 +56,7 @@ use crate::approach::Root;
 use crate::broker::{Inlet, Kind, Logins};
 use crate::config::{BrokerAddress, Checked};
 use crate::metrics::Metrics;
-use crate::outlets::{Credentials, Open, Outlets, Signing};
+use crate::outlets::{Credentials, Open, Outlets, Sealing, Signing};
 use crate::places::{Places, Workers};
 use crate::tier::{Cluster, Handle};
 use crate::workers::Desk;
@@ -270,6 +270,7 @@ impl Site {
             open: Open::default(),
             places,
             signing: Signing::new(Arc::clone(&self.authority)),
+            sealing: Sealing::new(self.access.clone()),
         };
         let cluster_id = controller.state().cluster();
         let token = self.tasks.token().clone();
@@ -409,6 +410,7 @@ impl Site {
                 ..protocol::document::Options::default()
             },
             self.backups.clone(),
+            self.access.clone(),
         );
         let service = http::Service {
             handle: self.handle.clone(),

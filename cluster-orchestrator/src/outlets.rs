@@ -8,13 +8,17 @@ use cluster_core::{Action, Input, State, Write};
 use daemon::crashpoint;
 use identity::authority::Authority;
 use model::access::{Quota, TenantPath};
+use model::desired::NodeItem;
 use model::id::{ClusterId, NodeId};
 use mqtt::endpoint::Published;
 use mqtt::link::Link;
+use orchestrator::access::Access;
 use protocol::message::question::Ask;
-use protocol::message::{control, question, signed};
+use protocol::message::{DesiredEntry, SecretKey, control, question, signed};
 use protocol::topic::Topic;
+use secrets::PublicKey;
 use sha2::{Digest, Sha256};
+use sync::Change;
 
 use crate::metrics::Metrics;
 use crate::places::Places;
@@ -103,6 +107,33 @@ pub(crate) struct Outlets {
     pub(crate) open: Open,
     pub(crate) places: Places,
     pub(crate) signing: Signing,
+    pub(crate) sealing: Sealing,
+}
+
+/// Who hands on the keys to secrets, and for what they are encrypted on the way.
+#[derive(Debug)]
+pub(crate) struct Sealing {
+    access: Access,
+    workers: BTreeMap<NodeId, PublicKey>,
+}
+
+impl Sealing {
+    pub(crate) const fn new(access: Access) -> Self {
+        Self {
+            access,
+            workers: BTreeMap::new(),
+        }
+    }
+
+    /// The keys that a change needs.
+    fn keys(&self, node: NodeId, change: &Change<DesiredEntry>) -> Vec<SecretKey> {
+        let items = change.put.iter().map(|entry| &entry.value);
+        let desired = items.filter_map(|item| match item {
+            NodeItem::Instance(desired) => Some(desired),
+            NodeItem::Settings(_) => None,
+        });
+        self.access.secret_keys(self.workers.get(&node), desired)
+    }
 }
 
 /// Who signs what workers are to run, for those who verify it. Others may be older than signatures, and could not read it.
@@ -121,7 +152,7 @@ impl Signing {
     }
 
     /// The payload as that worker takes it; `None`: it cannot be signed.
-    fn sealed(&self, topic: &Topic, payload: Vec<u8>) -> Option<Vec<u8>> {
+    fn signed(&self, topic: &Topic, payload: Vec<u8>) -> Option<Vec<u8>> {
         if !self.verifying.contains(&topic.node()) {
             return Some(payload);
         }
@@ -199,6 +230,11 @@ impl orchestrator::Outlets<Cluster> for Outlets {
     fn loaded(&mut self, state: &State) {
         self.credentials.replace(state.credentials().collect());
         self.signing.verifying = state.verifying().collect();
+        let sealing = state.sealing();
+        self.sealing.workers = sealing
+            .map(|(node, key)| (node, PublicKey::from_bytes(key)))
+            .collect();
+        self.sealing.access.tidy_secret_keys(state.workloads());
         self.places.load(state, orchestrator::clock::now());
         self.give_up_if_fenced(state);
     }
@@ -213,10 +249,15 @@ impl orchestrator::Outlets<Cluster> for Outlets {
                 } else {
                     self.signing.verifying.remove(node);
                 }
+                match record.sealing.map(PublicKey::from_bytes) {
+                    Some(key) => self.sealing.workers.insert(*node, key),
+                    None => self.sealing.workers.remove(node),
+                };
             }
             if let Write::ForgetNode(node) = write {
                 self.credentials.remove(*node);
                 self.signing.verifying.remove(node);
+                self.sealing.workers.remove(node);
             }
         }
         self.give_up_if_fenced(state);
@@ -229,7 +270,8 @@ impl orchestrator::Outlets<Cluster> for Outlets {
                 crashpoint!("cluster.control.unsent");
                 let topic = Topic::Control(node);
                 for change in &changes {
-                    if let Some(payload) = self.signing.sealed(&topic, control::encode(change)) {
+                    let payload = control::encode(change, &self.sealing.keys(node, change));
+                    if let Some(payload) = self.signing.signed(&topic, payload) {
                         self.publish(&topic, payload);
                     }
                 }
@@ -308,7 +350,7 @@ mod tests {
         let mut signing = Signing::new(Arc::new(authority));
         signing.verifying.insert(new);
         let topic = Topic::Control(new);
-        let sealed = signing.sealed(&topic, b"{}".to_vec()).unwrap();
+        let sealed = signing.signed(&topic, b"{}".to_vec()).unwrap();
         let signed::Signed { payload, signature } = signed::open(&sealed);
         let signature = signature.unwrap().parse().unwrap();
         assert_eq!(payload, b"{}");
@@ -318,7 +360,7 @@ mod tests {
         );
         let elsewhere = Topic::Control(old).to_string();
         assert!(verifier.verify(&elsewhere, payload, &signature).is_err());
-        let plain = signing.sealed(&Topic::Control(old), b"{}".to_vec());
+        let plain = signing.signed(&Topic::Control(old), b"{}".to_vec());
         assert_eq!(plain.as_deref(), Some(b"{}".as_slice()));
     }
 

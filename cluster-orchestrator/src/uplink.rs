@@ -36,6 +36,7 @@ use protocol::message::question::{Ask, RequestId};
 use protocol::message::reply::Chunk;
 use protocol::message::uplink::relay::Frame;
 use protocol::message::uplink::{self, Standing};
+use secrets::KeyringError;
 use serde_json::Value;
 use socketio::{Client, ConnectError, Event, Events};
 use sync::{Held, UpReport};
@@ -327,6 +328,7 @@ impl Uplink {
             http,
             ..
         } = self.options.clone();
+        let sealing_key = self.desk.access.sealing_key();
         let request = self
             .handle
             .read(move |state, _now| uplink::Request {
@@ -341,6 +343,7 @@ impl Uplink {
                 http: Some(http),
                 // A token is for joining, and goes to nobody afterwards.
                 join_token: None,
+                sealing_key: Some(sealing_key),
             })
             .await?;
         let answer = client
@@ -511,11 +514,31 @@ async fn receive(
             }
         };
         let is_assign = matches!(input, Input::Assigned(_));
+        if is_assign && let Err(error) = keep_keys(access, &data).await {
+            let reason = with_sources(&error);
+            tracing::error!(
+                reason,
+                "the keys to secrets cannot be kept; what needs them is not taken, and comes again"
+            );
+            continue;
+        }
         crashpoint!("cluster.assign.unheard", if is_assign);
         if handle.tell(input).await.is_err() {
             return Ended::Stopped;
         }
         crashpoint!("cluster.assign.heard", if is_assign);
+    }
+}
+
+/// Keeps the keys that came with an assignment.
+async fn keep_keys(access: &Access, data: &Value) -> Result<(), KeyringError> {
+    match uplink::read_assign_keys(data) {
+        Ok(keys) => access.keep_secret_keys(keys).await,
+        Err(error) => {
+            let reason = with_sources(&error);
+            tracing::error!(reason, "the keys to secrets of the root cannot be read");
+            Ok(())
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use orchestrator::clock::{self, NoRandom};
 use orchestrator::with_sources;
 use protocol::message::fallback::Fallback;
 use protocol::message::register::{self, Refused, Request, Welcome};
+use secrets::PublicKey;
 use serde_json::Value;
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
@@ -140,6 +141,14 @@ impl Desk {
             );
             refused("bad_message", &with_sources(&error))
         })?;
+        let sealing = request.sealing_key.as_deref();
+        let sealing = sealing.map(str::parse::<PublicKey>).transpose();
+        let sealing = sealing.map_err(|error| {
+            refused(
+                "bad_message",
+                &format!("its sealing_key cannot be read: {error}"),
+            )
+        })?;
         self.identify(&request, opened_by).await?;
         let (fresh, password) = secrets().map_err(|error| {
             tracing::error!(%error, "cannot make a credential");
@@ -155,6 +164,7 @@ impl Desk {
             fresh,
             credential: Credentials::hash(password.as_bytes()),
             verifies: request.signed,
+            sealing: sealing.map(|key| key.bytes()),
             boot: request.boot,
             start: request.start,
         });

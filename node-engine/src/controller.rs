@@ -33,6 +33,7 @@ use crate::perform::{Performer, runtimes};
 use crate::policy::Policy;
 use crate::record;
 use crate::runtime::{Asked, Exited, chain};
+use crate::secrets::Secrets;
 
 /// Inputs that are decided together, at most.
 const BATCH: usize = 256;
@@ -48,6 +49,7 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 pub(crate) struct Deps {
     pub(crate) config: Config,
     pub(crate) policy: Arc<Policy>,
+    pub(crate) secrets: Arc<Secrets>,
     pub(crate) kinds: BTreeSet<RuntimeKind>,
     pub(crate) state: State,
     pub(crate) writer: Writer,
@@ -98,7 +100,7 @@ impl Controller {
     pub(crate) fn new(deps: Deps) -> Self {
         Self {
             sampler: Sampler::new(deps.config.data_dir.clone()),
-            performer: Performer::new(Arc::clone(&deps.policy)),
+            performer: Performer::new(Arc::clone(&deps.policy), Arc::clone(&deps.secrets)),
             information_at: now().steady,
             connected: false,
             room: true,

@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use daemon::crashpoint;
 use joining::{EntryError, MembershipError};
+use model::desired::NodeItem;
 use model::id::NodeId;
 use model::node::NodeFacts;
-use model::workload::RuntimeKind;
+use model::workload::{RuntimeKind, Workload};
 use node_core::{State, Write};
+use secrets::KeyringError;
 use serde::Serialize;
 use store::{Embedded, Options, Store, StoreError, Writer};
 use tokio::sync::{mpsc, watch};
@@ -32,6 +34,7 @@ use crate::logs::{Runtimes, Sources};
 use crate::policy::Policy;
 use crate::record::{self, RecordError};
 use crate::runtime::docker;
+use crate::secrets::Secrets;
 
 /// The store's file in the data directory.
 pub(crate) const STORE: &str = "node.store";
@@ -93,6 +96,9 @@ pub enum EngineError {
     /// What is kept of having joined cannot be used.
     #[error(transparent)]
     Membership(#[from] MembershipError),
+    /// What opens secrets cannot be used.
+    #[error(transparent)]
+    Secrets(#[from] KeyringError),
     /// It cannot join.
     #[error(transparent)]
     Entry(#[from] EntryError),
@@ -120,9 +126,11 @@ impl EngineError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Stranger { .. } => daemon::exit::CONFIG,
-            Self::DataDir { .. } | Self::Store(_) | Self::Records { .. } | Self::Membership(_) => {
-                daemon::exit::STORE_UNUSABLE
-            }
+            Self::DataDir { .. }
+            | Self::Store(_)
+            | Self::Records { .. }
+            | Self::Secrets(_)
+            | Self::Membership(_) => daemon::exit::STORE_UNUSABLE,
             Self::Entry(error) => match error {
                 EntryError::Membership(_) => daemon::exit::STORE_UNUSABLE,
                 EntryError::Elsewhere { .. } | EntryError::Renamed { .. } => daemon::exit::CONFIG,
@@ -161,6 +169,8 @@ pub async fn run(
     let membership = Box::pin(config.enter(restored.node())).await?;
     let approach = config.approach(membership)?;
     let orders = Orders::load(&config.data_dir)?;
+    let secrets = Arc::new(Secrets::load(&config.data_dir)?);
+    secrets.tidy(restored.workloads());
     if config.is_joining {
         doctor::say(&doctor::reached(&approach).await);
     }
@@ -197,6 +207,7 @@ pub async fn run(
         known: Known::load(&config.data_dir, &approach.host, state.node()),
         approach: approach.clone(),
         orders,
+        secrets: Arc::clone(&secrets),
         config: config.clone(),
         inputs,
         sources,
@@ -209,6 +220,7 @@ pub async fn run(
     let controller = Controller::new(Deps {
         config,
         policy: Arc::new(policy),
+        secrets,
         kinds,
         state,
         writer,
@@ -248,6 +260,19 @@ impl Restored {
                 return None;
             };
             Some(*node)
+        })
+    }
+
+    /// What it is to run.
+    fn workloads(&self) -> impl Iterator<Item = &Workload> {
+        let updates = self.writes.iter().filter_map(|write| match write {
+            Write::Desired(update) => Some(&update.put),
+            _ => None,
+        });
+        let items = updates.flatten().map(|entry| &entry.value);
+        items.filter_map(|item| match item {
+            NodeItem::Instance(desired) => Some(desired.service.workload.as_ref()),
+            NodeItem::Settings(_) => None,
         })
     }
 

@@ -25,6 +25,7 @@ mod perform;
 pub mod policy;
 mod record;
 pub mod runtime;
+mod secrets;
 pub mod shim;
 
 /// Where this program can be told to die (`daemon::crash`).

@@ -48,6 +48,7 @@ use crate::link::registration::Run;
 use crate::link::saved::{Known, RelayAt, Saved};
 use crate::link::session::{End, Opened, Session};
 use crate::logs::Sources;
+use crate::secrets::Secrets;
 
 /// A connection of this length was a good one.
 const HELD: Duration = Duration::from_secs(5);
@@ -87,6 +88,7 @@ pub(crate) struct Link {
     pub(crate) approach: Approach,
     /// Whose orders are taken.
     pub(crate) orders: Orders,
+    pub(crate) secrets: Arc<Secrets>,
     pub(crate) inputs: mpsc::Sender<FromLink>,
     /// What answers in chunks are made from.
     pub(crate) sources: Sources,
@@ -104,6 +106,7 @@ struct Dialler {
     known: Known,
     approach: Approach,
     orders: Orders,
+    secrets: Arc<Secrets>,
     inputs: mpsc::Sender<FromLink>,
     sources: Sources,
     leaving: Leaving,
@@ -118,6 +121,7 @@ impl Dialler {
         Session {
             tls: self.approach.credentials.tls().filter(|_| secure),
             orders: self.orders.clone(),
+            secrets: Arc::clone(&self.secrets),
             saved,
             relay,
             boot_id: self.run.boot_id.clone(),
@@ -163,6 +167,7 @@ impl Link {
             known: self.known,
             approach: self.approach,
             orders: self.orders,
+            secrets: self.secrets,
             inputs: self.inputs,
             sources: self.sources,
             leaving: self.config.on_stop,

@@ -30,6 +30,7 @@ use crate::runtime::docker::{Docker, Host, ImageLimit, Patience};
 use crate::runtime::native::Native;
 use crate::runtime::noop::Noop;
 use crate::runtime::{Asked, Exited, Identity, Runtime, Status, chain};
+use crate::secrets::{Memory, Secrets};
 
 use probes::Probes;
 
@@ -47,6 +48,7 @@ pub(crate) struct Performer {
     queues: BTreeMap<InstanceId, Queue>,
     starts: Arc<Semaphore>,
     policy: Arc<Policy>,
+    secrets: Arc<Secrets>,
     probes: Probes,
 }
 
@@ -124,7 +126,7 @@ pub(crate) fn runtimes(
 
 impl Performer {
     /// A performer with nothing to do.
-    pub(crate) fn new(policy: Arc<Policy>) -> Self {
+    pub(crate) fn new(policy: Arc<Policy>, secrets: Arc<Secrets>) -> Self {
         Self {
             ours: None,
             running: JoinSet::new(),
@@ -132,6 +134,7 @@ impl Performer {
             queues: BTreeMap::new(),
             starts: Arc::new(Semaphore::new(STARTS)),
             policy,
+            secrets,
             probes: Probes::new(),
         }
     }
@@ -315,7 +318,7 @@ impl Performer {
                 let runtime = self.runtime(desired.service.workload.runtime);
                 let node = self.node();
                 let starts = Arc::clone(&self.starts);
-                let policy = Arc::clone(&self.policy);
+                let (policy, secrets) = (Arc::clone(&self.policy), Arc::clone(&self.secrets));
                 let task = async move {
                     let native = desired.service.workload.runtime == RuntimeKind::Native;
                     let _turn = if native {
@@ -323,12 +326,13 @@ impl Performer {
                     } else {
                         None
                     };
-                    start(runtime, node, &policy, &desired).await
+                    start(runtime, node, (&policy, &secrets), &desired).await
                 };
                 (self.running.spawn(task), Subject::Start(instance))
             }
             Operation::Stop(kind, grace) => {
-                let task = stop(self.runtime(kind), instance, grace);
+                let memory = self.node().map(|node| memory(node, &self.policy));
+                let task = stop(self.runtime(kind), memory, instance, grace);
                 (self.running.spawn(task), Subject::Stop(instance))
             }
         };
@@ -345,7 +349,7 @@ impl Performer {
 async fn start(
     runtime: Option<Arc<Runtime>>,
     node: Option<NodeId>,
-    policy: &Policy,
+    (policy, secrets): (&Policy, &Secrets),
     desired: &Desired,
 ) -> Input {
     let instance = desired.instance;
@@ -375,7 +379,24 @@ async fn start(
         tenant: desired.job.tenant.clone(),
         generation: desired.generation,
     };
-    match runtime.start(&identity, &workload).await {
+    let given = secrets
+        .open(&identity.tenant, &workload)
+        .and_then(|unsealed| {
+            let memory = memory(node, policy);
+            let placed = memory.place(instance, workload.runtime, unsealed);
+            placed.map_err(|error| {
+                let message = format!("cannot keep its secrets in memory: {error}");
+                Reason::new(ReasonCode::WorkerFault, message)
+            })
+        });
+    let given = match given {
+        Ok(given) => given,
+        Err(reason) => {
+            tracing::warn!(instance.id = %instance, job = %identity.job_name, reason = reason.message, "an instance does not start");
+            return Input::StartFailed { instance, reason };
+        }
+    };
+    match runtime.start(&identity, &workload, given).await {
         Ok(started) => {
             tracing::info!(instance.id = %instance, job = %identity.job_name, "an instance runs");
             crashpoint!("node.start.done");
@@ -393,12 +414,25 @@ async fn start(
     }
 }
 
-async fn stop(runtime: Option<Arc<Runtime>>, instance: InstanceId, grace: Duration) -> Input {
+/// Where the secrets of this worker's instances are while they run.
+fn memory(node: NodeId, policy: &Policy) -> Memory {
+    Memory::of(node, policy.confinement().account)
+}
+
+async fn stop(
+    runtime: Option<Arc<Runtime>>,
+    memory: Option<Memory>,
+    instance: InstanceId,
+    grace: Duration,
+) -> Input {
     let Some(runtime) = runtime else {
         return Input::StopFailed { instance };
     };
     match runtime.stop(instance, grace).await {
         Ok(()) => {
+            if let Some(memory) = memory {
+                memory.remove(instance);
+            }
             tracing::info!(instance.id = %instance, "an instance is gone");
             crashpoint!("node.stop.done");
             Input::Stopped { instance }

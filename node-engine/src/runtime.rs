@@ -39,6 +39,8 @@ use native::Native;
 use noop::Noop;
 pub use probe::{Asked, Unwell};
 
+pub use crate::secrets::Given;
+
 /// Bytes that are passed on of what a runtime says of a start that failed.
 const SAID_BYTES: usize = 1_500;
 /// Lines of output that travel with an [`Exit`].
@@ -247,7 +249,7 @@ impl Runtime {
         }
     }
 
-    /// Makes the instance run, and returns when it does. Whatever runs already is left alone; what was made and does not
+    /// Makes the instance run with the secrets that it is given, and returns when it does. Whatever runs already is left alone; what was made and does not
     /// run is removed and made again.
     ///
     /// # Errors
@@ -256,10 +258,11 @@ impl Runtime {
         &self,
         identity: &Identity,
         workload: &Workload,
+        given: Given,
     ) -> Result<Started, StartError> {
         match self {
-            Self::Native(native) => native.start(identity, workload).await,
-            Self::Docker(docker) => Box::pin(docker.start(identity, workload)).await,
+            Self::Native(native) => native.start(identity, workload, &given).await,
+            Self::Docker(docker) => Box::pin(docker.start(identity, workload, given)).await,
             Self::Noop(noop) => Ok(noop.start(identity, workload)),
         }
     }

@@ -22,8 +22,9 @@ pub mod output;
 pub mod process;
 pub mod record;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -36,7 +37,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 
 use cgroup::Cgroup;
 use output::Output;
-use record::{ExitRecord, Folder, Lock, Running, SpawnFault, Spec, State};
+use record::{ExitRecord, Folder, InMemory, Lock, Running, SpawnFault, Spec, State};
 
 /// How long the remains of an application may take to die, and its output to arrive.
 const REMAINS: Duration = Duration::from_secs(5);
@@ -88,11 +89,18 @@ fn beside_it(folder: &Folder, program: &OsString, args: &[OsString]) -> ExitCode
     let Some(spec) = folder.spec() else {
         return ExitCode::from(66);
     };
+    let variables = match environment(&spec) {
+        Ok(variables) => variables,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "its secrets cannot be read: {error}");
+            return ExitCode::from(126);
+        }
+    };
     let mut command = Command::new(program);
     command
         .args(args)
         .env_clear()
-        .envs(environment(&spec))
+        .envs(variables)
         .current_dir(folder.work());
     // One that an older engine started has no bounds, and neither have its checks.
     let error = match &spec.confinement {
@@ -107,11 +115,23 @@ fn beside_it(folder: &Folder, program: &OsString, args: &[OsString]) -> ExitCode
 }
 
 /// All variables of an application: none of the engine's own but where programs are found.
-fn environment(spec: &Spec) -> impl Iterator<Item = (OsString, OsString)> {
+///
+/// # Errors
+/// When its secrets cannot be read.
+fn environment(spec: &Spec) -> io::Result<BTreeMap<OsString, OsString>> {
     let path = std::env::var_os("PATH").map(|path| ("PATH".into(), path));
+    let mut all: BTreeMap<OsString, OsString> = path.into_iter().collect();
     let own = spec.environment.iter();
-    path.into_iter()
-        .chain(own.map(|(name, value)| (name.into(), value.into())))
+    all.extend(own.map(|(name, value)| (name.into(), value.into())));
+    if let Some(folder) = &spec.given {
+        let given = InMemory::new(folder.clone());
+        let variables = fs::read(given.variables())?;
+        let variables: BTreeMap<String, String> = serde_json::from_slice(&variables)?;
+        let variables = variables.into_iter();
+        all.extend(variables.map(|(name, value)| (name.into(), value.into())));
+        all.insert("EDGEIO_SECRETS".into(), given.files().into());
+    }
+    Ok(all)
 }
 
 /// An application that runs.
@@ -156,11 +176,12 @@ fn spawn(folder: &Folder, spec: &Spec) -> io::Result<Application> {
     let output = Output::open(folder.output());
     let output_start = output.start();
     let output_ended = copy_output(reader, output)?;
+    let variables = environment(spec)?;
     let mut command = Command::new(&spec.program);
     command
         .args(&spec.args)
         .env_clear()
-        .envs(environment(spec))
+        .envs(variables)
         .current_dir(folder.work())
         .process_group(0)
         .stdin(Stdio::null())

@@ -180,7 +180,8 @@ async fn begin(
         allow_noop: config.allow_noop,
         ..protocol::document::Options::default()
     };
-    let common = orchestrator::http::Service::new(handle.clone(), documents, backups);
+    let common =
+        orchestrator::http::Service::new(handle.clone(), documents, backups, access.clone());
     let service = http::Service {
         handle: handle.clone(),
         links: links.clone(),

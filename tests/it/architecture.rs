@@ -11,7 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate, and which of ours it may import.
-const MAY_IMPORT: [(&str, &[&str]); 25] = [
+const MAY_IMPORT: [(&str, &[&str]); 26] = [
     ("model", &[]),
     ("sync", &[]),
     ("socketio", &[]),
@@ -20,6 +20,8 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
     ("daemon", &[]),
     ("identity", &["model"]),
     ("protocol", &["model", "sync"]),
+    // The files of keys are written as those of certificates.
+    ("secrets", &["identity", "model"]),
     // Workers and clusters join in one way: it needs the certificates and their REST shapes, and none of either tier.
     ("joining", &["daemon", "identity", "model", "protocol"]),
     ("mqtt", &["identity", "model", "protocol"]),
@@ -27,7 +29,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
     (
         "orchestrator",
         &[
-            "audit", "daemon", "identity", "model", "protocol", "rest", "store", "sync",
+            "audit", "daemon", "identity", "model", "protocol", "rest", "secrets", "store", "sync",
         ],
     ),
     ("schedulers", &["model"]),
@@ -45,6 +47,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
             "rest",
             "root-core",
             "schedulers",
+            "secrets",
             "socketio",
             "store",
             "sync",
@@ -63,6 +66,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
             "protocol",
             "rest",
             "schedulers",
+            "secrets",
             "socketio",
             "store",
             "sync",
@@ -78,6 +82,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
             "mqtt",
             "node-core",
             "protocol",
+            "secrets",
             "socketio",
             "store",
             "sync",
@@ -124,9 +129,11 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
 ];
 
 /// A library's name in sources, and the beginnings of the paths where it may stand.
-const ONLY_IN: [(&str, &[&str]); 9] = [
+const ONLY_IN: [(&str, &[&str]); 11] = [
     ("rcgen", &["crates/identity/src/"]),
     ("x509_parser", &["crates/identity/src/"]),
+    ("hpke", &["crates/secrets/src/"]),
+    ("chacha20poly1305", &["crates/secrets/src/"]),
     ("redb", &["crates/store/src/"]),
     ("rumqttc", &["crates/mqtt/src/"]),
     ("rmqtt_codec", &["crates/mqtt/src/"]),

@@ -31,6 +31,7 @@ mod regressions;
 mod rounds;
 mod scaling;
 mod scheduler;
+mod secrets;
 mod stores;
 mod supply;
 mod sweep;

@@ -90,6 +90,8 @@ pub struct Registration {
     pub credential: [u8; 32],
     /// It takes no changes of what it runs that are not signed.
     pub verifies: bool,
+    /// For what keys to secrets are encrypted that it gets.
+    pub sealing: Option<[u8; 32]>,
     /// The number of its start: a report of another one is not of now.
     pub boot: u64,
     /// Random for each start, since an emptied or restored disk counts the same numbers again.

@@ -46,6 +46,7 @@ impl State {
             labels: known.map(|known| known.labels.clone()).unwrap_or_default(),
             credential: registration.credential,
             verifies: registration.verifies,
+            sealing: registration.sealing,
         };
         Decision::default()
             .write(Write::Node {

@@ -153,6 +153,8 @@ pub struct NodeRecord {
     pub credential: [u8; 32],
     /// It takes no changes of what it runs that are not signed.
     pub verifies: bool,
+    /// For what keys to secrets are encrypted that it gets.
+    pub sealing: Option<[u8; 32]>,
 }
 
 impl NodeRecord {

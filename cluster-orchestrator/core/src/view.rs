@@ -8,6 +8,7 @@ use model::job::{Job, JobState, Owner, Tally};
 use model::slot::{Generation, Role, Slot};
 use model::time::Now;
 use model::view::{Explanation, InstanceView, JobView, NodeView};
+use model::workload::Workload;
 
 use crate::state::{Copy, SlotRecord, State};
 
@@ -73,6 +74,22 @@ impl State {
         let verify =
             |(id, node): (&NodeId, &crate::state::Node)| node.record.verifies.then_some(*id);
         self.nodes.iter().filter_map(verify)
+    }
+
+    /// For what keys to secrets are encrypted that workers get.
+    pub fn sealing(&self) -> impl Iterator<Item = (NodeId, [u8; 32])> {
+        let sealing =
+            |(id, node): (&NodeId, &crate::state::Node)| Some((*id, node.record.sealing?));
+        self.nodes.iter().filter_map(sealing)
+    }
+
+    /// Every workload that a worker here has or may get.
+    pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
+        let assigned = self.upstream.set().values().map(|entry| &entry.value);
+        let copies = self.slots.values().flat_map(|record| &record.copies);
+        let here = assigned.chain(copies.map(|copy| &copy.desired));
+        let desired = here.map(|desired| &desired.service);
+        desired.map(|service| service.workload.as_ref())
     }
 
     /// When a job was accepted: an own one, or one of the root's with something here.

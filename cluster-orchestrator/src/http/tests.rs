@@ -18,8 +18,10 @@ async fn each_operation_lets_in_whom_its_need_says() {
     let logs = orchestrator::http::logs::routes::<Cluster, Places>();
     let users = orchestrator::http::access::api(access.clone());
     let joining = orchestrator::http::joining::api(access.clone());
+    let secrets = orchestrator::http::secrets::api(access.clone());
     let own = [nodes_api(), other_api()];
     let mut needs = [common.needs(), logs.needs(), users.needs(), joining.needs()].concat();
+    needs.extend(secrets.needs());
     needs.extend(own.iter().flat_map(Api::needs));
     let admit = |need, token: Option<&str>| {
         let mut request = Request::builder().uri("/?tenant=university");

@@ -161,6 +161,9 @@ pub(super) struct Node {
     credential: [u8; 32],
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     verifies: bool,
+    /// Its public key for secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sealing: Option<[u8; 32]>,
 }
 
 impl From<&NodeRecord> for Node {
@@ -184,6 +187,7 @@ impl From<&NodeRecord> for Node {
             operator_labels: record.labels.clone(),
             credential: record.credential,
             verifies: record.verifies,
+            sealing: record.sealing,
         }
     }
 }
@@ -212,6 +216,7 @@ impl From<Node> for NodeRecord {
             labels: node.operator_labels,
             credential: node.credential,
             verifies: node.verifies,
+            sealing: node.sealing,
         }
     }
 }

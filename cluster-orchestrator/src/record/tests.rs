@@ -99,6 +99,7 @@ fn service(name: Name, replicas: u8) -> Arc<ServiceSpec> {
         restart: Restart::OnFailure,
         health: None,
         security: model::security::Security::default(),
+        secrets: model::secret::Secrets::default(),
         stop_grace: Duration::from_millis(1_234),
     };
     Arc::new(ServiceSpec {
@@ -377,6 +378,7 @@ fn registration(number: u8) -> Registration {
         fresh: node(number),
         credential: [number; 32],
         verifies: number.is_multiple_of(2),
+        sealing: (number > 1).then_some([number as u8; 32]),
         boot: 0,
         start: 0,
     }

@@ -86,7 +86,7 @@ impl Root {
         if let (Some(changes), Some(socket)) = (due, known.socket.clone()) {
             known.desired.sent(&changes, now);
             for change in &changes {
-                let _ = socket.emit(uplink::ASSIGN, &uplink::assign(change));
+                let _ = socket.emit(uplink::ASSIGN, &uplink::assign(change, &[]));
             }
         }
     }
@@ -169,6 +169,7 @@ fn assignment() -> AssignmentEntry {
         restart: Restart::Always,
         health: None,
         security: model::security::Security::default(),
+        secrets: model::secret::Secrets::default(),
         stop_grace: Duration::from_secs(5),
     });
     assignment_entry(Desired {

@@ -150,6 +150,7 @@ impl Engine {
             start: boot,
             join_token: None,
             signed: false,
+            sealing_key: None,
         };
         let wait = Duration::from_secs(10);
         let answer = client

@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 
 use crate::command::{
     apply, audit, backup, completions, context, cordon, delete, describe, doctor, events, explain,
-    forget, get, login, logs, migrate, restart, restore, revoke, scale, tenant, token, top, user,
-    wait, whoami,
+    forget, get, login, logs, migrate, restart, restore, revoke, scale, secret, tenant, token, top,
+    user, wait, whoami,
 };
 use crate::connection::Connection;
 use crate::output::Format;
@@ -85,6 +85,7 @@ pub(crate) enum Action {
     Login(login::Options),
     User(user::Options),
     Tenant(tenant::Options),
+    Secret(secret::Options),
     Audit(audit::Options),
     Token(token::Options),
     Context(context::Options),

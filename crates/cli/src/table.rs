@@ -10,6 +10,7 @@ mod join_token;
 mod operation;
 mod place;
 mod plan;
+mod secret;
 mod usage;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -30,6 +31,7 @@ pub(crate) use join_token::join_tokens;
 pub(crate) use operation::{Operated, operated, operation, running_operation};
 pub(crate) use place::{Node, clusters, nodes};
 pub(crate) use plan::plan;
+pub(crate) use secret::secrets;
 pub(crate) use usage::{cluster_use, node_use};
 
 /// What stands in a cell that has nothing to say.

@@ -45,6 +45,11 @@ pub(crate) fn node(text: &str) -> Result<String, String> {
     named(text, ["node", "nodes"])
 }
 
+/// `secret/db`, `secrets/db` or `db`.
+pub(crate) fn secret(text: &str) -> Result<String, String> {
+    named(text, ["secret", "secrets"])
+}
+
 /// `user/alice`, `users/alice` or `alice`.
 pub(crate) fn user(text: &str) -> Result<String, String> {
     let name = named(text, ["user", "users"])?;

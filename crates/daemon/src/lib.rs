@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod cores;
 pub mod crash;
 pub mod dial;
 pub mod exit;

@@ -21,7 +21,7 @@ mod users;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use authorize::{Access, Denied};
-pub use policy::{Forbidden, Policy};
+pub use policy::{Forbidden, Policy, registry};
 pub use quota::{Exceeded, Measure, Quota, Quotas, Usage};
 pub use request::{AccessAnswer, AccessRequest, AccessWrite, Entry, Minted, Refusal};
 pub use role::{Resource, Role, Verb};

@@ -114,7 +114,8 @@ impl Desired {
                 .sum::<usize>();
         let lists = workload.ports.len() + workload.volumes.len();
         let capabilities = workload.security.capabilities.len();
-        let bytes = 540 + texts + 40 * lists + 20 * capabilities;
+        let secrets = workload.secrets.weight();
+        let bytes = 540 + texts + 40 * lists + 20 * capabilities + secrets;
         let hash = u128::from_be_bytes(workload.hash.0);
         (hash ^ self.job.id.bits(), bytes)
     }

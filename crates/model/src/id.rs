@@ -121,6 +121,12 @@ id!(
     "A token of a user, or an invitation; public, its secret is not."
 );
 
+id!(
+    SecretVersion,
+    "sec",
+    "One value of a secret; public, the value is not."
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,7 @@ pub mod node;
 pub mod operation;
 pub mod reason;
 pub mod rebuild;
+pub mod secret;
 pub mod security;
 pub mod slot;
 pub mod telling;

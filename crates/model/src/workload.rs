@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::secret::Secrets;
 use crate::security::Security;
 use crate::units::Resources;
 
@@ -236,6 +237,8 @@ pub struct Workload {
     pub health: Option<HealthCheck>,
     /// What its container asks for beyond the least; native processes have no use for it.
     pub security: Security,
+    /// What it needs of secrets.
+    pub secrets: Secrets,
     /// Between the polite signal and the kill.
     pub stop_grace: Duration,
 }

@@ -54,6 +54,7 @@ mod tests {
                 restart: Restart::Always,
                 health: None,
                 security: model::security::Security::default(),
+                secrets: model::secret::Secrets::default(),
                 stop_grace: Duration::from_secs(5),
             }),
             placement: PlacementRules::default(),

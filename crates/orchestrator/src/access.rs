@@ -15,6 +15,7 @@ mod admission;
 mod expiry;
 mod guard;
 mod record;
+mod secrets;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,11 +26,12 @@ use identity::authority::{Authority, IssueError, Life};
 use identity::files::{self, FileError, Readers};
 use identity::{Holder, JoinToken, Joining, Request, Secret, UserToken};
 use model::access::{
-    AccessAnswer, AccessBook, AccessRequest, Credential, Grant, Minted, Quota, Subject, TenantPath,
-    TenantState, User,
+    AccessAnswer, AccessBook, AccessRequest, AccessWrite, Credential, Entry, Grant, Minted, Quota,
+    Subject, TenantPath, TenantState, User,
 };
 use model::id::{ClusterId, JoinTokenId, NodeId, TokenId};
 use model::joining::{JoinBook, JoinGrant, JoinRefusal, JoinWrite};
+use model::secret::{SecretBook, SecretRefusal};
 use model::time::Wall;
 use protocol::message::uplink::Administrator;
 use protocol::stored::RecordError;
@@ -45,6 +47,7 @@ use crate::{Core, Handle, StoreKind, Tier};
 
 pub use admission::{Claim, NotAdmitted};
 use record::Write;
+pub use secrets::NotTaken;
 
 /// The administrator's token in the data directory.
 pub const ADMIN_TOKEN: &str = "admin.token";
@@ -62,6 +65,8 @@ pub struct Book {
     pub access: AccessBook,
     /// Join tokens and members.
     pub joins: JoinBook,
+    /// Secrets.
+    pub secrets: SecretBook,
 }
 
 impl Book {
@@ -139,6 +144,9 @@ pub enum NotChanged {
     /// Its certificate cannot be made of that request.
     #[error(transparent)]
     Issue(#[from] IssueError),
+    /// A secret is not there, or there are too many.
+    #[error(transparent)]
+    Secret(#[from] SecretRefusal),
     /// Not now.
     #[error("this cannot be stored now; try again")]
     Unavailable,
@@ -277,7 +285,14 @@ impl Access {
             let now = clock::now().wall;
             let subject = book.subject(credential, now);
             let (writes, answer) = book.access.decide(&subject, now, request);
-            Ok((writes.into_iter().map(Write::Access).collect(), answer))
+            // What a tenant had goes with it.
+            let forgotten = writes.iter().flat_map(|write| match write {
+                AccessWrite::Forget(Entry::Tenant(path)) => book.secrets.of_deleted(path),
+                _ => Vec::new(),
+            });
+            let forgotten: Vec<_> = forgotten.map(Write::Secret).collect();
+            let writes = writes.into_iter().map(Write::Access);
+            Ok((writes.chain(forgotten).collect(), answer))
         };
         self.change(decide).await
     }

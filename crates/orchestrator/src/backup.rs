@@ -17,7 +17,7 @@ use store::{Embedded, Store, StoreError};
 use sync::{Incarnation, Term};
 
 use crate::access::ADMIN_TOKEN;
-use crate::data::{Tier, make_private};
+use crate::data::{Tier, make_private, options};
 use crate::{audited, keys, record};
 
 /// What lies beside a store and goes on with another one: the authority, the administrator's token, and what was done.
@@ -181,8 +181,7 @@ pub fn restore(file: &Path, directory: &Path) -> Result<Restored, RestoreError> 
         }
     }
     let path = directory.join(about.tier.file());
-    let options = store::Options::default();
-    match backup::restore(file, &path, options, &record::renewal()) {
+    match backup::restore(file, &path, options(), &record::renewal()) {
         Ok(summary) => Ok(Restored {
             tier: about.tier,
             store: path,
@@ -216,7 +215,7 @@ pub fn renew(directory: &Path, tier: Option<Tier>) -> Result<Restored, RestoreEr
         _ => return Err(RestoreError::TwoStores { path: path() }),
     };
     let path = directory.join(tier.file());
-    let store = Embedded::open(&path, store::Options::default())?;
+    let store = Embedded::open(&path, options())?;
     store.commit(&record::renewal())?;
     let records = store.load()?.len() as u64;
     Ok(Restored {

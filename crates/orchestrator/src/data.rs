@@ -54,6 +54,19 @@ impl Tier {
     }
 }
 
+/// The version of all records of an orchestrator: 2 since they know tenants, secrets, and who joined. An older program
+/// would open such a store and drop what it does not know, so it must not; stores of version 1 are read.
+const SCHEMA: u32 = 2;
+
+/// How an orchestrator opens its store.
+pub(crate) fn options() -> store::Options {
+    store::Options {
+        schema: SCHEMA,
+        reads_from: 1,
+        ..store::Options::default()
+    }
+}
+
 /// Opens the store of that kind; an embedded one is the tier's file in the directory, which is made if it is not there.
 ///
 /// # Errors
@@ -66,7 +79,7 @@ pub fn open_store(kind: StoreKind, dir: &Path, tier: Tier) -> Result<Arc<dyn Sto
         path: dir.to_owned(),
         source,
     })?;
-    let store = Embedded::open(&dir.join(tier.file()), store::Options::default())?;
+    let store = Embedded::open(&dir.join(tier.file()), options())?;
     Ok(Arc::new(store))
 }
 

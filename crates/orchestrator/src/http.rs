@@ -12,6 +12,7 @@ pub mod joining;
 pub mod logs;
 mod plan;
 pub mod refusal;
+pub mod secrets;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use rest::guard::{Need, Realm};
 use rest::{Api, op};
 use tokio::sync::Semaphore;
 
+use crate::access::Access;
 use crate::{Handle, Jobs};
 
 pub use backup::Backups;
@@ -44,17 +46,20 @@ pub struct Service<C: Jobs> {
     pub documents: Options,
     /// What can be backed up.
     pub backups: Backups,
+    /// Whose jobs are taken, and the secrets that they name.
+    pub access: Access,
     /// One dry run at a time.
     planning: Arc<Semaphore>,
 }
 
 impl<C: Jobs> Service<C> {
     /// On that state.
-    pub fn new(handle: Handle<C>, documents: Options, backups: Backups) -> Self {
+    pub fn new(handle: Handle<C>, documents: Options, backups: Backups, access: Access) -> Self {
         Self {
             handle,
             documents,
             backups,
+            access,
             planning: Arc::new(Semaphore::new(1)),
         }
     }

@@ -12,6 +12,7 @@ use identity::files::{self, FileError, Readers};
 use identity::gate::{self, Showing};
 use identity::{Key, KeyError};
 use rustls::ServerConfig;
+use secrets::{Keyring, KeyringError};
 use tokio_util::sync::CancellationToken;
 
 use crate::data::make_private;
@@ -35,6 +36,7 @@ pub struct Keys {
     names: Vec<String>,
     showing: Arc<Showing>,
     tls: Arc<ServerConfig>,
+    secrets: Keyring,
 }
 
 /// Why there are no keys.
@@ -63,6 +65,9 @@ pub enum KeysError {
     /// The authority or its certificates cannot be made.
     #[error("cannot use the authority")]
     Issue(#[from] IssueError),
+    /// What secrets are encrypted with cannot be used.
+    #[error("cannot use the keys of secrets")]
+    Secrets(#[from] KeyringError),
     /// TLS refuses them.
     #[error("cannot set TLS up")]
     Tls(#[from] rustls::Error),
@@ -84,6 +89,10 @@ impl Keys {
             StoreKind::Memory => Authority::make(tier.as_str(), clock::now().wall)?.0,
             StoreKind::Embedded => authority(&dir.join(FOLDER), tier)?,
         };
+        let secrets = match kind {
+            StoreKind::Memory => Keyring::temporary()?,
+            StoreKind::Embedded => Keyring::open(&dir.join(FOLDER))?,
+        };
         let showing = Showing::new(&authority.server(&names, life())?)?;
         let tls = gate::server(&authority, Arc::clone(&showing))?;
         Ok(Self {
@@ -91,12 +100,18 @@ impl Keys {
             names,
             showing,
             tls,
+            secrets,
         })
     }
 
     /// Who issues and signs here.
     pub fn authority(&self) -> Arc<Authority> {
         Arc::clone(&self.authority)
+    }
+
+    /// What secrets are encrypted with here.
+    pub const fn secrets(&self) -> &Keyring {
+        &self.secrets
     }
 
     /// A door for TLS, and for plain text from this machine; with `insecure` from everywhere.

@@ -27,6 +27,7 @@ mod json;
 mod mount;
 mod read;
 pub mod schema;
+mod secrets;
 mod security;
 mod service;
 mod takeover;
@@ -45,6 +46,8 @@ use fault::Position;
 pub(crate) use job::{is_label_key, is_label_value};
 pub use mount::{is_clean_path, is_never_given, is_volume_name};
 pub(crate) use read::Spot;
+pub use secrets::is_file_name;
+pub use service::fits;
 use tree::Node;
 
 /// Largest body, in bytes.

@@ -25,6 +25,7 @@ pub mod fallback;
 pub mod held;
 pub mod information;
 pub mod instances;
+mod keys;
 pub mod parts;
 pub mod question;
 pub mod register;
@@ -42,6 +43,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use held::Beat;
+pub use keys::SecretKey;
 
 use crate::skew::Look;
 use crate::workload::WorkloadError;

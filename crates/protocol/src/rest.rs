@@ -17,6 +17,7 @@ mod plan;
 mod request;
 #[cfg(feature = "openapi")]
 pub mod schema;
+mod secret;
 #[cfg(test)]
 mod tests;
 mod yaml;
@@ -42,6 +43,7 @@ pub use joining::{JoinRequest, JoinedBody, RenewRequest};
 pub use node::NodeBody;
 pub use plan::{PlanBody, PlannedBody};
 pub use request::{MigrateRequest, NodePatch, RestartRequest, ScaleRequest, Strategy};
+pub use secret::{SecretBody, SecretRequest};
 pub use yaml::to_yaml;
 
 /// One page of a list.

@@ -12,6 +12,7 @@ mod event;
 mod job;
 pub mod key;
 mod operation;
+mod secret;
 mod shared;
 mod submission;
 
@@ -26,6 +27,7 @@ pub use batch::{Batch, Change, json};
 pub use event::{StoredEvent, UnknownWords};
 pub use job::{StoredDesired, StoredHead, StoredJob};
 pub use operation::StoredOperation;
+pub use secret::StoredSecret;
 pub use shared::Shared;
 pub use submission::StoredSubmission;
 

@@ -5,6 +5,7 @@
 
 mod health;
 mod job;
+mod secrets;
 mod security;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub use health::{WireHealth, WireHttpProbe, WireTcpProbe};
 pub use job::{
     WireJobSpec, WireOnPartition, WirePlacement, WireReconcile, WireServiceSpec, WireTakeover,
 };
+pub use secrets::{WireSecret, WireSecretUse};
 pub use security::WireSecurity;
 
 /// Where nothing else is said, an application has this long between the polite signal and the kill.
@@ -68,11 +70,17 @@ pub struct WireWorkload {
     /// When the registry is asked.
     #[serde(default, skip_serializing_if = "is_default")]
     pub pull: Pull,
+    /// Left out where the image is pulled without a login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_secret: Option<WireSecret>,
     /// After it ended by itself.
     #[serde(default, skip_serializing_if = "is_default")]
     pub restart: Restart,
     /// Which runtime.
     pub runtime: RuntimeKind,
+    /// What the application is given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<WireSecretUse>,
     /// Left out where nothing is asked for.
     #[serde(default, skip_serializing_if = "is_default")]
     pub security: WireSecurity,
@@ -139,6 +147,9 @@ pub enum WorkloadError {
     /// None of `http`, `tcp` and `command`, or more than one.
     #[error("the health check must have one of http, tcp and command")]
     Probe,
+    /// A secret that is not whole.
+    #[error("a secret must have a place, and its version together with its ciphertext")]
+    Secret,
     /// A job without services.
     #[error("job {name} has no service")]
     NoService {
@@ -181,6 +192,7 @@ fn hash_wire(without_hash: &WireWorkload) -> SpecHash {
 
 impl From<&Workload> for WireWorkload {
     fn from(workload: &Workload) -> Self {
+        let secrets = secrets::Fields::from(&workload.secrets);
         Self {
             args: workload.args.clone(),
             command: workload.command.clone(),
@@ -194,8 +206,10 @@ impl From<&Workload> for WireWorkload {
             memory: workload.resources.memory,
             ports: workload.ports.iter().map(WirePort::from).collect(),
             pull: workload.pull,
+            pull_secret: secrets.pull,
             restart: workload.restart,
             runtime: workload.runtime,
+            secrets: secrets.uses,
             security: WireSecurity::from(&workload.security),
             stop_grace_ms: millis(workload.stop_grace),
             volumes: workload.volumes.iter().map(WireVolume::from).collect(),
@@ -212,6 +226,10 @@ impl TryFrom<WireWorkload> for Workload {
         if said != computed {
             return Err(WorkloadError::HashMismatch { said, computed });
         }
+        let secrets = secrets::Fields {
+            pull: wire.pull_secret,
+            uses: wire.secrets,
+        };
         Ok(Self {
             hash: said,
             runtime: wire.runtime,
@@ -235,6 +253,7 @@ impl TryFrom<WireWorkload> for Workload {
             restart: wire.restart,
             health: wire.health.map(HealthCheck::try_from).transpose()?,
             security: wire.security.into(),
+            secrets: secrets.try_into()?,
             stop_grace: Duration::from_millis(wire.stop_grace_ms),
         })
     }

@@ -39,6 +39,8 @@ pub enum Need {
 pub enum Realm {
     /// The jobs of the tenant that is asked for.
     Jobs,
+    /// Its secrets.
+    Secrets,
     /// The audit log of that tenant.
     Audit,
     /// Workers.
@@ -56,6 +58,7 @@ impl Realm {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Jobs => "jobs",
+            Self::Secrets => "secrets",
             Self::Audit => "audit",
             Self::Nodes => "nodes",
             Self::Clusters => "clusters",

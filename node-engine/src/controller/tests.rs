@@ -72,6 +72,7 @@ impl Rig {
         let shutdown = CancellationToken::new();
         let controller = Controller::new(Deps {
             policy: Arc::default(),
+            secrets: Arc::new(crate::secrets::Secrets::load(folder.path()).unwrap()),
             config: Config {
                 data_dir: folder.path().to_owned(),
                 ..Config::default()
@@ -171,6 +172,7 @@ fn item(index: u32) -> DesiredEntry {
         restart: Restart::Always,
         health: None,
         security: model::security::Security::default(),
+        secrets: model::secret::Secrets::default(),
         stop_grace: Duration::from_secs(5),
     });
     let job = JobId::from_bits(1);

@@ -157,7 +157,10 @@ impl<'l> Direct<'l> {
     async fn register(&mut self) -> Result<Asked, Unwanted> {
         let run = &self.dialler.run;
         let approach = &self.dialler.approach;
-        let run = (run, self.dialler.orders.are_verified());
+        let Dialler {
+            orders, secrets, ..
+        } = &self.dialler;
+        let run = (run, orders.are_verified(), secrets.sealing_key());
         let registered = registration::register(approach, &self.facts, self.node, run).await;
         let welcome = match registered {
             Ok(welcome) => welcome,

@@ -34,7 +34,7 @@ pub(crate) async fn register(
     approach: &Approach,
     facts: &NodeFacts,
     node: Option<NodeId>,
-    (run, signed): (&Run, bool),
+    (run, signed, sealing_key): (&Run, bool, String),
 ) -> Result<Welcome, Failure> {
     let options = Options {
         namespace: NAMESPACE.to_owned(),
@@ -52,6 +52,7 @@ pub(crate) async fn register(
         // A token is for joining, and goes to nobody afterwards.
         join_token: None,
         signed,
+        sealing_key: Some(sealing_key),
     };
     let answer = client
         .emit_with_ack(EVENT, &request.encode(), ANSWER)

@@ -24,6 +24,7 @@ use super::saved::{Known, RelayAt, Saved};
 use super::{FromLink, Outgoing};
 use crate::logs::{Outbound, Pace, Sources, Streams};
 use crate::runtime::chain;
+use crate::secrets::Secrets;
 
 /// Chunks that the broker does not have yet, at most: a state waits behind so many.
 const CHUNKS: usize = 2;
@@ -40,6 +41,8 @@ pub(crate) struct Session {
     pub(crate) tls: Option<Arc<ClientConfig>>,
     /// Whose orders are taken.
     pub(crate) orders: Orders,
+    /// Takes the keys that come with them.
+    pub(crate) secrets: Arc<Secrets>,
     pub(crate) boot_id: String,
     /// Greater than that of every connection of this worker before.
     pub(crate) connect: u64,
@@ -134,7 +137,7 @@ impl Session {
             let input = match event {
                 Event::Message { topic, payload } if topic == control => {
                     match self.orders.read(&topic, &payload) {
-                        Ok(payload) => read_control(payload),
+                        Ok(payload) => self.read_control(payload).await,
                         Err(Unproven::Unsigned) => return End::Unsigned,
                         Err(Unproven::Forged) => None,
                     }
@@ -158,6 +161,31 @@ impl Session {
             }
         }
         End::Broken
+    }
+
+    /// A change, once the keys that came with it are on the disk.
+    async fn read_control(&self, payload: &[u8]) -> Option<FromLink> {
+        let read =
+            control::decode(payload).and_then(|change| Ok((change, control::keys(payload)?)));
+        let read = read.inspect_err(|error| {
+            tracing::warn!(
+                error = chain(error),
+                "a change of what this worker runs cannot be read"
+            );
+        });
+        let (change, keys) = read.ok()?;
+        if !keys.is_empty() {
+            let secrets = Arc::clone(&self.secrets);
+            let kept = tokio::task::spawn_blocking(move || secrets.keep(&keys)).await;
+            if let Ok(Err(error)) = &kept {
+                tracing::error!(
+                    error = chain(error),
+                    "the keys to secrets cannot be kept; what needs them is not taken, and comes again"
+                );
+            }
+            kept.ok()?.ok()?;
+        }
+        Some(Input::Control(change))
     }
 
     /// Subscribes, says that we are here, and sends what there is to send; returns when that fails.
@@ -352,17 +380,4 @@ async fn publish(client: &Client, topic: &Topic, payload: Vec<u8>) -> Result<(),
     client
         .publish(&topic.to_string(), payload.into(), Qos::AtLeastOnce)
         .await
-}
-
-fn read_control(payload: &[u8]) -> Option<FromLink> {
-    match control::decode(payload) {
-        Ok(change) => Some(Input::Control(change)),
-        Err(error) => {
-            tracing::warn!(
-                error = chain(&error),
-                "a change of what this worker runs cannot be read"
-            );
-            None
-        }
-    }
 }

@@ -38,6 +38,7 @@ fn workload(runtime: RuntimeKind) -> Workload {
         restart: Restart::Always,
         health: None,
         security: Security::default(),
+        secrets: model::secret::Secrets::default(),
         stop_grace: Duration::ZERO,
     }
 }

@@ -37,6 +37,7 @@ fn desired(seed: u8, replicas: u32) -> Desired {
         restart: Restart::Always,
         health: None,
         security: model::security::Security::default(),
+        secrets: model::secret::Secrets::default(),
         stop_grace: Duration::from_secs(1),
     });
     let job = JobId::from_bits(u128::from(seed % 3));

@@ -51,7 +51,7 @@ pub use images::ImageLimit;
 pub use logs::LogReader;
 
 use super::keyed::Keyed;
-use super::{Exited, Found, Identity, ListError, StartError, Started, StopError};
+use super::{Exited, Found, Given, Identity, ListError, StartError, Started, StopError};
 
 /// Containers inspected at once by `list`.
 const INSPECTED_AT_ONCE: usize = 8;
@@ -179,10 +179,13 @@ impl Docker {
         &self,
         identity: &Identity,
         workload: &Workload,
+        given: Given,
     ) -> Result<Started, StartError> {
         let shared = &self.shared;
         let image = workload.image.as_deref().unwrap_or_default();
         let failed = |error| start_failed(image, error);
+        let given = Arc::new(given);
+        let login = given.login.as_ref();
         let turn = shared.locks.lock(identity.instance).await;
         shared.images.desire(identity.instance, image);
         let docker = shared.client().await.map_err(failed)?;
@@ -194,7 +197,7 @@ impl Docker {
                 .map_err(failed)?
                 .is_empty()
         {
-            shared.pull_once(&docker, image).await?;
+            shared.pull_once(&docker, image, login).await?;
         }
         let turn = Arc::new(turn);
         let place = || Placing {
@@ -202,12 +205,13 @@ impl Docker {
             docker: docker.clone(),
             identity: identity.clone(),
             workload: workload.clone(),
+            given: Arc::clone(&given),
             _turn: Arc::clone(&turn),
         };
         if let Placed::Running(started) = place().detached().await? {
             return Ok(started);
         }
-        shared.pull_once(&docker, image).await?;
+        shared.pull_once(&docker, image, login).await?;
         match place().detached().await? {
             Placed::Running(started) => Ok(started),
             Placed::ImageMissing(error) => Err(pull::failed(image, error)),

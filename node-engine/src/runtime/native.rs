@@ -36,8 +36,8 @@ use look::{Look, look};
 
 use super::keyed::Keyed;
 use super::{
-    Cause, Exited, Found, Identity, ListError, StartError, Started, Status, StopError, TAIL_BYTES,
-    TAIL_LINES,
+    Cause, Exited, Found, Given, Identity, ListError, StartError, Started, Status, StopError,
+    TAIL_BYTES, TAIL_LINES,
 };
 use crate::logs::Wanted;
 use crate::logs::kept::Kept;
@@ -122,8 +122,9 @@ impl Native {
         &self,
         identity: &Identity,
         workload: &Workload,
+        given: &Given,
     ) -> Result<Started, StartError> {
-        let spec = spec::spec(identity, workload, &self.confinement)?;
+        let spec = spec::spec(identity, workload, given, &self.confinement)?;
         let _turn = self.locks.lock(identity.instance).await;
         let folder = self.folder(identity.instance);
         if folder.exists() {

@@ -47,6 +47,9 @@ pub struct Spec {
     pub cpu: Millicores,
     /// Ports that the document names.
     pub ports: Vec<PortRecord>,
+    /// Where its secrets are, if it has any; they stand nowhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<PathBuf>,
     /// Its bounds; `None` in what an older engine wrote, which had none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confinement: Option<Confinement>,
@@ -175,6 +178,46 @@ pub enum Lock {
     Held,
 }
 
+/// The folder of the secrets of one instance, which is in memory.
+#[derive(Debug, Clone)]
+pub struct InMemory {
+    path: PathBuf,
+}
+
+impl InMemory {
+    /// The folder at `path`, which need not exist.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the application finds its files.
+    pub fn files(&self) -> PathBuf {
+        self.path.join("files")
+    }
+
+    /// Where a native program's variables are: JSON, for the engine and the shim alone.
+    pub fn variables(&self) -> PathBuf {
+        self.path.join("variables")
+    }
+
+    /// Removes all of it; an absent one is fine.
+    pub fn remove(&self) -> io::Result<()> {
+        remove(&self.path)
+    }
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// The folder of one instance.
 #[derive(Debug, Clone)]
 pub struct Folder {
@@ -246,10 +289,7 @@ impl Folder {
 
     /// Removes all of it; an absent one is fine.
     pub fn remove(&self) -> io::Result<()> {
-        match fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        remove(&self.path)
     }
 
     /// Whether there is such a folder.

@@ -11,6 +11,7 @@ use model::name::Name;
 use model::slot::Generation;
 use model::units::Resources;
 use model::workload::{Pull, Restart, RuntimeKind, SpecHash, Workload};
+use node_engine::runtime::Given;
 use node_engine::runtime::docker::{DEFAULT_HOST, Docker};
 use node_engine::runtime::native::{Native, ShimCommand};
 use node_engine::runtime::{Exited, Found, Identity, Runtime};
@@ -136,6 +137,7 @@ impl Bed {
             restart: Restart::Always,
             health: None,
             security: model::security::Security::default(),
+            secrets: model::secret::Secrets::default(),
             stop_grace: Duration::from_secs(5),
         }
     }
@@ -235,7 +237,10 @@ impl Rig {
 
     /// Runs it once: the lines that it wrote.
     pub(crate) async fn said(&mut self, identity: &Identity, workload: &Workload) -> Vec<String> {
-        self.runtime.start(identity, workload).await.unwrap();
+        self.runtime
+            .start(identity, workload, Given::default())
+            .await
+            .unwrap();
         let exit = self.exited().await.exit;
         let stopped = self.runtime.stop(identity.instance, Duration::ZERO).await;
         stopped.unwrap();

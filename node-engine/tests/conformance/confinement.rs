@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use node_engine::runtime::Given;
 use node_engine::runtime::Runtime;
 use node_engine::runtime::native::Native;
 use node_engine::shim::confine::{Account, Confinement};
@@ -96,7 +97,7 @@ async fn a_check_of_a_native_program_has_the_same_bounds() {
     let kept = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (rig, identity) = (native(&bed, Confinement::default()), bed.identity());
     rig.runtime
-        .start(&identity, &bed.script("sleep 1000"))
+        .start(&identity, &bed.script("sleep 1000"), Given::default())
         .await
         .unwrap();
     let probe = |script: String| node_engine::runtime::Asked {
@@ -159,7 +160,10 @@ async fn native_programs_of_a_user_of_their_own_reach_their_folder_and_no_other(
         "id -u; id -G; cat conf/a; : > mine && echo writes; cd $PWD && echo arrives; cat ../spec.json; cat ../../../node.store; ls ../..; grep Cap[EP] /proc/self/status; sleep 1000",
     );
     workload.files = [("conf/a".to_owned(), "own file\n".to_owned())].into();
-    rig.runtime.start(&identity, &workload).await.unwrap();
+    rig.runtime
+        .start(&identity, &workload, Given::default())
+        .await
+        .unwrap();
     let lines = rig
         .logs(identity.instance, |lines| {
             lines.iter().any(|line| line.starts_with("CapEff"))
@@ -194,7 +198,7 @@ async fn what_an_older_engine_started_is_found_and_checked_as_it_was() {
     let bed = Bed::native();
     let (rig, identity) = (bed.rig(), bed.identity());
     rig.runtime
-        .start(&identity, &bed.script("sleep 1000"))
+        .start(&identity, &bed.script("sleep 1000"), Given::default())
         .await
         .unwrap();
     let folder: Folder = bed.instance_folder(identity.instance);

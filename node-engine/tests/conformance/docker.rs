@@ -7,6 +7,7 @@ use std::time::Duration;
 use model::reason::ReasonCode;
 use model::units::{Bytes, Millicores};
 use model::workload::{Port, Pull, Transport, Volume, VolumeSource};
+use node_engine::runtime::Given;
 use node_engine::runtime::docker::{DEFAULT_HOST, Docker, probe};
 use node_engine::runtime::{Runtime, Status};
 use tokio::net::{UnixListener, UnixStream};
@@ -42,7 +43,10 @@ async fn a_container_carries_its_labels_limits_and_bounds() {
     workload.resources.memory = Bytes::from_mb(64);
     workload.resources.cpu = Millicores(500);
     workload.stop_grace = Duration::from_millis(2500);
-    rig.runtime.start(&identity, &workload).await.unwrap();
+    rig.runtime
+        .start(&identity, &workload, Given::default())
+        .await
+        .unwrap();
     let name = format!("edgeio-tests-one-0-{}", identity.instance.short());
     let shown = |format: &str| inspect(&name, format);
     assert_eq!(
@@ -86,7 +90,7 @@ async fn an_image_that_is_not_to_be_had_is_a_pull_failure_that_leaves_nothing() 
         workload.pull = pull;
         let reason = rig
             .runtime
-            .start(&identity, &workload)
+            .start(&identity, &workload, Given::default())
             .await
             .unwrap_err()
             .reason();
@@ -101,7 +105,7 @@ async fn an_image_that_is_not_to_be_had_is_a_pull_failure_that_leaves_nothing() 
     workload.image = Some("Not An Image".to_owned());
     let reason = rig
         .runtime
-        .start(&identity, &workload)
+        .start(&identity, &workload, Given::default())
         .await
         .unwrap_err()
         .reason();
@@ -120,7 +124,7 @@ async fn foreign_containers_are_never_touched() {
     ]);
     let reason = rig
         .runtime
-        .start(&identity, &bed.script(FOREVER))
+        .start(&identity, &bed.script(FOREVER), Given::default())
         .await
         .unwrap_err()
         .reason();
@@ -149,7 +153,7 @@ async fn a_container_that_was_made_and_not_started_is_started_by_the_next_start(
     ]);
     assert_eq!(rig.only().await.status, Status::Created);
     rig.runtime
-        .start(&identity, &bed.script(FOREVER))
+        .start(&identity, &bed.script(FOREVER), Given::default())
         .await
         .unwrap();
     assert!(matches!(rig.only().await.status, Status::Running(_)));
@@ -170,7 +174,11 @@ async fn a_fixed_host_port_is_shown_and_a_taken_one_is_a_start_failure() {
         container: 80,
         transport: Transport::Tcp,
     }];
-    let started = rig.runtime.start(&first, &workload).await.unwrap();
+    let started = rig
+        .runtime
+        .start(&first, &workload, Given::default())
+        .await
+        .unwrap();
     assert_eq!(
         (
             started.endpoints[0].host_port,
@@ -180,7 +188,7 @@ async fn a_fixed_host_port_is_shown_and_a_taken_one_is_a_start_failure() {
     );
     let reason = rig
         .runtime
-        .start(&second, &workload)
+        .start(&second, &workload, Given::default())
         .await
         .unwrap_err()
         .reason();
@@ -209,7 +217,10 @@ async fn folders_and_named_volumes_are_mounted() {
             read_only: false,
         },
     ];
-    rig.runtime.start(&identity, &workload).await.unwrap();
+    rig.runtime
+        .start(&identity, &workload, Given::default())
+        .await
+        .unwrap();
     let tail = rig.exited().await.exit.log_tail;
     assert!(
         tail.contains(&"good morning".to_owned()) && tail.contains(&"kept".to_owned()),
@@ -233,7 +244,7 @@ async fn a_container_that_somebody_removes_is_told_as_killed() {
     let Some(bed) = Bed::docker() else { return };
     let (mut rig, identity) = (bed.rig(), bed.identity());
     rig.runtime
-        .start(&identity, &bed.script(FOREVER))
+        .start(&identity, &bed.script(FOREVER), Given::default())
         .await
         .unwrap();
     docker(&["rm", "-f", &container_of(&bed)]);
@@ -246,7 +257,7 @@ async fn a_start_that_is_given_up_leaves_nothing_after_a_stop() {
     let Some(bed) = Bed::docker() else { return };
     let (rig, identity, workload) = (bed.rig(), bed.identity(), bed.script(FOREVER));
     for after in [0, 5, 30, 100] {
-        let start = rig.runtime.start(&identity, &workload);
+        let start = rig.runtime.start(&identity, &workload, Given::default());
         let _ = tokio::time::timeout(Duration::from_millis(after), start).await;
         rig.runtime
             .stop(identity.instance, Duration::ZERO)
@@ -276,7 +287,7 @@ async fn without_an_engine_every_call_says_so() {
         sender,
     ));
     let reason = runtime
-        .start(&bed.identity(), &bed.workload())
+        .start(&bed.identity(), &bed.workload(), Given::default())
         .await
         .unwrap_err()
         .reason();
@@ -311,7 +322,7 @@ async fn ends_during_a_loss_of_the_engine_are_told_when_it_is_back() {
     proxy.open();
     for identity in [&first, &second] {
         rig.runtime
-            .start(identity, &bed.script(FOREVER))
+            .start(identity, &bed.script(FOREVER), Given::default())
             .await
             .unwrap();
     }
@@ -389,7 +400,10 @@ async fn files_leave_the_image_s_folders_alone_and_never_replace_them() {
     workload.files = [("/made/a.conf", "1"), ("/bin/tool.conf", "2")]
         .map(|(path, content)| (path.to_owned(), content.to_owned()))
         .into();
-    rig.runtime.start(&identity, &workload).await.unwrap();
+    rig.runtime
+        .start(&identity, &workload, Given::default())
+        .await
+        .unwrap();
     let tail = rig.exited().await.exit.log_tail;
     assert_eq!(tail, ["drwxr-xr-x", "-rw-r--r--", "drwxr-xr-x"]);
     rig.runtime
@@ -397,7 +411,11 @@ async fn files_leave_the_image_s_folders_alone_and_never_replace_them() {
         .await
         .unwrap();
     workload.files = [("/bin".to_owned(), "no folder".to_owned())].into();
-    let error = rig.runtime.start(&identity, &workload).await.unwrap_err();
+    let error = rig
+        .runtime
+        .start(&identity, &workload, Given::default())
+        .await
+        .unwrap_err();
     let reason = error.reason();
     assert_eq!(reason.code, ReasonCode::StartFailed, "{reason:?}");
     assert!(reason.message.contains("files"), "{reason:?}");

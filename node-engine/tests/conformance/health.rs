@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use model::id::InstanceId;
 use model::workload::{Port, Probe, RuntimeKind, Transport, Workload};
+use node_engine::runtime::Given;
 use node_engine::runtime::{Asked, Runtime, Unwell};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -77,7 +78,10 @@ pub(crate) async fn a_command_probe_runs_beside_the_application_and_says_why_it_
     workload
         .environment
         .insert("MOOD".to_owned(), "good".to_owned());
-    rig.runtime.start(&identity, &workload).await.unwrap();
+    rig.runtime
+        .start(&identity, &workload, Given::default())
+        .await
+        .unwrap();
     let instance = identity.instance;
     let probe = shell("test -w . || cd /tmp; test -f ready && test \"$MOOD\" = good");
     found(&rig.runtime, instance, &probe, Result::is_ok).await;
@@ -97,7 +101,7 @@ pub(crate) async fn a_command_probe_runs_beside_the_application_and_says_why_it_
 pub(crate) async fn a_command_probe_that_hangs_is_killed_when_its_time_is_over(bed: Bed) {
     let (rig, identity) = (bed.rig(), bed.identity());
     rig.runtime
-        .start(&identity, &bed.script("sleep 1000"))
+        .start(&identity, &bed.script("sleep 1000"), Given::default())
         .await
         .unwrap();
     // A number of its own, by which it is found among all processes.
@@ -124,7 +128,7 @@ fn is_running(command: &str) -> bool {
 pub(crate) async fn a_probe_that_is_given_up_leaves_no_process(bed: Bed) {
     let (rig, identity) = (bed.rig(), bed.identity());
     rig.runtime
-        .start(&identity, &bed.script("sleep 1000"))
+        .start(&identity, &bed.script("sleep 1000"), Given::default())
         .await
         .unwrap();
     let seconds = 2_000_000 + identity.instance.bits() % 1_000_000;
@@ -150,7 +154,10 @@ pub(crate) async fn a_status_from_200_to_399_is_well(bed: Bed) {
     ] {
         let (rig, identity) = (bed.rig(), bed.identity());
         let (workload, port) = server(&bed, answer).await;
-        rig.runtime.start(&identity, &workload).await.unwrap();
+        rig.runtime
+            .start(&identity, &workload, Given::default())
+            .await
+            .unwrap();
         let path = "/healthz?deep=1".to_owned();
         let probe = Probe::Http { port, path };
         found(&rig.runtime, identity.instance, &probe, |found| {
@@ -168,7 +175,10 @@ pub(crate) async fn a_status_from_200_to_399_is_well(bed: Bed) {
 pub(crate) async fn a_port_that_takes_connections_is_well_and_a_closed_one_is_not(bed: Bed) {
     let (rig, identity) = (bed.rig(), bed.identity());
     let (workload, port) = server(&bed, "").await;
-    rig.runtime.start(&identity, &workload).await.unwrap();
+    rig.runtime
+        .start(&identity, &workload, Given::default())
+        .await
+        .unwrap();
     let instance = identity.instance;
     found(&rig.runtime, instance, &Probe::Tcp { port }, Result::is_ok).await;
     // Nobody listens there: natively a port that was just free, in a container any other.
@@ -209,7 +219,10 @@ pub(crate) async fn who_takes_a_request_and_does_not_answer_is_given_up(bed: Bed
             (bed.script("sleep 1000"), port)
         }
     };
-    rig.runtime.start(&identity, &workload).await.unwrap();
+    rig.runtime
+        .start(&identity, &workload, Given::default())
+        .await
+        .unwrap();
     let path = "/".to_owned();
     let silent = asked(Probe::Http { port, path }, Duration::from_millis(700));
     let deadline = Instant::now() + DEADLINE;
@@ -245,7 +258,11 @@ async fn a_published_port_that_nobody_serves_is_not_well() {
         container: PORT,
         transport: Transport::Tcp,
     }];
-    let started = rig.runtime.start(&identity, &workload).await.unwrap();
+    let started = rig
+        .runtime
+        .start(&identity, &workload, Given::default())
+        .await
+        .unwrap();
     let host = started.endpoints[0].host_port;
     // The proxy, or the address translation in its place: either way the answer must not come from it.
     let by_proxy = std::net::TcpStream::connect(("127.0.0.1", host)).is_ok();

@@ -8,23 +8,37 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use model::workload::Workload;
+use node_engine::runtime::Given;
 use node_engine::runtime::docker::ImageLimit;
 use node_engine::runtime::{Identity, Runtime};
+use secrets::Login;
 
 use crate::bed::{Bed, docker};
 
 /// What a registry answers, by path.
-type Answers = Arc<HashMap<String, (&'static str, Vec<u8>)>>;
+type Answers = HashMap<String, (&'static str, Vec<u8>)>;
+
+/// What a registry is made of: its answers, and the header that lets somebody in, where it asks for one.
+type Served = Arc<(Answers, Option<String>)>;
 
 /// The Docker Registry HTTP API, V2, as far as a pull needs it.
 struct Registry {
     host: String,
 }
 
-async fn answer(State(answers): State<Answers>, uri: Uri) -> Response {
+async fn answer(State(served): State<Served>, headers: HeaderMap, uri: Uri) -> Response {
+    let (answers, wanted) = served.as_ref();
+    let shown = headers.get(header::AUTHORIZATION);
+    if wanted
+        .as_ref()
+        .is_some_and(|wanted| shown.is_none_or(|shown| shown != wanted))
+    {
+        let ask = [(header::WWW_AUTHENTICATE, "Basic realm=\"test\"")];
+        return (StatusCode::UNAUTHORIZED, ask).into_response();
+    }
     match answers.get(uri.path()) {
         Some((kind, body)) => ([(header::CONTENT_TYPE, *kind)], body.clone()).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
@@ -34,6 +48,11 @@ async fn answer(State(answers): State<Answers>, uri: Uri) -> Response {
 impl Registry {
     /// With images of these names, each with a file of its name.
     fn with(names: &[&str]) -> Self {
+        Self::open_to(names, None)
+    }
+
+    /// The same, for whoever shows that header.
+    fn open_to(names: &[&str], wanted: Option<String>) -> Self {
         let mut answers =
             HashMap::from([("/v2/".to_owned(), ("application/json", b"{}".to_vec()))]);
         for name in names {
@@ -71,7 +90,9 @@ impl Registry {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let host = listener.local_addr().unwrap().to_string();
-        let router = Router::new().fallback(answer).with_state(Arc::new(answers));
+        let router = Router::new()
+            .fallback(answer)
+            .with_state(Arc::new((answers, wanted)));
         // On a thread of its own: the test waits for commands of the engine, which ask it. It ends with the process.
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -125,7 +146,10 @@ async fn fetch(runtime: &Runtime, identity: &Identity, workload: &Workload, imag
         image: Some(image.to_owned()),
         ..workload.clone()
     };
-    let error = runtime.start(identity, &workload).await.unwrap_err();
+    let error = runtime
+        .start(identity, &workload, Given::default())
+        .await
+        .unwrap_err();
     assert!(is_here(image), "{error:?}");
 }
 
@@ -191,4 +215,41 @@ async fn only_unused_images_that_this_worker_fetched_go() {
     let here = [&desired, &used, &foreign, &named].map(|image| is_here(image));
     assert_eq!(here, [false, false, true, true]);
     docker(&["rmi", &foreign, &named, &alias]);
+}
+
+#[tokio::test]
+async fn an_image_is_pulled_with_the_login_of_its_secret_and_not_without() {
+    let Some(bed) = Bed::docker() else { return };
+    let name = format!("private-{}", bed.node.to_string().to_lowercase());
+    // bob:correct horse
+    let registry = Registry::open_to(&[&name], Some("Basic Ym9iOmNvcnJlY3QgaG9yc2U=".to_owned()));
+    let image = format!("{}/{name}:1", registry.host);
+    let rig = bed.rig();
+    let workload = Workload {
+        image: Some(image.clone()),
+        ..bed.workload()
+    };
+    let start = async |password: Option<&str>| {
+        let login = password.map(|password| Login {
+            registry: registry.host.clone(),
+            username: "bob".to_owned(),
+            password: password.to_owned(),
+        });
+        let given = Given {
+            login,
+            ..Given::default()
+        };
+        let started = rig.runtime.start(&bed.identity(), &workload, given).await;
+        // Its program is missing, so nothing runs; the image is there or not.
+        started.unwrap_err().reason().message
+    };
+    for wrong in [None, Some("wrong horse")] {
+        let said = start(wrong).await;
+        assert!(said.contains("cannot pull image"), "{said}");
+        assert!(!said.contains("wrong horse"), "{said}");
+        assert!(!is_here(&image));
+    }
+    let said = start(Some("correct horse")).await;
+    assert!(is_here(&image), "{said}");
+    docker(&["rmi", &image]);
 }

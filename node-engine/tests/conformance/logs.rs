@@ -6,6 +6,7 @@ use model::id::InstanceId;
 use model::time::Wall;
 use model::units::Bytes;
 use node_engine::logs::{LogReader, Piece, Standing, Wanted};
+use node_engine::runtime::Given;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -80,7 +81,10 @@ pub(crate) async fn the_output_of_all_runs_is_one_and_is_kept_after_the_end(bed:
     assert_eq!(rig.read(instance, ALL).await, "nothing");
     let run = bed.script("echo first run; echo second line; sleep 0.2; exit 1");
     for number in 1..=2 {
-        rig.runtime.start(&identity, &run).await.unwrap();
+        rig.runtime
+            .start(&identity, &run, Given::default())
+            .await
+            .unwrap();
         let exit = rig.exited().await.exit;
         // The last words of this run only.
         assert_eq!(exit.log_tail.len(), 2, "run {number}: {exit:?}");
@@ -120,7 +124,7 @@ pub(crate) async fn following_goes_on_over_restarts_and_ends_with_the_last_word(
     let instance = identity.instance;
     let script = "trap 'echo bye; exit 0' TERM; echo begun; while :; do sleep 0.1; done";
     rig.runtime
-        .start(&identity, &bed.script(script))
+        .start(&identity, &bed.script(script), Given::default())
         .await
         .unwrap();
     let mut reading = rig.reading(instance, FOLLOW).await.unwrap();
@@ -128,7 +132,7 @@ pub(crate) async fn following_goes_on_over_restarts_and_ends_with_the_last_word(
     bed.kill(instance);
     rig.exited().await;
     rig.runtime
-        .start(&identity, &bed.script(script))
+        .start(&identity, &bed.script(script), Given::default())
         .await
         .unwrap();
     assert_eq!(reading.until("begun\n").await, "begun\n");
@@ -149,7 +153,7 @@ pub(crate) async fn one_that_ended_for_good_is_read_to_its_end(bed: Bed) {
     let instance = identity.instance;
     let script = "i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i + 1)); done; printf end";
     rig.runtime
-        .start(&identity, &bed.script(script))
+        .start(&identity, &bed.script(script), Given::default())
         .await
         .unwrap();
     let mut reading = rig.reading(instance, FOLLOW).await.unwrap();
@@ -165,21 +169,33 @@ pub(crate) async fn every_kind_of_end_carries_the_last_lines(bed: Bed) {
     let mut workload =
         bed.script("echo hungry; sleep 1; exec dd if=/dev/zero of=/dev/null bs=200M count=1");
     workload.resources.memory = Bytes(32 << 20);
-    rig.runtime.start(&identity, &workload).await.unwrap();
+    rig.runtime
+        .start(&identity, &workload, Given::default())
+        .await
+        .unwrap();
     let exit = rig.exited().await.exit;
     assert!(exit.oom, "{exit:?}");
     assert_eq!(exit.log_tail, ["hungry"], "{exit:?}");
     let silent = bed.script("exit 7");
-    rig.runtime.start(&identity, &silent).await.unwrap();
+    rig.runtime
+        .start(&identity, &silent, Given::default())
+        .await
+        .unwrap();
     let exit = rig.exited().await.exit;
     assert_eq!((exit.code, exit.log_tail.len()), (Some(7), 0), "{exit:?}");
     let long = bed.script("i=0; while [ $i -lt 30 ]; do echo $i; i=$((i + 1)); done; exit 3");
-    rig.runtime.start(&identity, &long).await.unwrap();
+    rig.runtime
+        .start(&identity, &long, Given::default())
+        .await
+        .unwrap();
     let exit = rig.exited().await.exit;
     let wanted: Vec<String> = (10..30).map(|line| line.to_string()).collect();
     assert_eq!((exit.code, exit.log_tail), (Some(3), wanted));
     let wide = bed.script("head -c 100000 /dev/zero | tr '\\0' 'x'; exit 1");
-    rig.runtime.start(&identity, &wide).await.unwrap();
+    rig.runtime
+        .start(&identity, &wide, Given::default())
+        .await
+        .unwrap();
     let exit = rig.exited().await.exit;
     assert_eq!(exit.log_tail.concat(), "x".repeat(4096));
     rig.runtime.stop(identity.instance, GRACE).await.unwrap();

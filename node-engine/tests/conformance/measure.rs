@@ -9,6 +9,7 @@ use bollard::query_parameters::{
 };
 
 use crate::bed::{Bed, IMAGE};
+use node_engine::runtime::Given;
 
 fn median(times: &mut [Duration]) -> Duration {
     times.sort_unstable();
@@ -26,7 +27,7 @@ async fn native_start_and_the_memory_of_its_shim() {
         let identity = bed.identity();
         let begin = Instant::now();
         rig.runtime
-            .start(&identity, &bed.script("exec sleep 1000"))
+            .start(&identity, &bed.script("exec sleep 1000"), Given::default())
             .await
             .unwrap();
         starts.push(begin.elapsed());
@@ -85,7 +86,7 @@ async fn docker_start_against_bare_create_and_start() {
         let identity = bed.identity();
         let begin = Instant::now();
         rig.runtime
-            .start(&identity, &bed.script("exec sleep 1000"))
+            .start(&identity, &bed.script("exec sleep 1000"), Given::default())
             .await
             .unwrap();
         ours.push(begin.elapsed());

@@ -8,6 +8,7 @@ use model::id::{InstanceId, NodeId};
 use model::reason::ReasonCode;
 use model::units::{Bytes, Millicores};
 use model::workload::{Volume, VolumeSource};
+use node_engine::runtime::Given;
 use node_engine::runtime::Status;
 use node_engine::runtime::native::ShimCommand;
 use node_engine::shim::process;
@@ -26,6 +27,7 @@ async fn when_the_shim_is_killed_the_application_goes_too_and_its_end_is_told() 
         .start(
             &identity,
             &bed.script(&format!("setsid sleep 1000 & {FOREVER}")),
+            Given::default(),
         )
         .await
         .unwrap();
@@ -37,7 +39,7 @@ async fn when_the_shim_is_killed_the_application_goes_too_and_its_end_is_told() 
     assert!(process::with_variable(&format!("EDGEIO_INSTANCE={}", identity.instance)).is_empty());
     // The next start is a copy of its own.
     rig.runtime
-        .start(&identity, &bed.script(FOREVER))
+        .start(&identity, &bed.script(FOREVER), Given::default())
         .await
         .unwrap();
     assert_ne!(bed.running(identity.instance).pid, running.pid);
@@ -48,7 +50,7 @@ async fn a_shim_that_was_killed_while_no_engine_looked_is_settled_by_the_next() 
     let bed = Bed::native();
     let (rig, identity) = (bed.rig(), bed.identity());
     rig.runtime
-        .start(&identity, &bed.script(FOREVER))
+        .start(&identity, &bed.script(FOREVER), Given::default())
         .await
         .unwrap();
     let running = bed.running(identity.instance);
@@ -85,7 +87,10 @@ async fn nothing_is_left_of_a_shim_that_does_not_say_what_became_of_its_applicat
             args,
         });
         let identity = bed.identity();
-        let error = rig.runtime.start(&identity, &bed.script(FOREVER)).await;
+        let error = rig
+            .runtime
+            .start(&identity, &bed.script(FOREVER), Given::default())
+            .await;
         let reason = error.unwrap_err().reason();
         assert!(reason.message.contains(why), "{}", reason.message);
         assert_eq!(bed.remains(identity.instance), 0, "{why}");
@@ -97,7 +102,7 @@ async fn the_shim_shares_neither_group_nor_session_nor_pipes_with_the_engine() {
     let bed = Bed::native();
     let (rig, identity) = (bed.rig(), bed.identity());
     rig.runtime
-        .start(&identity, &bed.script(FOREVER))
+        .start(&identity, &bed.script(FOREVER), Given::default())
         .await
         .unwrap();
     let running = bed.running(identity.instance);
@@ -130,7 +135,11 @@ async fn nothing_that_ended_stays_as_a_zombie() {
     // Other tests of this process have children of their own.
     let is_left = |shim: i32| process::children(own).contains(&shim);
     rig.runtime
-        .start(&identity, &bed.script("sleep 0.3; exit 0"))
+        .start(
+            &identity,
+            &bed.script("sleep 0.3; exit 0"),
+            Given::default(),
+        )
         .await
         .unwrap();
     let ended = bed.running(identity.instance);
@@ -138,7 +147,7 @@ async fn nothing_that_ended_stays_as_a_zombie() {
     rig.exited().await;
     assert!(!is_left(ended.shim_pid));
     rig.runtime
-        .start(&identity, &bed.script(FOREVER))
+        .start(&identity, &bed.script(FOREVER), Given::default())
         .await
         .unwrap();
     let stopped = bed.running(identity.instance);
@@ -154,7 +163,7 @@ async fn after_a_reboot_a_folder_without_an_end_has_ended_and_no_process_is_touc
     let bed = Bed::native();
     let (rig, identity) = (bed.rig(), bed.identity());
     rig.runtime
-        .start(&identity, &bed.script("exit 0"))
+        .start(&identity, &bed.script("exit 0"), Given::default())
         .await
         .unwrap();
     let folder = bed.instance_folder(identity.instance);
@@ -184,7 +193,10 @@ async fn limits_are_set_and_their_groups_are_removed() {
     let mut workload = bed.script(FOREVER);
     workload.resources.memory = Bytes::from_mb(64);
     workload.resources.cpu = Millicores(500);
-    rig.runtime.start(&identity, &workload).await.unwrap();
+    rig.runtime
+        .start(&identity, &workload, Given::default())
+        .await
+        .unwrap();
     let running = bed.running(identity.instance);
     if let Some(why) = running.unlimited {
         eprintln!("skipped: {why}");
@@ -229,7 +241,7 @@ async fn a_flood_of_output_is_bounded_on_disk_and_its_end_is_kept() {
     let (mut rig, identity) = (bed.rig(), bed.identity());
     let script = "head -c 300000000 /dev/zero | tr '\\0' 'x'; echo; echo the end; exit 1";
     rig.runtime
-        .start(&identity, &bed.script(script))
+        .start(&identity, &bed.script(script), Given::default())
         .await
         .unwrap();
     let exit = rig.exited().await.exit;
@@ -266,7 +278,7 @@ async fn what_is_no_program_is_refused_with_what_to_do() {
     ] {
         let reason = rig
             .runtime
-            .start(&identity, &workload)
+            .start(&identity, &workload, Given::default())
             .await
             .unwrap_err()
             .reason();
@@ -281,7 +293,7 @@ async fn folders_of_another_worker_are_left_alone() {
     let bed = Bed::native();
     let (rig, identity) = (bed.rig(), bed.identity());
     rig.runtime
-        .start(&identity, &bed.script(FOREVER))
+        .start(&identity, &bed.script(FOREVER), Given::default())
         .await
         .unwrap();
     let folder = bed.instance_folder(identity.instance);
@@ -323,7 +335,7 @@ async fn a_shim_that_cannot_be_run_is_the_workers_fault() {
         let runtime = node_engine::runtime::Runtime::Native(native);
         let identity = bed.identity();
         let reason = runtime
-            .start(&identity, &bed.script(FOREVER))
+            .start(&identity, &bed.script(FOREVER), Given::default())
             .await
             .unwrap_err()
             .reason();
@@ -341,7 +353,7 @@ async fn files_outside_of_the_working_folder_are_refused_whoever_wrote_the_set()
         workload.files = [(path.to_owned(), String::new())].into();
         let reason = rig
             .runtime
-            .start(&identity, &workload)
+            .start(&identity, &workload, Given::default())
             .await
             .unwrap_err()
             .reason();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model::instance::Exit;
 use model::workload::Probe;
+use node_engine::runtime::Given;
 use node_engine::runtime::{Asked, Runtime, Status};
 
 use crate::bed::Bed;
@@ -13,9 +14,16 @@ async fn everything_succeeds_at_once_and_is_listed() {
     let bed = Bed::noop();
     let mut rig = bed.rig();
     let (identity, workload) = (bed.identity(), bed.workload());
-    let started = rig.runtime.start(&identity, &workload).await.unwrap();
+    let started = rig
+        .runtime
+        .start(&identity, &workload, Given::default())
+        .await
+        .unwrap();
     assert_eq!(
-        rig.runtime.start(&identity, &workload).await.unwrap(),
+        rig.runtime
+            .start(&identity, &workload, Given::default())
+            .await
+            .unwrap(),
         started
     );
     assert_eq!(rig.only().await.status, Status::Running(started));

@@ -6,6 +6,7 @@ use model::reason::ReasonCode;
 use model::security::User;
 use model::units::Bytes;
 use model::workload::{Port, RuntimeKind, Transport};
+use node_engine::runtime::Given;
 use node_engine::runtime::Status;
 
 use crate::bed::{Bed, until};
@@ -28,7 +29,11 @@ const FOREVER: &str = "while :; do sleep 0.2; done";
 
 pub(crate) async fn a_started_application_runs_and_is_listed_with_what_it_was_made_from(bed: Bed) {
     let (rig, identity, workload) = (bed.rig(), bed.identity(), bed.script(FOREVER));
-    let started = rig.runtime.start(&identity, &workload).await.unwrap();
+    let started = rig
+        .runtime
+        .start(&identity, &workload, Given::default())
+        .await
+        .unwrap();
     let found = rig.only().await;
     assert_eq!(
         (found.instance, found.spec_hash, found.generation),
@@ -56,12 +61,15 @@ pub(crate) async fn starting_twice_makes_one_copy(bed: Bed) {
         bed.script("echo begun; sleep 1000"),
     );
     let both = tokio::join!(
-        rig.runtime.start(&identity, &workload),
-        rig.runtime.start(&identity, &workload)
+        rig.runtime.start(&identity, &workload, Given::default()),
+        rig.runtime.start(&identity, &workload, Given::default())
     );
     both.0.unwrap();
     both.1.unwrap();
-    rig.runtime.start(&identity, &workload).await.unwrap();
+    rig.runtime
+        .start(&identity, &workload, Given::default())
+        .await
+        .unwrap();
     rig.only().await;
     let lines = rig.logs(identity.instance, |lines| !lines.is_empty()).await;
     assert_eq!(lines, ["begun"]);
@@ -73,7 +81,11 @@ pub(crate) async fn starting_twice_makes_one_copy(bed: Bed) {
 pub(crate) async fn an_exit_code_is_recorded_and_told_once(bed: Bed) {
     let (mut rig, identity) = (bed.rig(), bed.identity());
     rig.runtime
-        .start(&identity, &bed.script("echo one; echo two >&2; exit 3"))
+        .start(
+            &identity,
+            &bed.script("echo one; echo two >&2; exit 3"),
+            Given::default(),
+        )
         .await
         .unwrap();
     let told = rig.exited().await;
@@ -98,7 +110,10 @@ pub(crate) async fn an_exit_code_is_recorded_and_told_once(bed: Bed) {
 pub(crate) async fn an_application_that_ended_is_made_again_by_the_next_start(bed: Bed) {
     let (mut rig, identity, workload) = (bed.rig(), bed.identity(), bed.script("exit 4"));
     for _ in 0..3 {
-        rig.runtime.start(&identity, &workload).await.unwrap();
+        rig.runtime
+            .start(&identity, &workload, Given::default())
+            .await
+            .unwrap();
         assert_eq!(rig.exited().await.exit.code, Some(4));
         rig.only().await;
     }
@@ -111,7 +126,7 @@ pub(crate) async fn an_application_that_ended_is_made_again_by_the_next_start(be
 pub(crate) async fn an_application_that_was_killed_is_told_with_its_signal(bed: Bed) {
     let (mut rig, identity) = (bed.rig(), bed.identity());
     rig.runtime
-        .start(&identity, &bed.script(FOREVER))
+        .start(&identity, &bed.script(FOREVER), Given::default())
         .await
         .unwrap();
     bed.kill(identity.instance);
@@ -123,7 +138,7 @@ pub(crate) async fn a_polite_application_is_stopped_within_its_grace_and_nobody_
     let (mut rig, identity) = (bed.rig(), bed.identity());
     let script = format!("trap 'exit 0' TERM; echo ready; {FOREVER}");
     rig.runtime
-        .start(&identity, &bed.script(&script))
+        .start(&identity, &bed.script(&script), Given::default())
         .await
         .unwrap();
     rig.logs(identity.instance, |lines| !lines.is_empty()).await;
@@ -139,7 +154,7 @@ pub(crate) async fn a_deaf_application_is_killed_after_its_grace_with_all_its_ch
     // One child in its group, and one that left it for a session of its own.
     let script = format!("trap '' TERM; sleep 1000 & setsid sleep 1000 & echo ready; {FOREVER}");
     rig.runtime
-        .start(&identity, &bed.script(&script))
+        .start(&identity, &bed.script(&script), Given::default())
         .await
         .unwrap();
     rig.logs(identity.instance, |lines| !lines.is_empty()).await;
@@ -163,7 +178,10 @@ pub(crate) async fn a_deaf_application_is_killed_after_its_grace_with_all_its_ch
 
 pub(crate) async fn an_application_outlives_its_engine_and_the_next_engine_hears_its_end(bed: Bed) {
     let (rig, identity, workload) = (bed.rig(), bed.identity(), bed.script(FOREVER));
-    rig.runtime.start(&identity, &workload).await.unwrap();
+    rig.runtime
+        .start(&identity, &workload, Given::default())
+        .await
+        .unwrap();
     let Status::Running(before) = rig.only().await.status else {
         panic!("it runs")
     };
@@ -173,7 +191,10 @@ pub(crate) async fn an_application_outlives_its_engine_and_the_next_engine_hears
         panic!("it runs still")
     };
     assert_eq!(after, before);
-    rig.runtime.start(&identity, &workload).await.unwrap();
+    rig.runtime
+        .start(&identity, &workload, Given::default())
+        .await
+        .unwrap();
     let Status::Running(again) = rig.only().await.status else {
         panic!("it runs still")
     };
@@ -187,7 +208,11 @@ pub(crate) async fn an_application_outlives_its_engine_and_the_next_engine_hears
 pub(crate) async fn an_end_that_nobody_watched_is_listed(bed: Bed) {
     let (rig, identity) = (bed.rig(), bed.identity());
     rig.runtime
-        .start(&identity, &bed.script("sleep 0.3; echo over; exit 5"))
+        .start(
+            &identity,
+            &bed.script("sleep 0.3; echo over; exit 5"),
+            Given::default(),
+        )
         .await
         .unwrap();
     drop(rig);
@@ -236,7 +261,10 @@ pub(crate) async fn arguments_and_environment_arrive(bed: Bed) {
     workload
         .environment
         .insert("GREETING".to_owned(), "good = morning".to_owned());
-    rig.runtime.start(&identity, &workload).await.unwrap();
+    rig.runtime
+        .start(&identity, &workload, Given::default())
+        .await
+        .unwrap();
     let job = if bed.kind == RuntimeKind::Native {
         "job tests"
     } else {
@@ -253,7 +281,10 @@ pub(crate) async fn an_application_over_its_memory_limit_is_told_as_out_of_memor
     // Container engines begin to listen for it only after the start, and do not hear of what happens before.
     let mut workload = bed.script("sleep 1; exec dd if=/dev/zero of=/dev/null bs=200M count=1");
     workload.resources.memory = Bytes::from_mb(32);
-    rig.runtime.start(&identity, &workload).await.unwrap();
+    rig.runtime
+        .start(&identity, &workload, Given::default())
+        .await
+        .unwrap();
     let exit = rig.exited().await.exit;
     assert_eq!(
         (exit.code, exit.signal, exit.oom),
@@ -269,7 +300,7 @@ pub(crate) async fn an_absent_program_is_a_start_failure_that_leaves_nothing(bed
     workload.command = vec!["/no/such/program".to_owned()];
     let reason = rig
         .runtime
-        .start(&identity, &workload)
+        .start(&identity, &workload, Given::default())
         .await
         .unwrap_err()
         .reason();
@@ -288,7 +319,11 @@ pub(crate) async fn published_ports_are_endpoints(bed: Bed) {
         transport,
     };
     workload.ports = vec![port(28_080, Transport::Tcp), port(28_053, Transport::Udp)];
-    let started = rig.runtime.start(&identity, &workload).await.unwrap();
+    let started = rig
+        .runtime
+        .start(&identity, &workload, Given::default())
+        .await
+        .unwrap();
     let shown: Vec<_> = started
         .endpoints
         .iter()
@@ -344,7 +379,10 @@ pub(crate) async fn files_are_there_at_every_start_as_the_document_has_them(bed:
     // They are root's; who is not finds them as they are, too, and cannot change them.
     workload.security.user = Some(User::Root);
     for _ in 0..2 {
-        rig.runtime.start(&identity, &workload).await.unwrap();
+        rig.runtime
+            .start(&identity, &workload, Given::default())
+            .await
+            .unwrap();
         let exit = rig.exited().await.exit;
         assert_eq!(exit.code, Some(0), "{exit:?}");
         assert_eq!(exit.log_tail, ["name = \"größe\"", "deep"]);

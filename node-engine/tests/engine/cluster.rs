@@ -200,7 +200,7 @@ impl Cluster {
             .unwrap_or_default();
         for change in &due {
             let topic = Topic::Control(self.node);
-            let mut payload = control::encode(change);
+            let mut payload = control::encode(change, &[]);
             if let Some(authority) = &self.authority {
                 let signature = authority.sign(&topic.to_string(), &payload).unwrap();
                 payload = signed::seal(payload, &signature.to_string());
@@ -348,6 +348,7 @@ pub(crate) fn workload(command: &[&str]) -> Workload {
         restart: Restart::Always,
         health: None,
         security: model::security::Security::default(),
+        secrets: model::secret::Secrets::default(),
         stop_grace: Duration::from_secs(5),
     }
 }

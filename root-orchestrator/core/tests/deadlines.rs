@@ -41,6 +41,7 @@ mod tests {
             restart: Restart::Always,
             health: None,
             security: model::security::Security::default(),
+            secrets: model::secret::Secrets::default(),
             stop_grace: Duration::from_secs(5),
         };
         let service = Arc::new(ServiceSpec {

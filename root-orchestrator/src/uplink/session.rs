@@ -22,6 +22,7 @@ use protocol::message::uplink::{
 };
 use protocol::message::{MessageError, SlotEntry};
 use root_core::{Answer, Beat, Input, Registration, Report, State};
+use secrets::PublicKey;
 use serde_json::Value;
 use socketioxide::extract::{AckSender, SocketRef};
 use socketioxide::{SendError, SocketError};
@@ -62,6 +63,8 @@ pub(super) enum Kind {
 struct Member {
     cluster: ClusterId,
     session: u64,
+    /// For what keys to secrets are encrypted that it gets.
+    sealing: Option<PublicKey>,
     reports: Assembler<Reported<SlotEntry>>,
     adoptions: Assembler<Adoption>,
 }
@@ -86,12 +89,12 @@ impl Session {
         relayed: mpsc::Receiver<Relayed>,
     ) {
         if let Some((mut member, outbound)) = self.enter(&mut inbound).await {
-            let id = (member.cluster, member.session);
+            let (id, sealing) = ((member.cluster, member.session), member.sealing);
             tracing::info!(cluster.id = %id.0, session = id.1, "a cluster connected");
             tokio::select! {
                 // Cancel-safe where it matters: the connection is over when any of these ends.
                 () = self.read(&mut inbound, &mut member) => {}
-                () = self.write(outbound, relayed) => {}
+                () = self.write(outbound, relayed, sealing) => {}
             }
             self.desk.links.remove(id.0, id.1);
             self.desk.streams.gone(id.0);
@@ -126,13 +129,13 @@ impl Session {
         let admitted = self.admit(&request).await;
         crashpoint!("root.register.admitted");
         let answer = admitted.as_ref().map_err(Clone::clone);
-        let answer = answer.map(|cluster| Welcome {
+        let answer = answer.map(|(cluster, _)| Welcome {
             cluster: *cluster,
             report_interval: self.desk.report_interval,
             relay: self.desk.relay.clone(),
         });
         let entered = match admitted {
-            Ok(cluster) => Some(self.join(cluster).await.ok()?),
+            Ok((cluster, sealing)) => Some(self.join(cluster, sealing).await.ok()?),
             Err(refused) => {
                 tracing::warn!(
                     code = refused.code,
@@ -152,11 +155,14 @@ impl Session {
         entered
     }
 
-    async fn admit(&self, request: &Value) -> Result<ClusterId, Refused> {
+    async fn admit(&self, request: &Value) -> Result<(ClusterId, Option<PublicKey>), Refused> {
         let request = Request::decode(request)
             .map_err(|error| refused("bad_message", with_sources(&error)))?;
         let location = Location::parse(&request.location)
             .map_err(|error| refused("bad_location", error.to_string()))?;
+        let sealing = request.sealing_key.as_deref();
+        let sealing = sealing.map(str::parse::<PublicKey>).transpose();
+        let sealing = sealing.map_err(|error| refused("bad_message", error.to_string()))?;
         self.identify(&request).await?;
         let fresh = clock::mint().map_err(no_random)?;
         let registration = Box::new(Registration {
@@ -173,7 +179,7 @@ impl Session {
             registration,
         };
         match self.desk.handle.ask(ask).await {
-            Ok(Answer::Registered(cluster)) => Ok(cluster),
+            Ok(Answer::Registered(cluster)) => Ok((cluster, sealing)),
             Ok(Answer::ClusterNameInUse(name)) => Err(refused(
                 "name_in_use",
                 format!("another cluster named {name} is connected; give this one another --name"),
@@ -217,7 +223,11 @@ impl Session {
         outcome.map_err(|error| refused(error.code(), error.to_string()))
     }
 
-    async fn join(&self, cluster: ClusterId) -> Result<(Member, Outbound), Unavailable> {
+    async fn join(
+        &self,
+        cluster: ClusterId,
+        sealing: Option<PublicKey>,
+    ) -> Result<(Member, Outbound), Unavailable> {
         let (socket, gone) = (self.socket.clone(), self.gone.clone());
         let tunnels = self.tunnels.clone();
         let (session, outbound) = self.desk.links.insert(cluster, socket, tunnels, gone);
@@ -231,6 +241,7 @@ impl Session {
         let member = Member {
             cluster,
             session,
+            sealing,
             reports: Assembler::default(),
             adoptions: Assembler::default(),
         };
@@ -283,7 +294,12 @@ impl Session {
 
     /// Sends what the controller decided, until the connection ends; what is relayed when there is nothing else, and no
     /// more of it at a time than leaves room for the rest.
-    async fn write(&self, mut outbound: Outbound, mut relayed: mpsc::Receiver<Relayed>) {
+    async fn write(
+        &self,
+        mut outbound: Outbound,
+        mut relayed: mpsc::Receiver<Relayed>,
+        sealing: Option<PublicKey>,
+    ) {
         let mut under_way = FuturesUnordered::new();
         let mut administrators = self.desk.access.administrators();
         administrators.mark_changed();
@@ -320,7 +336,9 @@ impl Session {
                     let mut sent = true;
                     crashpoint!("root.assign.unsent");
                     for change in &changes {
-                        sent = sent && self.emit(ASSIGN, &uplink::assign(change)).await;
+                        let desired = change.put.iter().map(|entry| &entry.value);
+                        let keys = self.desk.access.secret_keys(sealing.as_ref(), desired);
+                        sent = sent && self.emit(ASSIGN, &uplink::assign(change, &keys)).await;
                     }
                     crashpoint!("root.assign.sent");
                     sent

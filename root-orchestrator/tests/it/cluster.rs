@@ -180,6 +180,7 @@ async fn live(
         term: None,
         http: None,
         join_token: None,
+        sealing_key: None,
     };
     let answer = client
         .emit_with_ack(uplink::REGISTER, &request.encode(), PATIENCE)

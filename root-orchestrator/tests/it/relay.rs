@@ -81,6 +81,7 @@ impl Cluster {
             term: None,
             http: None,
             join_token: None,
+            sealing_key: None,
         };
         let request = request.encode();
         let answer = client.emit_with_ack(uplink::REGISTER, &request, PATIENCE);

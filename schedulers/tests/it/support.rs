@@ -50,6 +50,7 @@ impl Wish {
             restart: Restart::Always,
             health: None,
             security: model::security::Security::default(),
+            secrets: model::secret::Secrets::default(),
             stop_grace: Duration::from_secs(5),
         };
         Self {

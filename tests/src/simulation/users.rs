@@ -41,6 +41,7 @@ pub(crate) fn document(rng: &mut Rng, name: &str, replicas: u32, version: u64) -
         restart: Restart::Always,
         health: None,
         security: model::security::Security::default(),
+        secrets: model::secret::Secrets::default(),
         stop_grace: Duration::from_secs(5),
     };
     Arc::new(JobSpec {

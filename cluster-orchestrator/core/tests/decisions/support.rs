@@ -261,6 +261,7 @@ impl Site {
             fresh: NodeId::from_bits(u128::from(number)),
             credential: [number as u8; 32],
             verifies: false,
+            sealing: None,
             boot: worker.observer.boot(),
             start: worker.observer.boot() + 100 * u64::from(number),
         });

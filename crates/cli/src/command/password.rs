@@ -41,6 +41,22 @@ pub(super) fn new(source: &Source) -> Result<Password, Failure> {
     Ok(password)
 }
 
+/// Whether somebody is at a terminal who can be asked.
+pub(super) fn is_asked() -> bool {
+    io::stdin().is_terminal()
+}
+
+/// A line that is not shown: of the terminal, or the first of standard input.
+///
+/// # Errors
+/// When there is none to read.
+pub(super) fn hidden(prompt: &str) -> Result<String, Failure> {
+    let source = Source {
+        password_file: None,
+    };
+    read(&source, prompt)
+}
+
 /// A line that may be seen.
 ///
 /// # Errors

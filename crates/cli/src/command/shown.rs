@@ -81,6 +81,15 @@ impl Shown {
         }
     }
 
+    /// Secrets.
+    pub(super) const fn secrets(format: Format) -> Self {
+        Self {
+            kind: "secret",
+            name: "name",
+            format,
+        }
+    }
+
     /// Prints a list.
     pub(super) fn list<T: DeserializeOwned>(
         &self,

@@ -167,7 +167,7 @@ impl AccessBook {
     }
 
     /// Whether a tenant, and each above it, is there and active.
-    pub(super) fn open(&self, tenant: &TenantPath) -> Access {
+    pub fn open(&self, tenant: &TenantPath) -> Access {
         for above in tenant.upwards() {
             match self.tenants.get(&above).map(|tenant| &tenant.state) {
                 None => return Access::Hidden,

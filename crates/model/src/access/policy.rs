@@ -94,7 +94,7 @@ fn both<T: Ord + Clone>(
 }
 
 /// The registry of an image's reference, as container engines read it; `None`: a program of the worker (`file://…`).
-fn registry(image: &str) -> Option<String> {
+pub fn registry(image: &str) -> Option<String> {
     if image.starts_with("file://") {
         return None;
     }

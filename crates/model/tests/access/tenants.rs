@@ -348,6 +348,7 @@ pub(crate) fn workload(runtime: RuntimeKind, image: &str) -> Workload {
         security: model::security::Security::default(),
         restart: Restart::Always,
         health: None,
+        secrets: model::secret::Secrets::default(),
         stop_grace: Duration::from_secs(5),
     }
 }

@@ -119,9 +119,10 @@ impl Access {
         }
         self.shown(id).await.map_err(|error| match error {
             NotChanged::Join(_) => NotAdmitted::Revoked,
-            NotChanged::Issue(_) | NotChanged::Unavailable | NotChanged::Open => {
-                NotAdmitted::Unavailable
-            }
+            NotChanged::Issue(_)
+            | NotChanged::Secret(_)
+            | NotChanged::Unavailable
+            | NotChanged::Open => NotAdmitted::Unavailable,
         })
     }
 

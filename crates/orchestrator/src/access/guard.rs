@@ -193,6 +193,7 @@ fn own(user: &User, scope: &Scope) -> TenantPath {
 fn resource(realm: Realm, tenant: &TenantPath) -> Resource {
     match realm {
         Realm::Jobs => Resource::Jobs(tenant.clone()),
+        Realm::Secrets => Resource::Secrets(tenant.clone()),
         Realm::Audit => Resource::Audit(tenant.clone()),
         Realm::Nodes => Resource::Nodes,
         Realm::Clusters => Resource::Clusters,

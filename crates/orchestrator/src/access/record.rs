@@ -4,8 +4,9 @@ use model::access::{AccessWrite, Entry, TenantPath};
 use model::id::{JoinTokenId, TokenId};
 use model::joining::JoinWrite;
 use model::name::Name;
+use model::secret::SecretWrite;
 use protocol::stored::access::{StoredGrant, StoredMember, StoredTenant, StoredToken, StoredUser};
-use protocol::stored::{RecordError, Stored, json, key};
+use protocol::stored::{RecordError, Stored, StoredSecret, json, key};
 use store::{Op, Order, Page, Record, Store, Table};
 
 use super::{AccessError, Book};
@@ -15,6 +16,7 @@ const USER: Table = Table("user");
 const TOKEN: Table = Table("token");
 const JOIN_TOKEN: Table = Table("join_token");
 const MEMBER: Table = Table("member");
+const SECRET: Table = Table("secret");
 /// Records that are read at a time.
 const SLICE: usize = 1_000;
 
@@ -23,6 +25,7 @@ const SLICE: usize = 1_000;
 pub(super) enum Write {
     Access(AccessWrite),
     Join(JoinWrite),
+    Secret(SecretWrite),
 }
 
 impl Write {
@@ -30,6 +33,7 @@ impl Write {
         match self {
             Self::Access(write) => book.access.apply(write),
             Self::Join(write) => book.joins.apply(write),
+            Self::Secret(write) => book.secrets.apply(write),
         }
     }
 }
@@ -67,13 +71,24 @@ fn op(write: &Write) -> Result<Op, RecordError> {
             let value = json(MEMBER.0, &StoredMember::from(member))?;
             Op::put(MEMBER, key::id(member.id), value)
         }
+        Write::Secret(SecretWrite::Secret(secret)) => {
+            let value = json(SECRET.0, &StoredSecret::from(secret))?;
+            Op::put(
+                SECRET,
+                StoredSecret::key(&secret.tenant, &secret.name),
+                value,
+            )
+        }
+        Write::Secret(SecretWrite::Forget(tenant, name)) => {
+            Op::delete(SECRET, StoredSecret::key(tenant, name))
+        }
     })
 }
 
 /// What a store holds of all that.
 pub(super) fn load(store: &dyn Store) -> Result<Book, AccessError> {
     let mut book = Book::default();
-    for table in [TENANT, USER, TOKEN, JOIN_TOKEN, MEMBER] {
+    for table in [TENANT, USER, TOKEN, JOIN_TOKEN, MEMBER, SECRET] {
         let mut after: Option<Vec<u8>> = None;
         loop {
             let records = store.range(&Page {
@@ -128,6 +143,7 @@ fn write(table: Table, record: &Record) -> Result<Write, RecordError> {
             let id = JoinTokenId::from_bits(stored.id()?);
             Write::Join(JoinWrite::Grant(grant.into_grant(id)))
         }
+        SECRET => Write::Secret(SecretWrite::Secret(StoredSecret::read(&stored)?)),
         _ => {
             let member: StoredMember = stored.value()?;
             Write::Join(JoinWrite::Member(member.into_member(stored.id()?)))

@@ -41,7 +41,7 @@ fn backed_up(store: &dyn Store, about: &About, file: &Path) {
 }
 
 fn keys(path: &Path) -> Vec<String> {
-    let records = Embedded::open(path, Options::default()).unwrap().load();
+    let records = Embedded::open(path, options()).unwrap().load();
     let name = |key: &[u8]| String::from_utf8_lossy(key).into_owned();
     let keys = records.unwrap().into_iter();
     keys.map(|record| format!("{} {}", record.table, name(&record.key)))

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use super::Service;
 use super::asked::{Asking, mismatch};
 use super::plan::plan;
-use super::refusal::{of_job, unavailable, unexpected};
+use super::refusal::{not_taken, of_job, unavailable, unexpected};
 use crate::{Handle, Jobs, clock};
 
 /// The query of the list of jobs.
@@ -80,7 +80,8 @@ pub(super) async fn submit<C: Jobs>(
         tenant: named,
     } = documents(&body, service.documents)?;
     let asked = tenant.documents(named)?;
-    let drafts = jobs.into_iter().map(draft).collect::<Result<_, _>>()?;
+    let prepared = jobs.into_iter().map(|job| prepare(&service, &asked, job));
+    let drafts = prepared.map(|job| draft(job?)).collect::<Result<_, _>>()?;
     let key = key.map(|key| submit_key(key, &body));
     let submit = JobRequest::Submit { drafts, key };
     if query.is_dry() {
@@ -113,8 +114,8 @@ pub(super) async fn put<C: Jobs>(
         jobs,
         tenant: named,
     } = documents(&body, service.documents)?;
-    let draft = draft(only(jobs)?)?;
     let asked = tenant.documents(named.clone())?;
+    let draft = draft(prepare(&service, &asked, only(jobs)?)?)?;
     if let Some(named) = named {
         belongs(&service.handle, &asked, &path, &named).await?;
     }
@@ -257,6 +258,19 @@ impl<T> Answer<T> {
             }
         }
     }
+}
+
+/// A job as a core may take it.
+///
+/// # Errors
+/// When its tenant is not there or not active, when the policy forbids it, or it names secrets that are not there.
+fn prepare<C: Jobs>(
+    service: &Service<C>,
+    asked: &Asked,
+    job: JobSpec,
+) -> Result<JobSpec, ApiError> {
+    let prepared = service.access.prepare(&asked.tenant, job);
+    prepared.map_err(|refused| not_taken(&refused))
 }
 
 fn draft(spec: JobSpec) -> Result<Draft, ApiError> {

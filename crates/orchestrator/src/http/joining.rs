@@ -204,7 +204,7 @@ fn joined_body(joined: Joined) -> JoinedBody {
 }
 
 /// Who asks, in words.
-fn by(caller: &Caller) -> String {
+pub(super) fn by(caller: &Caller) -> String {
     let user = caller.user.as_ref();
     user.map_or_else(
         || "somebody on this machine".to_owned(),
@@ -223,6 +223,7 @@ pub fn not_changed(reason: NotChanged) -> ApiError {
             Problem::bad_request(text)
         }
         NotChanged::Join(JoinRefusal::TooMany) => Problem::conflict("too_many_join_tokens", text),
+        NotChanged::Secret(refusal) => super::secrets::refused(&refusal),
         NotChanged::Open => Problem::conflict("open", text),
         NotChanged::Unavailable => Problem::unavailable(text),
     }

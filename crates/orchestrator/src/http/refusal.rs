@@ -9,6 +9,7 @@ use protocol::problem::Problem;
 use rest::ApiError;
 
 use crate::Unavailable;
+use crate::access::NotTaken;
 
 /// 503, or 500 for what cannot be decided at all.
 pub fn unavailable(reason: Unavailable) -> ApiError {
@@ -82,4 +83,18 @@ fn refused(refusal: &Refusal) -> Problem {
             Problem::bad_request(refusal.to_string())
         }
     }
+}
+
+/// A job that is not taken, as a problem.
+pub(crate) fn not_taken(refused: &NotTaken) -> ApiError {
+    let detail = refused.to_string();
+    match refused {
+        NotTaken::NoTenant(_) => Problem::new(404, "no_such_tenant", detail),
+        NotTaken::Inactive(_) => Problem::forbidden(detail),
+        NotTaken::Policy { .. } => Problem::new(403, "forbidden_by_policy", detail),
+        NotTaken::NoSecret { .. } => Problem::unprocessable("no_such_secret", detail),
+        NotTaken::Kind { .. } => Problem::unprocessable("wrong_kind_of_secret", detail),
+        NotTaken::TooLarge { .. } => Problem::unprocessable("too_large", detail),
+    }
+    .into()
 }

@@ -23,8 +23,11 @@ use tokio_util::sync::CancellationToken;
 use super::follow::{Wanted, Whose, follow};
 use super::plan::plan;
 use super::*;
+use crate::access::Settings;
+use crate::audited::Audit;
+use crate::keys::Keys;
 use crate::record::{Changes, Records};
-use crate::{Core, Decision, Effect, Metrics, Outlets};
+use crate::{Core, Decision, Effect, Metrics, Outlets, StoreKind};
 
 /// A job of the tenant `uni`; most others are of the root.
 const UNI: u128 = 1_001;
@@ -258,6 +261,23 @@ fn all() -> Wanted {
     }
 }
 
+/// The owner of no users: everybody may do everything.
+async fn open_to_all() -> Access {
+    let settings = Settings {
+        tier: crate::Tier::Root,
+        store: StoreKind::Memory,
+        admin_token: "admin.token".into(),
+        insecure: false,
+        places: Vec::new(),
+    };
+    let nowhere = std::path::Path::new("");
+    let keys = Keys::open(StoreKind::Memory, nowhere, crate::Tier::Root, Vec::new()).unwrap();
+    let audit = Audit::open(StoreKind::Memory, nowhere, crate::Tier::Root).unwrap();
+    let store = Arc::new(Memory::new());
+    let access = Access::open(settings, store, Arc::new(keys), audit).await;
+    access.unwrap()
+}
+
 fn backups() -> Backups {
     Backups::new(Arc::new(Memory::new()), crate::Tier::Root, None)
 }
@@ -278,7 +298,8 @@ async fn frame(stream: &mut BodyDataStream) -> Option<String> {
 #[tokio::test]
 async fn every_route_is_described_as_it_is() {
     let (handle, _shutdown) = toy().await;
-    let api = api(Service::new(handle, Options::default(), backups()));
+    let service = Service::new(handle, Options::default(), backups(), open_to_all().await);
+    let api = api(service);
     assert_eq!(api.faults(), [] as [String; 0]);
 }
 
@@ -354,7 +375,7 @@ async fn a_stream_on_which_nothing_happens_gives_a_sign_of_life() {
 #[tokio::test(start_paused = true)]
 async fn a_dry_run_that_waits_in_vain_for_others_is_asked_to_come_again() {
     let (handle, _shutdown) = toy().await;
-    let service = Service::new(handle, Options::default(), backups());
+    let service = Service::new(handle, Options::default(), backups(), open_to_all().await);
     let ask = || JobRequest::Delete {
         key: "a".to_owned(),
     };

@@ -5,7 +5,7 @@ use super::read::Spot;
 use super::tree::{Entry, Kind};
 
 /// Fields of later issues: known by name, so that nobody takes them for typing errors.
-const LATER: [&str; 17] = [
+const LATER: [&str; 16] = [
     "accelerator",
     "accelerators",
     "affinity",
@@ -18,7 +18,6 @@ const LATER: [&str; 17] = [
     "links",
     "networks",
     "schedule",
-    "secrets",
     "sensors",
     "spread",
     "storage",

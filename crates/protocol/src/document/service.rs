@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use model::job::{PlacementRules, ServiceSpec};
 use model::name::Name;
+use model::secret::Secrets;
 use model::units::{Bytes, Millicores, Resources};
 use model::workload::{Pull, Restart, RuntimeKind, SpecHash, Volume, Workload};
 
@@ -16,7 +17,7 @@ use super::fields::{Fields, Known};
 use super::files;
 use super::health;
 use super::image::{check_program, check_reference};
-use super::{mount, security, takeover};
+use super::{mount, secrets, security, takeover};
 use crate::message::size;
 use crate::workload::{WireServiceSpec, sealed};
 
@@ -36,6 +37,8 @@ pub(super) const FIELDS: &[&str] = &[
     "restart",
     "health",
     "security",
+    "secrets",
+    "pull_secret",
     "stop_grace",
     "update",
     "migration",
@@ -111,6 +114,7 @@ pub(super) fn read(
         ),
         health: health::health(fields, runtime, faults),
         security: security::security(fields, runtime, faults),
+        secrets: Secrets::default(),
         stop_grace: fields
             .get("stop_grace")
             .and_then(|spot| spot.duration(&STOP_GRACE, faults))
@@ -122,6 +126,13 @@ pub(super) fn read(
         RuntimeKind::Noop => {}
     }
     workload.files = files::files(fields, runtime, &workload.volumes, faults);
+    workload.secrets = secrets::secrets(
+        fields,
+        runtime,
+        &workload.environment,
+        &workload.volumes,
+        faults,
+    );
     let service = ServiceSpec {
         name: name?,
         workload: Arc::new(sealed(workload)),
@@ -273,18 +284,7 @@ fn environment(
     };
     let mut variables = BTreeMap::new();
     for (key, spot, at) in fields.each() {
-        let wrong = if key.is_empty() || key.contains(['=', '\0', '\n', '\r']) {
-            Some("a variable's name is not empty and has no =, NUL or line end; rename it")
-        } else if key.starts_with("EDGEIO_") {
-            Some("names beginning with EDGEIO_ are set by the system; rename it")
-        } else if runtime == RuntimeKind::Native && matches!(key, "LD_PRELOAD" | "LD_AUDIT") {
-            Some(
-                "native programs may not have libraries put under them; link the library, or use a container",
-            )
-        } else {
-            None
-        };
-        if let Some(wrong) = wrong {
+        if let Some(wrong) = wrong_variable(key, runtime) {
             faults.add(&spot.path, at, wrong);
         }
         if let Some(value) = spot.text(faults) {
@@ -292,6 +292,21 @@ fn environment(
         }
     }
     variables
+}
+
+/// Why an application cannot be given a variable of that name.
+pub(super) fn wrong_variable(name: &str, runtime: RuntimeKind) -> Option<&'static str> {
+    if name.is_empty() || name.contains(['=', '\0', '\n', '\r']) {
+        Some("a variable's name is not empty and has no =, NUL or line end; rename it")
+    } else if name.starts_with("EDGEIO_") {
+        Some("names beginning with EDGEIO_ are set by the system; rename it")
+    } else if runtime == RuntimeKind::Native && matches!(name, "LD_PRELOAD" | "LD_AUDIT") {
+        Some(
+            "native programs may not have libraries put under them; link the library, or use a container",
+        )
+    } else {
+        None
+    }
 }
 
 fn volumes(fields: &Fields<'_>, runtime: RuntimeKind, faults: &mut Faults) -> Vec<Volume> {
@@ -306,12 +321,22 @@ fn volumes(fields: &Fields<'_>, runtime: RuntimeKind, faults: &mut Faults) -> Ve
     volumes
 }
 
-/// What escaping makes too large for a message would never arrive at a worker.
-fn check_size(fields: &Fields<'_>, service: &ServiceSpec, faults: &mut Faults) {
+/// Whether a worker can be told of a service: what escaping makes too large for a message would never arrive.
+///
+/// # Errors
+/// How many bytes it takes, and how many it may take.
+pub fn fits(service: &ServiceSpec) -> Result<(), (usize, usize)> {
     let bytes = size(&WireServiceSpec::from(service));
     if bytes > MAX_SERVICE {
+        return Err((bytes, MAX_SERVICE));
+    }
+    Ok(())
+}
+
+fn check_size(fields: &Fields<'_>, service: &ServiceSpec, faults: &mut Faults) {
+    if let Err((bytes, most)) = fits(service) {
         let message = format!(
-            "the service takes {bytes} bytes as JSON, at most {MAX_SERVICE} are sent to a worker; move files into its image or a volume"
+            "the service takes {bytes} bytes as JSON, at most {most} are sent to a worker; move files into its image or a volume"
         );
         faults.add(&fields.path, fields.at, message);
     }

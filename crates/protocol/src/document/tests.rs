@@ -12,6 +12,7 @@ mod bad_services;
 mod files;
 mod health;
 mod schema;
+mod secrets;
 mod security;
 
 fn yaml(text: &str) -> Result<Vec<JobSpec>, Vec<Fault>> {

@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::desired::WireSet;
-use super::{DesiredEntry, MessageError, Source, Text, at_most, desired_entry, hex64};
+use super::{
+    DesiredEntry, MessageError, SecretKey, Source, Text, at_most, desired_entry, hex64, keys,
+};
 
 /// Parts of one change at most.
 const PARTS: u32 = 1 << 20;
@@ -116,8 +118,8 @@ impl TryFrom<WireSettings> for NodeSettings {
     }
 }
 
-/// Writes one part.
-pub fn encode(change: &Change<DesiredEntry>) -> Vec<u8> {
+/// Writes one part, with the keys to the secrets that its workloads need.
+pub fn encode(change: &Change<DesiredEntry>, keys: &[SecretKey]) -> Vec<u8> {
     let mut settings = None;
     let mut instances: Vec<&Desired> = Vec::new();
     for entry in &change.put {
@@ -132,9 +134,8 @@ pub fn encode(change: &Change<DesiredEntry>) -> Vec<u8> {
         NodeKey::Settings => None,
     });
     let removed: Vec<InstanceId> = removed.collect();
-    text(change, &WireSet::pack(instances), &removed)
-        .with(&Settings { settings })
-        .bytes()
+    let text = text(change, &WireSet::pack(instances), &removed).with(&Settings { settings });
+    keys::with(text, keys).bytes()
 }
 
 /// Reads one part.
@@ -154,6 +155,14 @@ pub fn decode(payload: &[u8]) -> Result<Change<DesiredEntry>, MessageError> {
             .insert(0, desired_entry(NodeItem::Settings(settings)));
     }
     Ok(change)
+}
+
+/// Reads the keys of one part.
+///
+/// # Errors
+/// [`MessageError`], where it is no such message.
+pub fn keys(payload: &[u8]) -> Result<Vec<SecretKey>, MessageError> {
+    keys::read(payload)
 }
 
 pub(crate) fn text<T: ::sync::Item>(

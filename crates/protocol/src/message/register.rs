@@ -38,6 +38,8 @@ pub struct Request {
     pub join_token: Option<String>,
     /// It knows the cluster's authority, and takes no `control` without its signature ([`super::signed`]).
     pub signed: bool,
+    /// For what the keys to secrets are encrypted that it gets; base64.
+    pub sealing_key: Option<String>,
 }
 
 /// Where the broker is and who the worker is there.
@@ -107,6 +109,8 @@ struct Credentials {
     join_token: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     signed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sealing_key: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -166,6 +170,7 @@ impl Request {
             start: self.start,
             join_token: self.join_token.clone(),
             signed: self.signed,
+            sealing_key: self.sealing_key.clone(),
         };
         Text::new().with(&wire).with(&credentials).value()
     }
@@ -187,6 +192,8 @@ impl Request {
         }
         let token = credentials.join_token.as_deref().unwrap_or_default();
         at_most(token.len(), 4_096, "join_token")?;
+        let sealing = credentials.sealing_key.as_deref().unwrap_or_default();
+        at_most(sealing.len(), 64, "sealing_key")?;
         Ok(Self {
             facts: value.fields::<WireFacts>()?.try_into()?,
             node: credentials.node_id,
@@ -195,6 +202,7 @@ impl Request {
             start: credentials.start,
             join_token: credentials.join_token,
             signed: credentials.signed,
+            sealing_key: credentials.sealing_key,
         })
     }
 }

@@ -55,6 +55,7 @@ fn workload(text: &str) -> Workload {
         restart: Restart::Always,
         health: None,
         security: model::security::Security::default(),
+        secrets: model::secret::Secrets::default(),
         stop_grace: Duration::from_secs(5),
     })
 }
@@ -332,6 +333,7 @@ fn register_request() -> register::Request {
         start: u64::MAX - 1,
         join_token: Some("token".to_owned()),
         signed: false,
+        sealing_key: None,
     }
 }
 
@@ -482,6 +484,7 @@ fn uplink_request() -> uplink::Request {
         term: None,
         http: Some("http://192.0.2.1:10001".to_owned()),
         join_token: None,
+        sealing_key: None,
     }
 }
 

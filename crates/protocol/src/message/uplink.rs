@@ -29,8 +29,9 @@ use super::register::{Refused, problem, refusal};
 use super::reply::Chunk;
 use super::report::{WireSlot, WireSlotReport, slot_in};
 use super::{
-    AssignmentEntry, Beat, MessageError, SlotEntry, Source, Text, adopt, assignment_entry, at_most,
-    control, events, hex64, instances, question, reply as chunks, sync,
+    AssignmentEntry, Beat, MessageError, SecretKey, SlotEntry, Source, Text, adopt,
+    assignment_entry, at_most, control, events, hex64, instances, keys, question, reply as chunks,
+    sync,
 };
 use crate::problem::Problem;
 
@@ -105,6 +106,9 @@ pub struct Request {
     /// What lets it in, where the root asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join_token: Option<String>,
+    /// For what the keys to secrets are encrypted that it gets; base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealing_key: Option<String>,
 }
 
 /// The root knows the cluster.
@@ -154,6 +158,8 @@ impl Request {
         at_most(request.http.as_ref().map_or(0, String::len), 512, "http")?;
         let token = request.join_token.as_ref().map_or(0, String::len);
         at_most(token, 4_096, "join_token")?;
+        let sealing = request.sealing_key.as_ref().map_or(0, String::len);
+        at_most(sealing, 64, "sealing_key")?;
         let earlier = request.term.as_ref().map_or(0, |term| term.history.len());
         at_most(earlier, HISTORY, "history")?;
         Ok(request)
@@ -309,11 +315,19 @@ pub fn read_confirmed(value: &Value) -> Result<Stamp, MessageError> {
     question::read_confirmed(value)
 }
 
-/// Writes one [`ASSIGN`].
-pub fn assign(change: &Change<AssignmentEntry>) -> Value {
+/// Writes one [`ASSIGN`], with the keys to the secrets that its workloads need.
+pub fn assign(change: &Change<AssignmentEntry>, keys: &[SecretKey]) -> Value {
     let set = WireSet::pack(change.put.iter().map(|entry| &entry.value));
     let removed: Vec<WireSlot> = change.remove.iter().map(WireSlot::from).collect();
-    control::text(change, &set, &removed).value()
+    keys::with(control::text(change, &set, &removed), keys).value()
+}
+
+/// Reads the keys of one [`ASSIGN`].
+///
+/// # Errors
+/// [`MessageError`], where it is no such message.
+pub fn read_assign_keys(value: &Value) -> Result<Vec<SecretKey>, MessageError> {
+    keys::read(value)
 }
 
 /// Reads one [`ASSIGN`].

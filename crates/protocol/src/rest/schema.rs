@@ -51,6 +51,8 @@ inline! {
     CertificateRequest => {"type": "string", "pattern": "^\\s*-----BEGIN CERTIFICATE REQUEST-----", "maxLength": 8192};
     /// An id of a user's token, or of an invitation.
     TokenIdText => {"type": "string", "pattern": "^tok_[0-7][0-9A-HJKMNP-TV-Z]{25}$"};
+    /// Which value of a secret.
+    SecretVersionText => {"type": "string", "pattern": "^sec_[0-7][0-9A-HJKMNP-TV-Z]{25}$"};
     /// A path of a tenant.
     TenantPathText => {"type": "string", "pattern": "^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?(/[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?){0,7}$",
         "examples": ["university/lab"]};

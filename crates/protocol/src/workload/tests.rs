@@ -1,4 +1,6 @@
 use expect_test::expect;
+use model::id::SecretVersion;
+use model::secret::{Sealed, SecretPlace, SecretRef, SecretUse, Secrets};
 use std::sync::Arc;
 
 use model::job::{JobSpec, OnPartition, PlacementRules, ServiceSpec};
@@ -24,6 +26,7 @@ fn small() -> Workload {
         restart: Restart::Always,
         health: None,
         security: Security::default(),
+        secrets: Secrets::default(),
         stop_grace: Duration::from_secs(5),
     })
 }
@@ -53,6 +56,7 @@ fn full() -> Workload {
         },
         pull: Pull::Always,
         restart: Restart::OnFailure,
+        secrets: Secrets::default(),
         stop_grace: Duration::from_millis(200),
         ..small()
     })
@@ -248,6 +252,63 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn secret()(name in "[a-z][a-z0-9]{0,8}", version in any::<u128>(), ciphertext in any::<Vec<u8>>()) -> SecretRef {
+        let version = SecretVersion::from_bits(version);
+        SecretRef { name: Name::new(&name).unwrap(), sealed: Some(Sealed { version, ciphertext }) }
+    }
+}
+
+prop_compose! {
+    fn secrets()(
+        uses in prop::collection::vec((secret(), any::<bool>(), text()), 0..3),
+        pull in prop::option::of(secret()),
+    ) -> Secrets {
+        let uses = uses.into_iter().map(|(secret, file, place)| SecretUse {
+            secret,
+            place: if file { SecretPlace::File(place) } else { SecretPlace::Variable(place) },
+        });
+        Secrets { uses: uses.collect(), pull }
+    }
+}
+
+/// A ciphertext is a part of what a workload is, so a new value is another workload; none changes no old hash.
+#[test]
+fn secrets_are_part_of_the_hash_and_none_are_not() {
+    let with = |ciphertext: &[u8]| {
+        let secret = SecretRef {
+            name: Name::new("db").unwrap(),
+            sealed: Some(Sealed {
+                version: SecretVersion::from_bits(7),
+                ciphertext: ciphertext.to_vec(),
+            }),
+        };
+        let uses = vec![SecretUse {
+            secret: secret.clone(),
+            place: SecretPlace::Variable("DB".to_owned()),
+        }];
+        let secrets = Secrets {
+            uses,
+            pull: Some(secret),
+        };
+        sealed(Workload { secrets, ..small() })
+    };
+    expect![[r#"{"hash":"58f810389c4847806aa163f9757f7976","image":"nginx","pull_secret":{"ciphertext":"b25l","name":"db","version":"sec_00000000000000000000000007"},"runtime":"docker","secrets":[{"secret":{"ciphertext":"b25l","name":"db","version":"sec_00000000000000000000000007"},"variable":"DB"}]}"#]].assert_eq(&serde_json::to_string(&WireWorkload::from(&with(b"one"))).unwrap());
+    assert_ne!(with(b"one").hash, with(b"two").hash);
+    assert_eq!(
+        sealed(Workload {
+            secrets: Secrets::default(),
+            ..small()
+        })
+        .hash,
+        small().hash
+    );
+    let half = r#"{"image":"nginx","pull_secret":{"name":"db","version":"sec_00000000000000000000000007"},"runtime":"docker"}"#;
+    let mut half: WireWorkload = serde_json::from_str(half).unwrap();
+    half.hash = Some(hash_wire(&half));
+    assert_eq!(Workload::try_from(half), Err(WorkloadError::Secret));
+}
+
+prop_compose! {
     fn security()(
         (read_only, root, id) in any::<(bool, bool, Option<std::num::NonZeroU32>)>(),
         capabilities in prop::collection::btree_set(prop::sample::select(Capability::ALL.to_vec()), 0..4),
@@ -270,11 +331,11 @@ prop_compose! {
         (cpu, memory, disk) in any::<(u64, u64, u64)>(),
         pull in prop::sample::select(vec![Pull::IfAbsent, Pull::Always]),
         restart in prop::sample::select(vec![Restart::Always, Restart::OnFailure, Restart::Never]),
-        (grace, health, security) in (any::<u64>(), prop::option::of(health()), security()),
+        (grace, health, security, secrets) in (any::<u64>(), prop::option::of(health()), security(), secrets()),
     ) -> Workload {
         let resources = Resources { cpu: Millicores(cpu), memory: Bytes(memory), disk: Bytes(disk) };
         let stop_grace = Duration::from_millis(grace);
-        sealed(Workload { hash: SpecHash::default(), runtime, image, pull, command, args, environment, files, ports, volumes, resources, restart, health, security, stop_grace })
+        sealed(Workload { hash: SpecHash::default(), runtime, image, pull, command, args, environment, files, ports, volumes, resources, restart, health, security, secrets, stop_grace })
     }
 }
 

@@ -88,6 +88,7 @@ pub(crate) fn workload(runtime: RuntimeKind, restart: Restart) -> Workload {
         restart,
         health: None,
         security: model::security::Security::default(),
+        secrets: model::secret::Secrets::default(),
         stop_grace: Duration::from_secs(5),
     }
 }

@@ -6,10 +6,11 @@ use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigLogConfig, PortBinding, RestartPolicy,
     RestartPolicyNameEnum,
 };
+use model::secret::Secrets;
 use model::workload::{Port, Transport, Volume, VolumeSource, Workload};
 
 use super::account::Account;
-use crate::runtime::Identity;
+use crate::runtime::{Given, Identity};
 
 /// Where programs expect to be able to write.
 const ROOMS: [&str; 3] = ["/tmp", "/run", "/var/run"];
@@ -30,8 +31,7 @@ pub(super) fn name(identity: &Identity) -> String {
 
 /// The whole request of a container that runs as `account`.
 pub(super) fn body(
-    identity: &Identity,
-    workload: &Workload,
+    (identity, workload, given): (&Identity, &Workload, &Given),
     account: Account,
 ) -> ContainerCreateBody {
     let some = |words: &Vec<String>| (!words.is_empty()).then(|| words.clone());
@@ -47,29 +47,27 @@ pub(super) fn body(
         .map(|(word, value)| (format!("edgeio.{word}"), value))
         .collect();
     labels.insert("edgeio.spec_hash".to_owned(), workload.hash.to_string());
+    let own = workload.environment.iter();
+    let own = own.map(|(key, value)| format!("{key}={value}"));
+    let secret = given.variables.iter();
+    let secret = secret.map(|(key, value)| format!("{key}={}", value.text()));
     ContainerCreateBody {
         image: workload.image.clone(),
         user: account.asked(),
         entrypoint: some(&workload.command),
         cmd: args,
-        env: Some(
-            workload
-                .environment
-                .iter()
-                .map(|(key, value)| format!("{key}={value}"))
-                .collect(),
-        ),
+        env: Some(own.chain(secret).collect()),
         labels: Some(labels),
         exposed_ports: Some(workload.ports.iter().copied().map(port_key).collect()),
         stop_timeout: Some(workload.stop_grace.as_millis().div_ceil(1000) as i64),
-        host_config: Some(host_config(workload)),
+        host_config: Some(host_config(workload, given)),
         ..ContainerCreateBody::default()
     }
 }
 
 /// The least that a container can do with, and what its document asked for. Namespaces and the filter of system calls are
 /// those that the engine makes by itself: nothing here names the host's.
-fn host_config(workload: &Workload) -> HostConfig {
+fn host_config(workload: &Workload, given: &Given) -> HostConfig {
     let resources = &workload.resources;
     let security = &workload.security;
     let capabilities = security.capabilities.iter();
@@ -92,12 +90,15 @@ fn host_config(workload: &Workload) -> HostConfig {
             .get_or_insert_default()
             .push(binding);
     }
+    let volumes = workload.volumes.iter().map(bind);
+    let secrets = given.folder.iter();
+    let secrets = secrets.map(|folder| format!("{}:{}:ro", folder.display(), Secrets::FOLDER));
     let log_options = [("max-size", "10m"), ("max-file", "2")];
     HostConfig {
         memory,
         memory_swap: memory,
         nano_cpus: (resources.cpu.0 > 0).then_some(resources.cpu.0 as i64 * 1_000_000),
-        binds: Some(workload.volumes.iter().map(bind).collect()),
+        binds: Some(volumes.chain(secrets).collect()),
         port_bindings: Some(bindings),
         privileged: Some(false),
         cap_drop: Some(vec!["ALL".to_owned()]),

@@ -17,7 +17,7 @@ use super::fault::{gone_is_fine, start_failed, status};
 use super::place::{Made, Placing};
 use super::watched::Phase;
 use super::{Shared, body, files, read};
-use crate::runtime::{Found, Identity, StartError, Started, Status, chain, wall};
+use crate::runtime::{Found, Given, Identity, StartError, Started, Status, chain, wall};
 
 /// What had the name of an instance's container.
 pub(super) enum Adopted {
@@ -33,16 +33,15 @@ impl Shared {
     pub(super) async fn create(
         &self,
         docker: &bollard::Docker,
-        identity: &Identity,
-        workload: &Workload,
+        asked: (&Identity, &Workload, &Given),
         account: Account,
     ) -> Result<String, Error> {
         crashpoint!("docker.start.uncreated");
         let options = CreateContainerOptionsBuilder::new()
-            .name(&body::name(identity))
+            .name(&body::name(asked.0))
             .build();
         Ok(docker
-            .create_container(Some(options), body::body(identity, workload, account))
+            .create_container(Some(options), body::body(asked, account))
             .await?
             .id)
     }

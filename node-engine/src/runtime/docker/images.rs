@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use bollard::errors::Error;
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveImageOptions};
 use model::id::InstanceId;
+use secrets::Login;
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
@@ -168,8 +169,12 @@ impl Images {
 
 impl Shared {
     /// Fetches an image, and remembers it if it was not here.
-    pub(super) async fn fetch(&self, docker: &bollard::Docker, image: &str) -> Result<(), Cause> {
-        let reference = with_tag(image);
+    pub(super) async fn fetch(
+        &self,
+        docker: &bollard::Docker,
+        image: (&str, Option<&Login>),
+    ) -> Result<(), Cause> {
+        let reference = with_tag(image.0);
         let before = docker.inspect_image(&reference).await.ok();
         let pulled = pull(docker, image, self.host.patience.silence).await;
         if let Err(error) = &pulled

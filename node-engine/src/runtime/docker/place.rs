@@ -11,7 +11,7 @@ use super::Shared;
 use super::account::Account;
 use super::containers::Adopted;
 use super::fault::{is_image_missing, start_failed, status};
-use crate::runtime::{Identity, StartError, Started};
+use crate::runtime::{Given, Identity, StartError, Started};
 
 /// How often the name of a container may be taken: by the last run, or by a request that nobody waits for any more.
 const ATTEMPTS: usize = 20;
@@ -24,6 +24,7 @@ pub(super) struct Placing {
     pub(super) docker: bollard::Docker,
     pub(super) identity: Identity,
     pub(super) workload: Workload,
+    pub(super) given: Arc<Given>,
     /// Held until this is done, so that a `stop` finds all or nothing.
     pub(super) _turn: Arc<OwnedMutexGuard<()>>,
 }
@@ -65,11 +66,14 @@ impl Placing {
             docker,
             identity,
             workload,
+            given,
             ..
         } = self;
         let account = shared.account(docker, identity, workload).await?;
         let volumes = shared.make_volumes(docker, identity, workload).await?;
-        let container = shared.create(docker, identity, workload, account).await?;
+        let container = shared
+            .create(docker, (identity, workload, given), account)
+            .await?;
         Ok((Made { account, volumes }, container))
     }
 

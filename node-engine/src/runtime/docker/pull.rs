@@ -5,13 +5,16 @@
 //! - Nobody who has the image waits for one who has not.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
+use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
 use futures_util::future::{BoxFuture, FutureExt, WeakShared};
+use secrets::Login;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -24,12 +27,24 @@ const AT_ONCE: usize = 16;
 /// What is being fetched.
 #[derive(Debug)]
 pub(super) struct Pulls {
-    under_way: Mutex<HashMap<String, WeakShared<Pulling>>>,
+    /// By image, and with which login: what one may have, another one need not.
+    under_way: Mutex<HashMap<(String, Option<u64>), WeakShared<Pulling>>>,
     turns: Semaphore,
 }
 
 /// One fetching, for all who wait for it. It is given up when nobody does any more.
 type Pulling = BoxFuture<'static, Result<(), Failure>>;
+
+/// What tells a login from others in this process, and nobody what it is.
+fn told_apart(login: &Login) -> u64 {
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    let Login {
+        registry,
+        username,
+        password,
+    } = login;
+    KEY.hash_one((registry, username, password))
+}
 
 /// Why an image is not to be had, for all who waited for it.
 #[derive(Debug, Clone)]
@@ -53,18 +68,20 @@ impl Shared {
         self: &Arc<Self>,
         docker: &bollard::Docker,
         image: &str,
+        login: Option<&Login>,
     ) -> Result<(), StartError> {
+        let key = (image.to_owned(), login.map(told_apart));
         let pulling = {
             let under_way = &self.pulls.under_way;
             let mut under_way = under_way.lock().unwrap_or_else(PoisonError::into_inner);
             under_way.retain(|_, pulling| pulling.upgrade().is_some());
-            let known = under_way.get(image).and_then(WeakShared::upgrade);
+            let known = under_way.get(&key).and_then(WeakShared::upgrade);
             known.unwrap_or_else(|| {
                 let (shared, docker) = (Arc::clone(self), docker.clone());
-                let name = image.to_owned();
-                let pulling = async move { shared.pull(&docker, &name).await };
+                let (name, login) = (image.to_owned(), login.cloned());
+                let pulling = async move { shared.pull(&docker, (&name, login.as_ref())).await };
                 let pulling = pulling.boxed().shared();
-                under_way.extend(pulling.downgrade().map(|weak| (image.to_owned(), weak)));
+                under_way.extend(pulling.downgrade().map(|weak| (key, weak)));
                 pulling
             })
         };
@@ -75,7 +92,11 @@ impl Shared {
         })
     }
 
-    async fn pull(&self, docker: &bollard::Docker, image: &str) -> Result<(), Failure> {
+    async fn pull(
+        &self,
+        docker: &bollard::Docker,
+        image: (&str, Option<&Login>),
+    ) -> Result<(), Failure> {
         let _turn = self.pulls.turns.acquire().await;
         let pulled = self.fetch(docker, image).await;
         pulled.map_err(|source| {
@@ -135,14 +156,20 @@ pub(super) fn is_full(said: &str) -> bool {
 /// Fetches an image; a registry that says nothing for `silence` has failed.
 pub(super) async fn pull(
     docker: &bollard::Docker,
-    image: &str,
+    (image, login): (&str, Option<&Login>),
     silence: Duration,
 ) -> Result<(), Cause> {
     tracing::info!(image, "pulling an image");
     let options = CreateImageOptionsBuilder::new()
         .from_image(&with_tag(image))
         .build();
-    let mut progress = Box::pin(docker.create_image(Some(options), None, None));
+    let credentials = login.map(|login| DockerCredentials {
+        username: Some(login.username.clone()),
+        password: Some(login.password.clone()),
+        serveraddress: Some(login.registry.clone()),
+        ..DockerCredentials::default()
+    });
+    let mut progress = Box::pin(docker.create_image(Some(options), None, credentials));
     loop {
         match timeout(silence, progress.next()).await {
             Ok(Some(Ok(step))) => {

@@ -8,7 +8,7 @@ use std::path::{Component, Path};
 
 use model::workload::{Port, Volume, VolumeSource, Workload};
 
-use crate::runtime::{Identity, StartError};
+use crate::runtime::{Given, Identity, StartError};
 use crate::shim::confine::Confinement;
 use crate::shim::record::{PortRecord, SpawnFault, Spec};
 
@@ -16,6 +16,7 @@ use crate::shim::record::{PortRecord, SpawnFault, Spec};
 pub(super) fn spec(
     identity: &Identity,
     workload: &Workload,
+    given: &Given,
     confinement: &Confinement,
 ) -> Result<Spec, StartError> {
     let image = workload.image.as_deref();
@@ -83,6 +84,7 @@ pub(super) fn spec(
         memory: workload.resources.memory,
         cpu: workload.resources.cpu,
         ports: workload.ports.iter().map(port).collect(),
+        given: given.folder.clone(),
         confinement: Some(confinement.clone()),
     })
 }

@@ -203,6 +203,7 @@ impl World {
             fresh: node(index),
             credential: [0; 32],
             verifies: false,
+            sealing: None,
             boot: worker.engine.state.boot(),
             start: worker.start,
         };

@@ -152,6 +152,7 @@ impl World {
             fresh: NodeId::from_bits(self.rng.bits()),
             credential: [0; 32],
             verifies: false,
+            sealing: None,
             boot,
             start: self.workers[index].program.start,
         };

@@ -41,7 +41,8 @@ async fn the_events_of_all_jobs_are_those_of_the_tenant_and_of_all_below_it() {
     for number in [1, UNI, LAB, 2] {
         happens(&handle, number, 1).await;
     }
-    let service = Service::new(handle.clone(), Options::default(), backups());
+    let access = open_to_all().await;
+    let service = Service::new(handle.clone(), Options::default(), backups(), access);
     let all = listed(&service, "/api/v1/events").await;
     assert_eq!(all, [1, UNI, LAB, 2].map(job));
     let uni = listed(&service, "/api/v1/events?tenant=uni").await;

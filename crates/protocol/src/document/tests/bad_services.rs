@@ -86,7 +86,7 @@ fn fields_that_nobody_knows_or_not_yet() {
         "keep_original",
     );
     check(&container("name: x"), "name", 4, "job_name");
-    for later in ["links", "secrets", "areas", "affinity"] {
+    for later in ["links", "configs", "areas", "affinity"] {
         check(
             &container(&format!("{later}: {{}}")),
             later,

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use super::super::{health, job, schema::JOB, security, service, takeover};
+use super::super::{health, job, schema::JOB, secrets, security, service, takeover};
 use super::read_all_back;
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(JOB).unwrap());
@@ -14,9 +14,11 @@ static VALIDATOR: LazyLock<Validator> =
     LazyLock::new(|| jsonschema::draft202012::new(&SCHEMA).unwrap());
 
 /// Words of faults that no schema can find: what the reader counts, compares or adds up.
-const ONLY_THE_READER: [&str; 5] = [
+const ONLY_THE_READER: [&str; 7] = [
     "one tenant",
     "twice",
+    "mounted over",
+    "`environment` too",
     "folder of another",
     "bytes in all",
     "as JSON",
@@ -90,6 +92,7 @@ fn the_schema_has_the_fields_of_the_reader() {
     );
     assert_eq!(fields("update"), known(takeover::KNOWN_UPDATE.fields));
     assert_eq!(fields("security"), known(security::KNOWN_SECURITY.fields));
+    assert_eq!(fields("secret"), known(secrets::KNOWN_SECRET.fields));
     let check = &SCHEMA["$defs"]["health"];
     assert_eq!(fields_of(check), known(health::KNOWN_HEALTH.fields));
     for (probe, reader) in [("http", health::KNOWN_HTTP), ("tcp", health::KNOWN_TCP)] {
@@ -114,6 +117,7 @@ fn the_schema_is_one_of_2020_12_and_explains_every_field() {
         "update",
         "health",
         "security",
+        "secret",
     ] {
         for (field, schema) in definitions[owner]["properties"].as_object().unwrap() {
             let target = schema["$ref"]
@@ -252,6 +256,31 @@ fn the_edges_of_the_schema_are_those_of_the_reader() {
         "stop_grace: 3600001ms",
         "stop_grace: 0d",
         "stop_grace: 1d",
+        "secrets: []",
+        "secrets: null",
+        "secrets: [db]",
+        "secrets: [db, null]",
+        "secrets: [-db]",
+        "secrets: [{name: db}]",
+        "secrets: [{name: db, file: null, env: null}]",
+        "secrets: [{name: db, file: a.pem}]",
+        "secrets: [{name: db, file: ..}]",
+        "secrets: [{name: db, file: a/b}]",
+        "secrets: [{name: db, file: ''}]",
+        "secrets: [{name: db, env: DB}]",
+        "secrets: [{name: db, env: EDGEIO_DB}]",
+        "secrets: [{name: db, env: 'A=B'}]",
+        "secrets: [{name: db, env: DB, file: db}]",
+        "secrets: [{file: db}]",
+        "secrets: [{name: null}]",
+        "secrets: [{name: db, value: x}]",
+        "secrets: [1]",
+        "secrets: {db: x}",
+        "pull_secret: null",
+        "pull_secret: ghcr",
+        "pull_secret: [ghcr]",
+        "pull_secret: {name: ghcr}",
+        "pull_secret: ''",
         "health: {}",
         "health: null",
         "health: {tcp: {port: 1}}",

@@ -107,16 +107,20 @@ fn samples() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         .map(|number| instance_report(number, failed()))
         .collect();
     let mut samples = vec![
-        ("control", "control", control::encode(&control_change())),
         (
             "control",
             "control",
-            control::encode(&change(vec![set], Vec::new())),
+            control::encode(&control_change(), &[]),
         ),
         (
             "control",
             "control",
-            control::encode(&change(skew::every_probe(), Vec::new())),
+            control::encode(&change(vec![set], Vec::new()), &[skew::secret_key()]),
+        ),
+        (
+            "control",
+            "control",
+            control::encode(&change(skew::every_probe(), Vec::new()), &[]),
         ),
         ("sync", "sync", sync::encode(&whole_set, &beat())),
         (

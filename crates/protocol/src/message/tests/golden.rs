@@ -13,7 +13,7 @@ fn value(value: &Value, golden: &Expect) {
 #[test]
 fn control_holds_jobs_and_specs_once() {
     bytes(
-        &control::encode(&control_change()),
+        &control::encode(&control_change(), &[]),
         &expect![[r#"
         {
           "adopted": "00000000000000000000000000000007",
@@ -111,11 +111,11 @@ fn control_holds_jobs_and_specs_once() {
 
 #[test]
 fn a_signature_stands_behind_its_payload() {
-    let sealed = signed::seal(control::encode(&control_change()), "MEUCIQ_-");
+    let sealed = signed::seal(control::encode(&control_change(), &[]), "MEUCIQ_-");
     let text = String::from_utf8(sealed.clone()).unwrap();
     let (payload, signature) = text.split_once('\n').unwrap();
     assert_eq!(signature, "sig1:MEUCIQ_-");
-    assert_eq!(payload.as_bytes(), control::encode(&control_change()));
+    assert_eq!(payload.as_bytes(), control::encode(&control_change(), &[]));
     let opened = signed::open(&sealed);
     assert_eq!(opened.signature, Some("MEUCIQ_-"));
     let read = control::decode(opened.payload).unwrap();
@@ -126,6 +126,7 @@ fn a_signature_stands_behind_its_payload() {
 fn a_worker_that_verifies_says_so() {
     let request = register::Request {
         signed: true,
+        sealing_key: Some("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8".to_owned()),
         ..register_request()
     };
     let encoded = request.encode();
@@ -137,7 +138,7 @@ fn a_worker_that_verifies_says_so() {
 
 #[test]
 fn a_spec_has_its_health_check() {
-    let payload = control::encode(&change(skew::every_probe(), Vec::new()));
+    let payload = control::encode(&change(skew::every_probe(), Vec::new()), &[]);
     let message: Value = serde_json::from_slice(&payload).unwrap();
     value(
         &message["specs"],
@@ -279,7 +280,7 @@ fn the_first_set_is_whole_and_small() {
         term: Term::default().next(255),
         ..change(vec![settings()], Vec::new())
     };
-    expect![[r#"{"version":1,"incarnation":"00000000000000000000000000000abc","term":{"number":1,"nonce":"00000000000000ff"},"revision":42,"desired_digest":"00000000000000000000000000000fed","part":0,"parts":1,"settings":{"report_interval_ms":15000}}"#]].assert_eq(&String::from_utf8(control::encode(&change)).unwrap());
+    expect![[r#"{"version":1,"incarnation":"00000000000000000000000000000abc","term":{"number":1,"nonce":"00000000000000ff"},"revision":42,"desired_digest":"00000000000000000000000000000fed","part":0,"parts":1,"settings":{"report_interval_ms":15000}}"#]].assert_eq(&String::from_utf8(control::encode(&change, &[])).unwrap());
 }
 
 #[test]
@@ -863,7 +864,7 @@ fn a_cluster_reports_slots() {
 fn a_root_assigns_slots() {
     let change = change(vec![assignment_entry(desired(1))], vec![desired(3).slot]);
     value(
-        &uplink::assign(&change),
+        &uplink::assign(&change, &[]),
         &expect![[r#"
         {
           "adopted": "00000000000000000000000000000007",

@@ -42,7 +42,7 @@ pub(super) fn real_messages() -> Vec<Vec<u8>> {
         Vec::new(),
     );
     let mut all = vec![
-        control::encode(&control_change()),
+        control::encode(&control_change(), &[]),
         sync::encode(&held(), &beat()),
         information::encode(&information_message(), []),
         events::encode(&telling()),
@@ -94,7 +94,7 @@ fn what_is_too_large_or_too_deep_is_not_read() {
 
 #[test]
 fn a_workload_that_was_tampered_with_is_refused() {
-    let text = String::from_utf8(control::encode(&control_change())).unwrap();
+    let text = String::from_utf8(control::encode(&control_change(), &[])).unwrap();
     let tampered = text.replacen("/bin/echo", "/bin/evil", 1);
     assert_ne!(text, tampered);
     assert!(matches!(
@@ -189,7 +189,7 @@ fn parts_that_cannot_be_are_refused() {
             parts,
             ..control_change()
         };
-        assert!(control::decode(&control::encode(&change)).is_err());
+        assert!(control::decode(&control::encode(&change, &[])).is_err());
     }
     let report = up(true, vec![instance_report(1, running())], Vec::new());
     let text = String::from_utf8(instances::encode(&report, &held()).remove(0)).unwrap();

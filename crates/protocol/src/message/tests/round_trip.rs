@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_change_survives_and_shares_what_was_shared() {
     let change = control_change();
-    let read = control::decode(&control::encode(&change)).unwrap();
+    let read = control::decode(&control::encode(&change, &[])).unwrap();
     assert_eq!(read, change);
     let services: Vec<&Arc<ServiceSpec>> = read
         .put
@@ -29,7 +29,7 @@ fn a_change_survives_and_shares_what_was_shared() {
         )
     };
     assert_eq!(
-        uplink::read_assign(&uplink::assign(&change)).unwrap(),
+        uplink::read_assign(&uplink::assign(&change, &[])).unwrap(),
         change
     );
 }
@@ -244,7 +244,7 @@ proptest! {
                 removed.into_iter().map(|bits| NodeKey::Instance(InstanceId::from_bits(bits))).collect(),
             )
         };
-        prop_assert_eq!(control::decode(&control::encode(&change)).unwrap(), change);
+        prop_assert_eq!(control::decode(&control::encode(&change, &[])).unwrap(), change);
     }
 
     #[test]

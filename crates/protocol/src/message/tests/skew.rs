@@ -51,8 +51,11 @@ fn all_messages() -> Vec<Value> {
                 connect: 1,
                 leaving: Some(Leaving::Restart),
             }),
-            control::encode(&change(vec![desired_entry(everything())], Vec::new())),
-            control::encode(&change(every_probe(), Vec::new())),
+            control::encode(
+                &change(vec![desired_entry(everything())], Vec::new()),
+                &[secret_key()],
+            ),
+            control::encode(&change(every_probe(), Vec::new()), &[]),
         ]
         .iter()
         .map(|text| serde_json::from_slice::<Value>(text).unwrap()),
@@ -71,6 +74,7 @@ fn all_messages() -> Vec<Value> {
     all.extend(frames().iter().map(uplink::relay::Frame::encode));
     let mut request = uplink_request();
     request.join_token = Some("token".to_owned());
+    request.sealing_key = Some("key".to_owned());
     all.push(request.encode());
     let mut standing = standing();
     for class in &mut standing.aggregate.classes {
@@ -78,7 +82,7 @@ fn all_messages() -> Vec<Value> {
     }
     all.push(standing.encode());
     let slot = desired(1).slot;
-    all.push(uplink::assign(&change(Vec::new(), vec![slot.clone()])));
+    all.push(uplink::assign(&change(Vec::new(), vec![slot.clone()]), &[]));
     let gone: UpReport<SlotEntry> = up(true, Vec::new(), vec![slot]);
     all.extend(uplink::report(&gone, &held));
     all.extend(uplink::report(&refusal(), &held));
@@ -113,6 +117,39 @@ fn refusal() -> UpReport<SlotEntry> {
     let mut refused = slot_report([], true);
     refused.refused.clone_from(&refused.offer);
     up(false, vec![slot_entry(refused)], Vec::new())
+}
+
+/// Secrets in both places, and a login.
+fn secrets() -> model::secret::Secrets {
+    let secret = |name: &str| model::secret::SecretRef {
+        name: Name::new(name).unwrap(),
+        sealed: Some(model::secret::Sealed {
+            version: model::id::SecretVersion::from_bits(9),
+            ciphertext: vec![1, 2, 3],
+        }),
+    };
+    let one = |name, place| model::secret::SecretUse {
+        secret: secret(name),
+        place,
+    };
+    model::secret::Secrets {
+        uses: vec![
+            one("db", model::secret::SecretPlace::File("db.txt".to_owned())),
+            one(
+                "api",
+                model::secret::SecretPlace::Variable("API".to_owned()),
+            ),
+        ],
+        pull: Some(secret("ghcr")),
+    }
+}
+
+/// The key to one of them.
+pub(super) fn secret_key() -> SecretKey {
+    SecretKey {
+        version: model::id::SecretVersion::from_bits(9),
+        wrapped: "c29tZSBieXRlcw".to_owned(),
+    }
 }
 
 /// An instance whose workload and placement leave nothing out.
@@ -172,6 +209,7 @@ pub(super) fn everything() -> NodeItem {
             capabilities: [model::security::Capability::Chown].into(),
             pids: 512,
         },
+        secrets: secrets(),
         stop_grace: Duration::from_secs(1),
         ..workload("x")
     }));
@@ -386,7 +424,7 @@ fn a_policy_of_the_next_version_moves_nothing() {
         vec![desired_entry(NodeItem::Instance(desired(5)))],
         Vec::new(),
     );
-    let mut message: Value = serde_json::from_slice(&control::encode(&change)).unwrap();
+    let mut message: Value = serde_json::from_slice(&control::encode(&change, &[])).unwrap();
     message["jobs"][0]["on_partition"] = "ask_me".into();
     let before = unknown_words();
     let read = control::decode(message.to_string().as_bytes()).unwrap();

@@ -42,6 +42,7 @@ fn workload() -> Workload {
         restart: Restart::Always,
         health: None,
         security: Security::default(),
+        secrets: model::secret::Secrets::default(),
         stop_grace: Duration::from_secs(5),
     }
 }
@@ -50,7 +51,7 @@ fn workload() -> Workload {
 fn check(workload: &Workload, account: Account, expected: &Expect) {
     let body = ContainerCreateBody {
         labels: None,
-        ..body(&identity(), workload, account)
+        ..body((&identity(), workload, &Given::default()), account)
     };
     let json = serde_json::to_value(body).unwrap();
     expected.assert_eq(&serde_json::to_string_pretty(&json).unwrap());
@@ -167,7 +168,10 @@ fn a_container_gets_what_it_asks_for_and_nothing_else() {
 #[test]
 fn where_a_volume_is_there_is_no_other_room_and_with_files_there_is_none() {
     let rooms = |workload: &Workload| {
-        let body = body(&identity(), workload, Account::OfImage { uid: 101 });
+        let body = body(
+            (&identity(), workload, &Given::default()),
+            Account::OfImage { uid: 101 },
+        );
         assert_eq!(body.user, None, "as the image says");
         let host = body.host_config.unwrap();
         let rooms: BTreeMap<String, String> = host.tmpfs.unwrap_or_default().into_iter().collect();

@@ -65,6 +65,7 @@ impl Document {
                 restart: Restart::Always,
                 health: None,
                 security: model::security::Security::default(),
+                secrets: model::secret::Secrets::default(),
                 stop_grace: Duration::from_secs(5),
             }),
             placement: PlacementRules {
