@@ -31,34 +31,72 @@ const DEPTH: usize = 8;
 /// Characters of a name that are kept.
 const NAME: usize = 64;
 
-static UNKNOWN_FIELDS: AtomicU64 = AtomicU64::new(0);
-static UNKNOWN_WORDS: AtomicU64 = AtomicU64::new(0);
-static LAST: Mutex<Option<String>> = Mutex::new(None);
+#[cfg(not(test))]
+static COUNTS: Counts = Counts::new();
+
+// Tests run side by side: each has counts of its own, which are those of its thread.
+#[cfg(test)]
+thread_local! {
+    static OWN: Counts = const { Counts::new() };
+}
+
+/// What was counted.
+struct Counts {
+    fields: AtomicU64,
+    words: AtomicU64,
+    last: Mutex<Option<String>>,
+}
+
+impl Counts {
+    const fn new() -> Self {
+        Self {
+            fields: AtomicU64::new(0),
+            words: AtomicU64::new(0),
+            last: Mutex::new(None),
+        }
+    }
+}
+
+#[cfg(not(test))]
+fn with<T>(read: impl FnOnce(&Counts) -> T) -> T {
+    read(&COUNTS)
+}
+
+#[cfg(test)]
+fn with<T>(read: impl FnOnce(&Counts) -> T) -> T {
+    OWN.with(read)
+}
 
 /// Unknown fields that were seen in messages of neighbours since this process began (`edgeio_unknown_fields_total`).
 pub fn unknown_fields() -> u64 {
-    UNKNOWN_FIELDS.load(Ordering::Relaxed)
+    with(|counts| counts.fields.load(Ordering::Relaxed))
 }
 
 /// Unknown words that were read as their nearest meaning since this process began (`edgeio_unknown_words_total`).
 pub fn unknown_words() -> u64 {
-    UNKNOWN_WORDS.load(Ordering::Relaxed)
+    with(|counts| counts.words.load(Ordering::Relaxed))
 }
 
 /// The last such field (`states.report.mood`) or word, for a log line; one line of at most 64 characters.
 pub fn last_unknown() -> Option<String> {
-    LAST.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    with(|counts| {
+        let last = counts.last.lock();
+        last.unwrap_or_else(PoisonError::into_inner).clone()
+    })
 }
 
 /// Counts a word that is not known.
 pub(crate) fn count_word(word: &str) {
-    UNKNOWN_WORDS.fetch_add(1, Ordering::Relaxed);
+    with(|counts| counts.words.fetch_add(1, Ordering::Relaxed));
     remember(word);
 }
 
 fn remember(name: &str) {
     let short = name.chars().flat_map(char::escape_debug).take(NAME);
-    *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(short.collect());
+    with(|counts| {
+        let mut last = counts.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(short.collect());
+    });
 }
 
 /// What a first look at a message says.
@@ -99,7 +137,7 @@ impl Look {
     /// Adds what was found to the counts.
     pub(crate) fn count(&self) {
         if self.unknown > 0 {
-            UNKNOWN_FIELDS.fetch_add(self.unknown, Ordering::Relaxed);
+            with(|counts| counts.fields.fetch_add(self.unknown, Ordering::Relaxed));
             remember(self.first.as_deref().unwrap_or_default());
         }
     }
