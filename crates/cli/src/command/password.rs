@@ -4,9 +4,16 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use protocol::rest::{Password, PasswordError};
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use rustix::process::{Signal, getpid, kill_process};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 
 use crate::failure::Failure;
+
+/// What Ctrl-C and Ctrl-\\ send.
+const INTERRUPT: u8 = 0x03;
+const QUIT: u8 = 0x1c;
+/// Bytes of a line that a terminal gives at most.
+const LONGEST: usize = 4_096;
 
 /// Where the password comes from.
 #[derive(Debug, Clone, clap::Args)]
@@ -95,14 +102,33 @@ fn silently(prompt: &str) -> io::Result<String> {
     let stdin = io::stdin();
     let shown = tcgetattr(&stdin)?;
     let mut hidden = shown.clone();
-    hidden.local_modes.remove(LocalModes::ECHO);
+    // A signal would leave the terminal as it is then: its keys end the line instead.
+    hidden
+        .local_modes
+        .remove(LocalModes::ECHO | LocalModes::ISIG);
+    hidden.special_codes[SpecialCodeIndex::VEOL] = INTERRUPT;
+    hidden.special_codes[SpecialCodeIndex::VEOL2] = QUIT;
     ask(prompt)?;
     tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
-    let line = first_line(stdin.lock());
+    let line = line_of(&stdin);
     tcsetattr(&stdin, OptionalActions::Flush, &shown)?;
     // The end of the line was not shown either.
     ask("\n")?;
-    line
+    let line = line?;
+    if line.ends_with([char::from(INTERRUPT), char::from(QUIT)]) {
+        kill_process(getpid(), Signal::INT)?;
+        // Whoever started this program may have it ignore the signal.
+        return Err(io::ErrorKind::Interrupted.into());
+    }
+    Ok(line)
+}
+
+/// A line as the terminal gives it: at its end, or at a key that ends it.
+fn line_of(terminal: &io::Stdin) -> io::Result<String> {
+    let mut bytes = [0; LONGEST];
+    let read = rustix::io::read(terminal, &mut bytes)?;
+    let line = bytes.get(..read).unwrap_or_default();
+    first_line(line)
 }
 
 fn ask(prompt: &str) -> io::Result<()> {
