@@ -15,6 +15,7 @@
 //! - A PUBACK or PUBREC is sent after the message was accepted by the inbound queue: a full queue slows the workers down.
 //! - A certificate that was shown makes nobody but its holder: another client id or user name is refused, whatever the owner
 //!   of the endpoint says. So nobody takes the seat of a worker who cannot prove to be it.
+//! - A session does not outlive the certificate that it began with: the worker comes again with the next one.
 //! - What goes to a worker is seen by nobody else.
 //! - No queue, buffer or wait is unbounded. A peer that does not read is dropped after [`Options::write_stall`]; a peer that is
 //!   silent for one and a half keep-alives is dropped whatever was sent to it in the meantime. Only if this process itself stood
@@ -224,6 +225,9 @@ pub enum Reason {
     /// [`Handle::disconnect`] was called.
     #[error("the session was closed on request")]
     Dropped,
+    /// The certificate that the session began with has ended.
+    #[error("the peer's certificate expired")]
+    Expired,
     /// The endpoint shuts down.
     #[error("the endpoint shut down")]
     Shutdown,

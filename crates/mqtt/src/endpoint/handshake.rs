@@ -1,15 +1,18 @@
 //! From the first byte to CONNACK: who is there, may they come in, and where do they sit.
 
 use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use bytestring::ByteString;
 use identity::Holder;
 use model::id::NodeId;
+use model::time::Wall;
 use protocol::topic::Topic;
 use rmqtt_codec::error::DecodeError;
 use rmqtt_codec::v3::{Connect, ConnectAck, ConnectAckReason, LastWill, Packet};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use super::connection::Arrival;
 use super::denied::{Attempt, NotAdmitted, clipped};
@@ -42,6 +45,8 @@ pub(super) struct Ticket {
     pub(super) seat: Seat,
     pub(super) who: (Who, SocketAddr),
     pub(super) keep_alive: u16,
+    /// When the certificate ends that was shown, if one was.
+    pub(super) proven_until: Option<Instant>,
     pub(super) will: Option<Will>,
 }
 
@@ -96,12 +101,15 @@ where
             client_id: clipped(&connect.client_id),
         });
         let keep_alive = connect.keep_alive;
+        let proven_until = arrival.certificate.as_ref();
+        let proven_until = proven_until.and_then(|shown| end_of(shown.until));
         let guest = judge(*connect, arrival, shared)?;
         let seat = seat(guest.role, guest.boot.as_deref(), peer, shared).await?;
         Ok(Ticket {
             seat,
             who: (who.clone(), peer),
             keep_alive,
+            proven_until,
             will: guest.will,
         })
     };
@@ -132,6 +140,15 @@ where
         session_present: false,
     }));
     admission
+}
+
+/// When that will be, as far as the clock tells now; `None`: it was, and the owner of the endpoint let it in all the same.
+fn end_of(until: Wall) -> Option<Instant> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    let left = u64::try_from(until.0.saturating_sub(now)).ok()?;
+    // A moment that the clock cannot name is as good as never.
+    Instant::now().checked_add(Duration::from_millis(left))
 }
 
 async fn first_packet<S>(wire: &mut Wire<S>) -> Result<Box<Connect>, Refusal>

@@ -45,6 +45,8 @@ pub(super) struct Session<S> {
     shared: Arc<Shared>,
     /// The longest silence that is forgiven.
     patience: Duration,
+    /// When its certificate ends, if it showed one.
+    proven_until: Option<Instant>,
     /// When the last byte was received. What we send proves nothing.
     heard: Instant,
     /// Until then no silence counts, since we stood still ourselves.
@@ -71,6 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             who: ticket.who,
             shared,
             patience,
+            proven_until: ticket.proven_until,
             heard: Instant::now(),
             excused: Instant::now(),
             last_id: 0,
@@ -149,11 +152,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn deadline(&self) -> Instant {
         let (silent, stalled) = self.limits();
-        stalled.map_or(silent, |stalled| silent.min(stalled))
+        let ends = [stalled, self.proven_until].into_iter().flatten();
+        ends.fold(silent, Instant::min)
     }
 
     fn check_times(&mut self) -> Result<(), Reason> {
         let now = Instant::now();
+        if self.proven_until.is_some_and(|until| now >= until) {
+            return Err(Reason::Expired);
+        }
         if now > self.deadline() + LATE {
             // Our own process stood still (suspended, stopped, overloaded), and with thousands of connections the bytes that
             // came meanwhile may not have been reported yet. This is our outage and not the peer's.

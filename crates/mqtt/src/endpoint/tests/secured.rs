@@ -1,6 +1,6 @@
 //! TLS: who is there by a certificate, and what the encryption leaves as it is.
 
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use identity::authority::{Authority, Life};
@@ -33,10 +33,15 @@ fn authority() -> Authority {
 
 /// A client that shows a certificate of `node`, under that name, and believes the authority.
 fn client(rig: &Rig, authority: &Authority, node: NodeId) -> client::Options {
+    client_for(rig, authority, node, LIFE)
+}
+
+/// The same, with a certificate of that life.
+fn client_for(rig: &Rig, authority: &Authority, node: NodeId, life: Life) -> client::Options {
     let key = Key::make().unwrap();
     let request = key.request().unwrap();
     let issued = authority
-        .issue(&request, Holder::Worker(node), LIFE)
+        .issue(&request, Holder::Worker(node), life)
         .unwrap();
     let own = Credential::new(&issued.certificate, &key).unwrap();
     let trust = Trust::authority(&authority.certificate()).unwrap();
@@ -81,6 +86,28 @@ async fn a_worker_with_a_certificate_needs_no_password_and_large_messages_pass_b
     assert_eq!(next(&mut events).await, Some(message));
     client.disconnect().await.unwrap();
     assert_eq!(rig.closed().await, Reason::Disconnected);
+}
+
+#[tokio::test]
+async fn a_session_ends_with_the_certificate_that_it_began_with() {
+    let authority = authority();
+    let mut rig = rig(&authority, Options::default()).await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let life = Life {
+        from: Wall(i64::try_from(now.as_millis()).unwrap()),
+        lasting: Duration::from_secs(2),
+    };
+    let begun = Instant::now();
+    let options = client_for(&rig, &authority, node(1), life);
+    let (_client, mut events) = client::connect(options, CancellationToken::new());
+    assert_eq!(rig.connected().await.0, node(1));
+    assert_eq!(next(&mut events).await, Some(Event::Connected));
+    assert_eq!(rig.closed().await, Reason::Expired);
+    assert!(begun.elapsed() > Duration::from_secs(1));
+    assert!(matches!(
+        next(&mut events).await,
+        Some(Event::Closed { .. })
+    ));
 }
 
 #[tokio::test]
