@@ -1,5 +1,6 @@
 //! What comes from the workers over MQTT, and who may log in.
 
+mod clones;
 mod logins;
 
 use std::collections::HashMap;
@@ -7,10 +8,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use cluster_core::{Beat, Input};
+use identity::Holder;
 use model::id::NodeId;
 use model::node::Leaving;
 use mqtt::endpoint::{Inbound, Reason};
 use mqtt::link::BrokerState;
+use orchestrator::access::Access;
 use orchestrator::streams::Streams;
 use orchestrator::{Metrics, Unavailable};
 use protocol::message::adopt::Adoption;
@@ -25,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::announcer::Announcer;
 use crate::tier::Handle;
+use clones::Clones;
 pub(crate) use logins::{Logins, authenticate, witness};
 
 /// The request id under which a worker sends its former set.
@@ -55,6 +59,10 @@ pub(crate) struct Inlet {
     /// What workers said of the end of their connections, until those end.
     goodbyes: HashMap<NodeId, Leaving>,
     complained: Option<Instant>,
+    clones: Clones,
+    /// Workers whose identity another machine wanted to use.
+    refused_clones: mpsc::Receiver<NodeId>,
+    access: Access,
     /// Tells workers of the other way to this cluster.
     announcer: Announcer,
 }
@@ -66,6 +74,7 @@ impl Inlet {
         metrics: Metrics,
         streams: Streams<NodeId>,
         announcer: Announcer,
+        (access, refused_clones): (Access, mpsc::Receiver<NodeId>),
     ) -> Self {
         Self {
             kind,
@@ -77,6 +86,9 @@ impl Inlet {
             sessions: HashMap::new(),
             goodbyes: HashMap::new(),
             complained: None,
+            clones: Clones::default(),
+            refused_clones,
+            access,
             announcer,
         }
     }
@@ -94,6 +106,12 @@ impl Inlet {
                 // Cancel-safe.
                 message = inbound.recv() => message,
                 () = self.announcer.news() => continue,
+                Some(node) = self.refused_clones.recv() => {
+                    if self.handle.tell(Input::Cloned(node)).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
             };
             let Some(message) = message else { return };
             if self.take(message).await.is_err() {
@@ -112,13 +130,23 @@ impl Inlet {
                 node,
                 session,
                 peer,
-            } => self.connected(node, session, Some(peer)).await,
+            } => {
+                if self.clones.came(node, peer.ip(), Instant::now()) {
+                    self.two_machines(node, peer).await?;
+                }
+                self.connected(node, session, Some(peer)).await
+            }
             Inbound::Closed {
                 node,
                 session,
                 reason,
             } => {
                 tracing::info!(worker.id = %node, session, %reason, "a worker's connection ended");
+                if reason == Reason::Displaced {
+                    self.clones.pushed_out(node);
+                } else {
+                    self.clones.left(node);
+                }
                 // Our own end says nothing about the workers.
                 if reason == Reason::Shutdown {
                     return Ok(());
@@ -203,6 +231,16 @@ impl Inlet {
             // What never comes up.
             Topic::Control(_) | Topic::Request(_) => Ok(Vec::new()),
         }
+    }
+
+    /// Two machines push each other out of the seat of one worker.
+    async fn two_machines(&mut self, node: NodeId, peer: SocketAddr) -> Result<(), Unavailable> {
+        tracing::warn!(worker.id = %node, %peer, "two machines use the identity of this worker; revoke it, and join both again");
+        let what = ("take turns", format!("mqtt as {node}"));
+        let why = "two machines use the identity of this worker".to_owned();
+        let holder = Some(Holder::Worker(node));
+        self.access.refused(holder, Some(peer), what, why);
+        self.handle.tell(Input::Cloned(node)).await
     }
 
     async fn connected(

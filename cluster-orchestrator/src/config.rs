@@ -10,7 +10,7 @@ use daemon::value::{duration, listen_address};
 use model::location::Location;
 use model::name::Name;
 use orchestrator::StoreKind;
-use orchestrator::access::ADMIN_TOKEN;
+use orchestrator::access::{ADMIN_TOKEN, RateOptions};
 use schedulers::Algorithm;
 
 use crate::{ClusterError, Ready};
@@ -105,6 +105,9 @@ pub struct Config {
     /// Accepts `image_runtime: noop` in documents and `--scheduler faulty`, for tests.
     #[arg(long, hide = true)]
     pub allow_noop: bool,
+    /// How often each may ask.
+    #[command(flatten)]
+    pub rates: RateOptions,
     /// What is logged, and how.
     #[command(flatten)]
     pub log: daemon::telemetry::LogOptions,

@@ -113,6 +113,18 @@ fn nodes_api() -> Api<Service> {
                 .problems(&[404, 409]),
         )
         .post(
+            &format!("{node}/quarantine"),
+            nodes::quarantine,
+            op("Quarantine a node").may(Verb::Cordon, Realm::Nodes)
+                .about(
+                    "For a machine that is not trusted any more: it may report, and gets nothing new. What it has goes elsewhere, \
+                     where and as soon as there is room; what is pinned to it stays. It counts for nothing but its own instances. \
+                     `uncordon` ends it.",
+                )
+                .answers::<NodeBody>(200, "The worker.")
+                .problems(&[404]),
+        )
+        .post(
             &format!("{node}/uncordon"),
             nodes::uncordon,
             op("Uncordon a node").may(Verb::Cordon, Realm::Nodes)

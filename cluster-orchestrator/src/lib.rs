@@ -85,6 +85,8 @@ pub use orchestrator::{RunError as ClusterError, StoreKind};
 
 /// Messages of workers that wait for the controller.
 const INBOUND: usize = 1_024;
+/// Refused copies of workers that wait to be told; what is too much is told by the next one.
+const CLONES: usize = 16;
 /// From the shutdown to the end of everything.
 const GRACE: Duration = Duration::from_secs(8);
 
@@ -190,9 +192,11 @@ async fn begin(
         admin_token: config.admin_token(),
         insecure: config.insecure,
         places: keys::places(local(&http)?, config.advertise.as_deref()),
+        rates: config.rates,
     };
     let audit = Audit::open(config.store, &config.data_dir, Tier::Cluster)?;
     let access = Access::open(settings, Arc::clone(&store), Arc::clone(&keys), audit).await?;
+    access.count(&metrics.common.registry)?;
     let name = config.cluster_name()?.to_string();
     let backups = Backups::new(Arc::clone(&store), Tier::Cluster, Some(name));
     let core = Cluster {
@@ -278,12 +282,15 @@ impl Site {
         self.tasks
             .spawn("controller", controller.run(outlets, token.clone()));
         let (access, handle) = (self.access.clone(), self.handle.clone());
+        access.beside(&handle, cluster_core::State::usage);
         // One that has ended already is seen below.
         let _ = handle.tell(Input::Quotas(access.quotas())).await;
         let quotas = access.tell_quotas(handle, Input::Quotas, token.clone());
         self.tasks.spawn("quotas", quotas);
         let cut_off = workers::cut_off(self.access.clone(), broker.link.clone(), token.clone());
         self.tasks.spawn("revocations", cut_off);
+        let uses = self.access.clone().store_uses(token.clone());
+        self.tasks.spawn("token uses", uses);
         let io = self.http(http, &broker, logs, told);
         ready(Ready {
             event: "ready",
@@ -317,8 +324,9 @@ impl Site {
                 Arc::new(move |node: NodeId| access.is_revoked(node.bits()))
             },
         });
+        let (clones, refused_clones) = mpsc::channel(CLONES);
         let limits = endpoint::Options {
-            witness: broker::witness(self.access.clone()),
+            witness: broker::witness(self.access.clone(), clones),
             ..endpoint::Options::default()
         };
         let (kind, broker) = match mqtt {
@@ -371,6 +379,7 @@ impl Site {
             self.metrics.common.clone(),
             streams.clone(),
             Announcer::new(broker.link.clone(), fallback),
+            (self.access.clone(), refused_clones),
         );
         self.tasks.spawn("mqtt", inlet.run(inbound, token));
         Ok((broker, streams))

@@ -203,6 +203,7 @@ impl orchestrator::Outlets<Cluster> for Outlets {
             | Input::Held { .. }
             | Input::Reported { .. }
             | Input::Silent { .. }
+            | Input::Cloned(_)
             | Input::Adopt { .. }
             | Input::Assigned(_)
             | Input::Told { .. }

@@ -8,7 +8,7 @@ use daemon::dial::authority;
 use daemon::notify::Notifier;
 use daemon::value::{duration, listen_address};
 use orchestrator::StoreKind;
-use orchestrator::access::ADMIN_TOKEN;
+use orchestrator::access::{ADMIN_TOKEN, RateOptions};
 
 use crate::{Ready, RootError};
 
@@ -59,6 +59,9 @@ pub struct Config {
     /// Accepts `image_runtime: noop` in documents, for load tests.
     #[arg(long, hide = true)]
     pub allow_noop: bool,
+    /// How often each may ask.
+    #[command(flatten)]
+    pub rates: RateOptions,
     /// What is logged, and how.
     #[command(flatten)]
     pub log: daemon::telemetry::LogOptions,

@@ -192,6 +192,16 @@ fn nodes_api() -> Api<Service> {
                 .problems(&[409]),
         )
         .post(
+            &format!("{node}/quarantine"),
+            clusters::quarantine_node,
+            op("Quarantine a node").may(Verb::Cordon, Realm::Nodes)
+                .about(
+                    "For a machine that is not trusted any more: it may report, and gets nothing new. What it has goes elsewhere, \
+                     where and as soon as there is room; what is pinned to it stays. `uncordon` ends it.",
+                )
+                .answers::<NodeBody>(200, "The worker."),
+        )
+        .post(
             &format!("{node}/uncordon"),
             clusters::uncordon_node,
             op("Uncordon a node").may(Verb::Cordon, Realm::Nodes).answers::<NodeBody>(200, "The worker."),

@@ -165,6 +165,7 @@ async fn begin(
     let keys = Arc::new(keys);
     let door = keys.door(config.insecure);
     let access = access(&config, address, &store, &keys).await?;
+    access.count(&metrics.common.registry)?;
     let backups = Backups::new(Arc::clone(&store), Tier::Root, None);
     let (controller, handle) =
         orchestrator::open(store, Root(core), metrics.common.clone()).await?;
@@ -247,6 +248,7 @@ async fn access(
         admin_token: config.admin_token(),
         insecure: config.insecure,
         places: keys::places(address, None),
+        rates: config.rates,
     };
     let audit = Audit::open(config.store, &config.data_dir, Tier::Root)?;
     let access = Access::open(settings, Arc::clone(store), Arc::clone(keys), audit);
@@ -255,6 +257,7 @@ async fn access(
 
 /// What users and members become is told to those who act on it: quotas to the core, revocations to the uplinks.
 async fn follow(access: &Access, handle: &Handle, links: &Links, tasks: &mut Tasks) {
+    access.beside(handle, root_core::State::usage);
     // One that has ended already is seen when the program's parts are.
     let _ = handle.tell(Input::Quotas(access.quotas())).await;
     let token = tasks.token().clone();
@@ -263,6 +266,8 @@ async fn follow(access: &Access, handle: &Handle, links: &Links, tasks: &mut Tas
     tasks.spawn("quotas", quotas);
     let revocations = cut_off(access.clone(), links.clone(), token);
     tasks.spawn("revocations", revocations);
+    let uses = access.clone().store_uses(tasks.token().clone());
+    tasks.spawn("token uses", uses);
 }
 
 /// Ends the connection of each cluster whose certificate means nothing any more.

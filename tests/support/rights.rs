@@ -11,7 +11,7 @@ use model::access::{
 };
 use model::id::TokenId;
 use model::name::{Name, first_user};
-use orchestrator::access::{ADMIN_TOKEN, Access, Settings};
+use orchestrator::access::{ADMIN_TOKEN, Access, RateOptions, Settings};
 use orchestrator::audited::Audit;
 use orchestrator::keys::Keys;
 use orchestrator::{StoreKind, Tier, clock};
@@ -36,6 +36,7 @@ pub(crate) async fn access(dir: &Path, tier: Tier) -> Access {
         admin_token: dir.join(ADMIN_TOKEN),
         insecure: false,
         places: vec![],
+        rates: RateOptions::default(),
     };
     let keys = Keys::open(StoreKind::Memory, dir, tier, vec![]).unwrap();
     let audit = Audit::open(StoreKind::Memory, dir, tier).unwrap();

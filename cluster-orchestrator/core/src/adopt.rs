@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use model::desired::Desired;
 use model::id::{JobId, NodeId};
 use model::job::{Job, Owner};
+use model::node::Scheduling;
 use model::slot::Slot;
 use sync::Held;
 
@@ -28,6 +29,11 @@ impl State {
         if !wanted {
             return Decision::default();
         }
+        let known = self.nodes.get(&node).map(|known| known.record.scheduling);
+        if known == Some(Scheduling::Quarantined) {
+            // Nobody believes what it says that it was to run; what it really was to run ends there.
+            return Decision::default().soft(Soft::Adopted(node, held.desired_digest));
+        }
         let mut records: BTreeMap<&Slot, SlotRecord> = BTreeMap::new();
         let mut jobs: BTreeMap<JobId, Job> = BTreeMap::new();
         for instance in desired {
@@ -45,6 +51,8 @@ impl State {
             let mut copies = record.copies.iter_mut();
             match copies.find(|copy| copy.desired.instance == instance.instance) {
                 // A generation that was given after the backup counts.
+                // Of another worker's it knows nothing.
+                Some(copy) if copy.node != node => {}
                 Some(copy) if copy.desired.generation < instance.generation => {
                     copy.desired = instance.clone();
                 }

@@ -428,6 +428,11 @@ impl State {
                 }
             }
             Soft::Silent(node, runtimes) => self.take_silent(now, *node, runtimes),
+            Soft::Cloned(node) => {
+                if let Some(node) = self.nodes.get_mut(node) {
+                    node.cloned_at = Some(now.wall);
+                }
+            }
             Soft::Reported(node, report) => {
                 let Some(known) = self.nodes.get_mut(node) else {
                     return;

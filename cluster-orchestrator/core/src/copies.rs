@@ -2,7 +2,7 @@
 
 use model::desired::{Desired, InstanceReport};
 use model::event::{Event, Tier};
-use model::id::InstanceId;
+use model::id::{InstanceId, NodeId};
 use model::instance::{InstanceEvent, InstanceState, Transition};
 use model::time::Now;
 
@@ -28,15 +28,16 @@ impl State {
     pub(crate) fn copy_observed(
         &self,
         now: Now,
-        report: &InstanceReport,
+        (by, report): (NodeId, &InstanceReport),
         (cause, tells): (&str, bool),
         decision: Decision,
     ) -> Decision {
         let instance = report.instance;
-        let unknown = self
-            .copies
-            .get(&instance)
-            .is_some_and(|copy| matches!(copy.state, InstanceState::Unknown { .. }));
+        // Of another worker's it knows nothing.
+        let Some(copy) = self.copies.get(&instance).filter(|copy| copy.node == by) else {
+            return decision;
+        };
+        let unknown = matches!(copy.state, InstanceState::Unknown { .. });
         let cause = if tells { "returned" } else { cause };
         let event = InstanceEvent::Reported(report.report.clone());
         self.copy_change(

@@ -38,6 +38,7 @@ impl State {
             | Input::RootConnected(_)
             | Input::Broker { .. }
             | Input::Silent { .. }
+            | Input::Cloned(_)
             | Input::RootClosed
             | Input::Reconcile => None,
         }

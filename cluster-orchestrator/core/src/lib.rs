@@ -195,6 +195,8 @@ pub enum Input {
         /// Those runtimes.
         runtimes: BTreeSet<RuntimeKind>,
     },
+    /// Two machines use the identity of a worker.
+    Cloned(NodeId),
     /// A worker sent the set that it holds of another store.
     Adopt {
         /// Which.
@@ -378,6 +380,8 @@ pub enum Soft {
     Usage(NodeId, Usage),
     /// Which of its runtimes do not answer.
     Silent(NodeId, BTreeSet<RuntimeKind>),
+    /// Two machines use the identity of a worker.
+    Cloned(NodeId),
     /// A worker's report.
     Reported(NodeId, UpReport<ReportEntry>),
     /// A worker was asked for a whole report, or for its set.
@@ -577,6 +581,7 @@ impl State {
             } => self.node_held(now, *node, held, beat, *usage),
             Input::Reported { node, report, held } => self.node_reported(now, *node, report, held),
             Input::Silent { node, runtimes } => self.node_silent(*node, runtimes),
+            Input::Cloned(node) => Decision::default().soft(Soft::Cloned(*node)),
             Input::Adopt {
                 node,
                 held,

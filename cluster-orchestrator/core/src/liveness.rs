@@ -125,7 +125,9 @@ impl State {
                     record: Box::new(record),
                 })
             }
-            Scheduling::Cordoned | Scheduling::Draining => Decision::default(),
+            Scheduling::Cordoned | Scheduling::Draining | Scheduling::Quarantined => {
+                Decision::default()
+            }
         }
     }
 

@@ -153,7 +153,7 @@ impl State {
         let news: BTreeSet<InstanceId> = news.iter().map(|entry| entry.key).collect();
         let states = node.observed.states();
         for (_, entry) in states.iter().filter(|(key, _)| !news.contains(key)) {
-            decision = self.copy_observed(now, &entry.value, told, decision);
+            decision = self.copy_observed(now, (id, &entry.value), told, decision);
         }
         decision
     }
@@ -221,7 +221,8 @@ impl State {
         for entry in &report.states {
             let cause = slots::reason_of(&entry.value.report)
                 .map_or("observed", |reason| reason.code.as_str());
-            decision = self.copy_observed(now, &entry.value, (cause, report.tells), decision);
+            let told = (cause, report.tells);
+            decision = self.copy_observed(now, (id, &entry.value), told, decision);
         }
         if fresh {
             decision

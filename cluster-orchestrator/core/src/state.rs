@@ -264,6 +264,8 @@ pub(crate) struct Node {
     pub(crate) usage: Option<Usage>,
     /// Runtimes that do not answer, as the worker said last.
     pub(crate) silent: BTreeSet<RuntimeKind>,
+    /// When two machines used its identity last.
+    pub(crate) cloned_at: Option<Wall>,
 }
 
 impl Node {
@@ -295,6 +297,7 @@ impl Node {
             asked_at: None,
             usage: None,
             silent: BTreeSet::new(),
+            cloned_at: None,
         }
     }
 

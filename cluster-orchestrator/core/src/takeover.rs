@@ -16,7 +16,6 @@ use model::desired::{Desired, Handover, Offer};
 use model::id::NodeId;
 use model::instance::InstanceState;
 use model::job::{PlacementRules, Strategy};
-use model::node::Scheduling;
 use model::reason::{Reason, ReasonCode, Rejections};
 use model::slot::{Generation, Role, Slot};
 use model::time::{Instant, Now};
@@ -33,13 +32,13 @@ impl State {
             && !self.is_evicted(copy, wanted)
     }
 
-    /// Its worker is drained, and it is not pinned there.
+    /// Its worker is drained or quarantined, and it is not pinned there.
     fn is_evicted(&self, copy: &Copy, wanted: &Desired) -> bool {
         wanted.service.placement.worker.is_none()
             && self
                 .nodes
                 .get(&copy.node)
-                .is_some_and(|node| node.record.scheduling == Scheduling::Draining)
+                .is_some_and(|node| node.record.scheduling.empties())
     }
 
     /// The copy that is to be replaced, if there is one and its worker can be reached. Of several the latest; the

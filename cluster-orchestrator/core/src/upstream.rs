@@ -4,11 +4,12 @@ use model::aggregate::{Aggregate, Class};
 use model::desired::{CopyReport, Offer, SlotReport};
 use model::id::ClusterId;
 use model::job::Owner;
+use model::node::Scheduling;
 use model::slot::{Role, Slot};
 use model::time::{Instant, Now};
 use sync::{Change, Held, UpReport, Verdict};
 
-use crate::state::{Copy, SlotRecord, State};
+use crate::state::{Copy, Node, SlotRecord, State};
 use crate::{Action, AssignmentEntry, Beat, Decision, Soft, Write};
 
 impl State {
@@ -179,7 +180,9 @@ impl State {
             ..Aggregate::default()
         };
         let mut measured = 0u32;
-        for node in self.nodes.values() {
+        // What is in quarantine may say anything.
+        let trusted = |node: &&Node| node.record.scheduling != Scheduling::Quarantined;
+        for node in self.nodes.values().filter(trusted) {
             let facts = &node.record.facts;
             aggregate.technology.extend(facts.runtimes.iter().copied());
             if let Some(usage) = node.usage {
@@ -188,7 +191,7 @@ impl State {
                 aggregate.memory_percent += usage.memory_percent;
             }
             aggregate.allocatable = aggregate.allocatable.plus(facts.allocatable);
-            if node.is_heard() && node.record.scheduling == model::node::Scheduling::Open {
+            if node.is_heard() && node.record.scheduling == Scheduling::Open {
                 aggregate.schedulable_nodes += 1;
                 aggregate.room = aggregate.room.plus(node.room());
                 aggregate.silent.extend(node.silent.iter().copied());

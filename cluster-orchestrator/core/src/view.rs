@@ -378,6 +378,7 @@ impl State {
             labels: node.labels.clone(),
             instances: self.copies_on(id).filter(|(_, copy)| !copy.leaving).count() as u32,
             last_seen: node.last_seen,
+            cloned_at: node.cloned_at,
         })
     }
 

@@ -12,6 +12,7 @@ use model::time::Wall;
 use mqtt::endpoint::{Attempt, Authenticate, Denied, Login, NotAdmitted, Verdict, Way, Witness};
 
 use orchestrator::access::Access;
+use tokio::sync::mpsc;
 
 use crate::outlets::Credentials;
 
@@ -103,11 +104,17 @@ fn certified(shown: &Peer, now: Wall) -> Result<NodeId, NotAdmitted> {
     }
 }
 
-/// Writes what is refused to the audit log, and to the log a line in ten seconds for each client.
-pub(crate) fn witness(access: Access) -> Witness {
+/// Writes what is refused to the audit log, and to the log a line in ten seconds for each client; who is refused since
+/// another machine answers under its id is told to `clones`, as far as there is room.
+pub(crate) fn witness(access: Access, clones: mpsc::Sender<NodeId>) -> Witness {
     let lines = Mutex::new(Lines::default());
     Witness::new(move |denied| {
         record(&access, denied);
+        if denied.attempt == Attempt::Connect(NotAdmitted::Cloned)
+            && let Ok(node) = denied.who.client_id.parse()
+        {
+            let _ = clones.try_send(node);
+        }
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         let unsaid = lines.take(Client::of(denied), Instant::now());
         drop(lines);

@@ -65,6 +65,15 @@ pub(crate) async fn drain(
     Ok(accept.ok(&schedule(&service.handle, key, Scheduling::Draining).await?))
 }
 
+/// `POST /api/v1/nodes/{node}/quarantine`.
+pub(crate) async fn quarantine(
+    State(service): State<Service>,
+    accept: Accept,
+    Path(key): Path<String>,
+) -> Result<Response, ApiError> {
+    Ok(accept.ok(&schedule(&service.handle, key, Scheduling::Quarantined).await?))
+}
+
 /// `POST /api/v1/nodes/{node}/uncordon`.
 pub(crate) async fn uncordon(
     State(service): State<Service>,
@@ -152,12 +161,16 @@ pub(crate) async fn cast_out(
     access: &Access,
     key: String,
 ) -> Result<NodeBody, ApiError> {
-    let known = find(handle, key).await?.node_id;
-    access.revoke(known.bits()).await.map_err(not_changed)?;
-    schedule(handle, known.to_string(), Scheduling::Cordoned).await
+    let known = find(handle, key).await?;
+    let id = known.node_id;
+    access.revoke(id.bits()).await.map_err(not_changed)?;
+    if known.scheduling == Scheduling::Quarantined.as_str() {
+        return Ok(known);
+    }
+    schedule(handle, id.to_string(), Scheduling::Cordoned).await
 }
 
-/// Cordons, drains or uncordons.
+/// Cordons, drains, quarantines or uncordons.
 pub(crate) async fn schedule(
     handle: &Handle,
     key: String,
@@ -172,8 +185,13 @@ pub(crate) async fn schedule(
 
 /// The scheduling of that word.
 pub(crate) fn scheduling(word: &str) -> Option<Scheduling> {
-    [Scheduling::Open, Scheduling::Cordoned, Scheduling::Draining]
-        .into_iter()
+    let all = [
+        Scheduling::Open,
+        Scheduling::Cordoned,
+        Scheduling::Draining,
+        Scheduling::Quarantined,
+    ];
+    all.into_iter()
         .find(|scheduling| scheduling.as_str() == word)
 }
 

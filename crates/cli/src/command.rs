@@ -72,6 +72,7 @@ pub(crate) fn run(options: &Options, environment: Environment<'_>) -> Result<(),
             cordon::run(&client()?, cordon::Wish::Cordon, &cordon.what, format)
         }
         Action::Drain(cordon) => cordon::run(&client()?, cordon::Wish::Drain, &cordon.what, format),
+        Action::Quarantine(node) => cordon::quarantine(&client()?, node, format),
         Action::Revoke(revoke) => revoke::run(&client()?, &revoke.what, format),
         Action::Forget(forget) => forget::run(&client()?, &forget.what, format),
         Action::Uncordon(cordon) => {

@@ -74,6 +74,7 @@ pub(crate) enum Action {
     Cordon(cordon::Options),
     /// Keeps new work away from a cluster or worker, and moves what runs there elsewhere as soon as there is room.
     Drain(cordon::Options),
+    Quarantine(cordon::Quarantine),
     /// Lets new work come to a cluster or worker again.
     Uncordon(cordon::Options),
     Forget(forget::Options),

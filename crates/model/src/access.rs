@@ -42,7 +42,6 @@ pub struct AccessBook {
     users: BTreeMap<Name, User>,
     tokens: BTreeMap<TokenId, Token>,
     by_expiry: BTreeSet<(Wall, TokenId)>,
-    last_uses: BTreeMap<TokenId, Wall>,
     quotas: Quotas,
 }
 
@@ -61,7 +60,6 @@ impl Default for AccessBook {
             users: BTreeMap::new(),
             tokens: BTreeMap::new(),
             by_expiry: BTreeSet::new(),
-            last_uses: BTreeMap::new(),
             quotas: Quotas::default(),
         }
     }
@@ -196,7 +194,6 @@ impl AccessBook {
                 if let Some(end) = forgotten.and_then(|token| token.expires_at) {
                     self.by_expiry.remove(&(end, *id));
                 }
-                self.last_uses.remove(id);
             }
         }
     }
@@ -238,18 +235,6 @@ impl AccessBook {
     pub fn expired(&self, now: Wall) -> Option<TokenId> {
         let (end, id) = self.by_expiry.first()?;
         (*end <= now).then_some(*id)
-    }
-
-    /// When a token was last used since this program started.
-    pub fn last_use(&self, id: TokenId) -> Option<Wall> {
-        self.last_uses.get(&id).copied()
-    }
-
-    /// Notes that a token was used. Soft: it is not stored.
-    pub fn used(&mut self, id: TokenId, at: Wall) {
-        if self.tokens.contains_key(&id) {
-            self.last_uses.insert(id, at);
-        }
     }
 
     /// Everything but what jobs ask for, as the changes that make it.

@@ -103,15 +103,23 @@ pub enum Scheduling {
     Cordoned,
     /// No, and what it has moves elsewhere.
     Draining,
+    /// The same of a worker that is not trusted: what it says is heard as what it says of its own instances, and no more.
+    Quarantined,
 }
 
 impl Scheduling {
+    /// Whether what is there is to be elsewhere.
+    pub const fn empties(self) -> bool {
+        matches!(self, Self::Draining | Self::Quarantined)
+    }
+
     /// The word in answers.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "OPEN",
             Self::Cordoned => "CORDONED",
             Self::Draining => "DRAINING",
+            Self::Quarantined => "QUARANTINED",
         }
     }
 }

@@ -95,6 +95,8 @@ pub struct NodeView {
     pub instances: u32,
     /// When it was last heard.
     pub last_seen: Option<Wall>,
+    /// When two machines used its identity last, since this cluster started.
+    pub cloned_at: Option<Wall>,
 }
 
 /// Whether a cluster is there for its root.

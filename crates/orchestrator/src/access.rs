@@ -12,14 +12,18 @@
 //! unless plain text was allowed.
 
 mod admission;
+mod core;
 mod expiry;
 mod guard;
+mod rates;
 mod record;
 mod secrets;
+mod uses;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use identity::authority::{Authority, IssueError, Life};
@@ -33,6 +37,7 @@ use model::id::{ClusterId, JoinTokenId, NodeId, TokenId};
 use model::joining::{JoinBook, JoinGrant, JoinRefusal, JoinWrite};
 use model::secret::{SecretBook, SecretRefusal};
 use model::time::Wall;
+use prometheus::Registry;
 use protocol::message::uplink::Administrator;
 use protocol::stored::RecordError;
 use store::{Store, StoreError};
@@ -43,11 +48,14 @@ use tokio_util::sync::CancellationToken;
 use crate::audited::Audit;
 use crate::clock::{self, NoRandom};
 use crate::keys::Keys;
-use crate::{Core, Handle, StoreKind, Tier};
+use crate::{Core, Handle, SUPERSEDED, StoreKind, Tier};
 
 pub use admission::{Claim, NotAdmitted};
+use rates::Rates;
+pub use rates::{Rate, RateError, RateOptions};
 use record::Write;
 pub use secrets::NotTaken;
+use uses::Uses;
 
 /// The administrator's token in the data directory.
 pub const ADMIN_TOKEN: &str = "admin.token";
@@ -90,6 +98,8 @@ pub struct Settings {
     pub insecure: bool,
     /// Where members dial: `host:port`, the likeliest first.
     pub places: Vec<String>,
+    /// How often each may ask.
+    pub rates: RateOptions,
 }
 
 /// The owner; clones are the same one.
@@ -102,6 +112,9 @@ struct Inner {
     store: Arc<dyn Store>,
     keys: Arc<Keys>,
     audit: Audit,
+    rates: Rates,
+    uses: Uses,
+    core: OnceLock<core::Core>,
     book: RwLock<Arc<Book>>,
     /// One change at a time.
     turn: Mutex<()>,
@@ -124,6 +137,9 @@ pub enum AccessError {
     /// No secret can be made.
     #[error("cannot make the administrator's token")]
     Random(#[from] NoRandom),
+    /// What is counted has no name: a bug.
+    #[error("the metrics cannot be made")]
+    Metrics(#[from] prometheus::Error),
     /// The file of the administrator's token cannot be used.
     #[error("cannot use the administrator's token")]
     File(#[from] FileError),
@@ -150,6 +166,9 @@ pub enum NotChanged {
     /// Not now.
     #[error("this cannot be stored now; try again")]
     Unavailable,
+    /// Others go on with another copy of the store.
+    #[error("{SUPERSEDED}")]
+    Superseded,
     /// There is nothing where users are kept.
     #[error(
         "this orchestrator keeps its store in memory, and so has no users, tenants and tokens; start it with --store embedded"
@@ -182,7 +201,11 @@ impl Access {
         audit: Audit,
     ) -> Result<Self, AccessError> {
         let book = load(Arc::clone(&store)).await?;
+        let uses = uses(Arc::clone(&store)).await?;
         let access = Self(Arc::new(Inner {
+            rates: Rates::new(settings.rates)?,
+            uses: Uses::new(uses),
+            core: OnceLock::new(),
             settings,
             store,
             keys,
@@ -212,6 +235,16 @@ impl Access {
     /// Whether there is nowhere to keep users.
     pub fn is_open(&self) -> bool {
         self.0.settings.store == StoreKind::Memory
+    }
+
+    /// Adds to a registry what is counted of who asks too often.
+    ///
+    /// # Errors
+    /// When the registry has it already.
+    pub fn count(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        let rates = &self.0.rates;
+        registry.register(Box::new(rates.refused.clone()))?;
+        registry.register(Box::new(rates.identities.clone()))
     }
 
     /// What is committed.
@@ -281,10 +314,15 @@ impl Access {
         credential: &Credential,
         request: &AccessRequest,
     ) -> Result<AccessAnswer, NotChanged> {
+        let charges = self.charges(request).await?;
         let decide = |book: &Book| {
             let now = clock::now().wall;
             let subject = book.subject(credential, now);
-            let (writes, answer) = book.access.decide(&subject, now, request);
+            let (writes, answer) = if charges.is_empty() {
+                book.access.decide(&subject, now, request)
+            } else {
+                core::charged(&book.access, &charges).decide(&subject, now, request)
+            };
             // What a tenant had goes with it.
             let forgotten = writes.iter().flat_map(|write| match write {
                 AccessWrite::Forget(Entry::Tenant(path)) => book.secrets.of_deleted(path),
@@ -465,6 +503,16 @@ impl Access {
         }
     }
 
+    /// Changes what everybody sees, and tells those who act on it.
+    fn show(&self, change: impl FnOnce(&mut Arc<Book>)) {
+        let mut shown = self.0.book.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut shown);
+        let (quotas, administrators) = (quotas(&shown), administrators(&shown));
+        drop(shown);
+        tell(&self.0.quotas, quotas);
+        tell(&self.0.administrators, administrators);
+    }
+
     /// Decides on what is committed, stores it, and shows it.
     async fn change<T>(
         &self,
@@ -475,19 +523,19 @@ impl Access {
         if writes.is_empty() {
             return Ok(answer);
         }
+        if self.is_fenced() {
+            return Err(NotChanged::Superseded);
+        }
         let ops = record::ops(&writes).map_err(not_stored)?;
         let store = Arc::clone(&self.0.store);
         let committed = tokio::task::spawn_blocking(move || store.commit(&ops)).await;
         if let Ok(Ok(())) = committed {
-            let mut shown = self.0.book.write().unwrap_or_else(PoisonError::into_inner);
-            let book = Arc::make_mut(&mut shown);
-            for write in &writes {
-                write.apply(book);
-            }
-            let (quotas, administrators) = (quotas(book), administrators(book));
-            drop(shown);
-            tell(&self.0.quotas, quotas);
-            tell(&self.0.administrators, administrators);
+            self.show(|shown| {
+                let book = Arc::make_mut(shown);
+                for write in &writes {
+                    write.apply(book);
+                }
+            });
             return Ok(answer);
         }
         tracing::error!(
@@ -496,10 +544,7 @@ impl Access {
         );
         // It may be there all the same.
         match load(Arc::clone(&self.0.store)).await {
-            Ok(book) => {
-                let mut shown = self.0.book.write().unwrap_or_else(PoisonError::into_inner);
-                *shown = Arc::new(book);
-            }
+            Ok(book) => self.show(|shown| *shown = Arc::new(book)),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(
@@ -518,6 +563,11 @@ fn joins(writes: Vec<JoinWrite>) -> Vec<Write> {
 
 async fn load(store: Arc<dyn Store>) -> Result<Book, AccessError> {
     let loaded = tokio::task::spawn_blocking(move || record::load(store.as_ref())).await;
+    loaded.map_err(|_panicked| StoreError::Closed)?
+}
+
+async fn uses(store: Arc<dyn Store>) -> Result<BTreeMap<TokenId, Wall>, AccessError> {
+    let loaded = tokio::task::spawn_blocking(move || record::uses(store.as_ref())).await;
     loaded.map_err(|_panicked| StoreError::Closed)?
 }
 

@@ -21,7 +21,7 @@ mod start;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use daemon::crashpoint;
@@ -76,6 +76,8 @@ pub struct Controller<C: Core> {
     notifier: Notifier,
     /// Whether changes can be stored, as everybody sees it.
     storing: Arc<AtomicBool>,
+    /// Whether a later run of this store is known, as everybody sees it.
+    fenced: Arc<AtomicBool>,
 }
 
 impl<C: Core> std::fmt::Debug for Controller<C> {
@@ -209,6 +211,8 @@ impl<C: Core> Controller<C> {
         if C::is_fenced(&self.state) && !fenced {
             tracing::error!(tier = C::TIER, "{SUPERSEDED}");
         }
+        let fenced = C::is_fenced(&self.state);
+        self.fenced.store(fenced, Ordering::Relaxed);
         self.events
             .publish(decision.writes.iter().filter_map(C::event));
         outlets.committed(&self.state, &decision.writes);

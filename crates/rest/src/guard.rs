@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{FromRequestParts, Request};
+use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use axum::http::{Method, Uri};
+use axum::http::{HeaderValue, Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use model::access::{Credential, TenantPath, Verb};
@@ -21,6 +22,7 @@ use protocol::problem::Problem;
 use crate::ApiError;
 use crate::Shown;
 use crate::api::{Input, Taken};
+use crate::held::hold;
 
 /// What an operation needs of who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +169,7 @@ pub(crate) async fn guarded(need: Need, request: Request, next: Next) -> Respons
     };
     let from = from(&parts);
     let (method, uri) = (parts.method.clone(), parts.uri.clone());
+    let again = Again::of(&parts);
     let deed = |caller, status, refused| {
         guard.told(&Deed {
             caller,
@@ -188,7 +191,47 @@ pub(crate) async fn guarded(need: Need, request: Request, next: Next) -> Respons
     parts.extensions.insert(caller.clone());
     let response = next.run(Request::from_parts(parts, body)).await;
     deed(Some(&caller), response.status().as_u16(), None);
-    response
+    if need == Need::Nothing {
+        return response;
+    }
+    let guard = Arc::clone(&guard);
+    hold(response, move || {
+        let refused = guard.admit(need, &again.parts()).err();
+        // Who asks too often may read on.
+        refused.is_none_or(|refusal| refusal.problem.status == 429)
+    })
+}
+
+/// What a guard looks at of a request, to be asked again.
+struct Again {
+    method: Method,
+    uri: Uri,
+    token: Option<HeaderValue>,
+    from: Option<From>,
+}
+
+impl Again {
+    fn of(request: &Parts) -> Self {
+        Self {
+            method: request.method.clone(),
+            uri: request.uri.clone(),
+            token: request.headers.get(AUTHORIZATION).cloned(),
+            from: request.extensions.get::<From>().copied(),
+        }
+    }
+
+    fn parts(&self) -> Parts {
+        let mut request = axum::http::Request::new(());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(AUTHORIZATION, token.clone());
+        }
+        if let Some(from) = self.from {
+            request.extensions_mut().insert(from);
+        }
+        request.into_parts().0
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {

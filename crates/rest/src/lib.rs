@@ -18,6 +18,7 @@ mod body;
 mod error;
 mod event;
 pub mod guard;
+mod held;
 mod key;
 mod metrics;
 mod page;

@@ -187,6 +187,16 @@ pub(super) async fn forget_node(
     ask(&service, accept, key, Question::ForgetNode { node }).await
 }
 
+/// `POST /api/v1/clusters/{cluster}/nodes/{node}/quarantine`.
+pub(super) async fn quarantine_node(
+    State(service): State<Service>,
+    accept: Accept,
+    Path((key, node)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    let body = json!({"scheduling": Scheduling::Quarantined.as_str()});
+    ask(&service, accept, key, Question::PatchNode { node, body }).await
+}
+
 /// `POST /api/v1/clusters/{cluster}/nodes/{node}/uncordon`.
 pub(super) async fn uncordon_node(
     State(service): State<Service>,

@@ -5,6 +5,8 @@ mod adopting;
 #[cfg(test)]
 mod brake;
 #[cfg(test)]
+mod claims;
+#[cfg(test)]
 mod deadline;
 #[cfg(test)]
 mod forgetting;
@@ -15,6 +17,8 @@ mod leaving;
 mod loss;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod quarantine;
 #[cfg(test)]
 mod registering;
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! `edgeio cordon`, `edgeio drain` and `edgeio uncordon`: whether new work may come, and what is there may stay.
+//! `edgeio cordon`, `edgeio drain`, `edgeio quarantine` and `edgeio uncordon`: whether new work may come, and what is there may
+//! stay.
 
 use clap::Subcommand;
 
@@ -42,6 +43,35 @@ pub(crate) enum What {
     },
 }
 
+/// Puts a worker whose machine is not trusted any more into quarantine: it may report, and gets no work. What it has goes
+/// elsewhere as soon as there is room; what is pinned to it stays. `edgeio uncordon node NODE` ends it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  edgeio quarantine e580
+  edgeio quarantine node/e580 --cluster garching
+  edgeio uncordon node e580")]
+pub(crate) struct Quarantine {
+    /// The worker's name or id, with or without node/ before it.
+    #[arg(value_name = "NODE", value_parser = values::node)]
+    pub(crate) name: String,
+    /// Its cluster, by name or id; needed where workers of several clusters have that name.
+    #[arg(long, value_name = "CLUSTER", value_parser = values::cluster)]
+    pub(crate) cluster: Option<String>,
+}
+
+/// Puts it there.
+pub(super) fn quarantine(
+    client: &Client,
+    options: &Quarantine,
+    format: Format,
+) -> Result<(), Failure> {
+    let what = What::Node {
+        name: options.name.clone(),
+        cluster: options.cluster.clone(),
+    };
+    run(client, Wish::Quarantine, &what, format)
+}
+
 /// Which of them.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wish {
@@ -49,6 +79,8 @@ pub(super) enum Wish {
     Cordon,
     /// No new work, and what is there goes elsewhere.
     Drain,
+    /// The same of a worker that is not trusted.
+    Quarantine,
     /// New work again.
     Uncordon,
 }
@@ -58,6 +90,7 @@ pub(super) fn run(client: &Client, wish: Wish, what: &What, format: Format) -> R
     let (verb, done) = match wish {
         Wish::Cordon => ("cordon", "cordoned"),
         Wish::Drain => ("drain", "drains"),
+        Wish::Quarantine => ("quarantine", "is in quarantine"),
         Wish::Uncordon => ("uncordon", "uncordoned"),
     };
     let post = |path: String| {

@@ -93,6 +93,7 @@ pub(crate) fn node(
             ),
         ),
         ("Heard", heard(node.last_seen)),
+        ("Cloned", cloned(node)),
     ]);
     lines.push(String::new());
     if instances.is_empty() {
@@ -140,6 +141,16 @@ fn fields(fields: &[(&str, String)]) -> Vec<String> {
         .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| format!("{:<10} {value}", format!("{name}:")))
         .collect()
+}
+
+/// What to do where two machines use one identity.
+fn cloned(node: &NodeBody) -> String {
+    node.cloned_at.map_or_else(String::new, |at| {
+        format!(
+            "another machine used its identity {} ago; revoke it, and join both again",
+            age(at.0, now())
+        )
+    })
 }
 
 fn heard(at: Option<model::time::Wall>) -> String {

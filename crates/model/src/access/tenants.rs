@@ -21,10 +21,15 @@ impl AccessBook {
     ) -> Decided {
         let user = subject.user()?;
         let parent = path.parent().unwrap_or_else(TenantPath::root);
+        // Who is nothing there learns nothing of what is there; at the top, names are everybody's.
+        let at_home = user.home.is_within(&parent);
+        let concerned = at_home || !self.roles(user, &parent).is_empty();
+        if !concerned {
+            return Err(Refusal::NotFound((&parent).into()));
+        }
         if self.tenants.contains_key(path) {
             return Err(Refusal::Exists(path.into()));
         }
-        let concerned = !self.roles(user, &parent).is_empty();
         self.open(&parent).shown(concerned).granted(&parent)?;
         let mut tenant = Tenant {
             path: path.clone(),

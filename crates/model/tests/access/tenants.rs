@@ -188,6 +188,24 @@ fn who_has_no_account_asks_for_no_tenant() {
 }
 
 #[test]
+fn who_is_nothing_in_a_tenant_does_not_learn_by_asking_whether_it_is_there() {
+    let mut stage = Stage::new();
+    stage.tenant("uni", Quota::default());
+    stage.tenant("uni/lab", Quota::default());
+    stage.user("pi", &[]);
+    let mut asks = |tenant: &str| {
+        let ask = request_tenant(tenant, Quota::default());
+        stage.ask(&user("pi"), &ask)
+    };
+    let there = asks("uni/new").unwrap_err();
+    assert_eq!(asks("uni/lab").unwrap_err(), there);
+    let missing = asks("nowhere/new").unwrap_err();
+    assert_eq!(missing.replace("nowhere", "uni"), there);
+    // At the top names are everybody's, and everybody may ask.
+    asks("new").unwrap();
+}
+
+#[test]
 fn a_bounded_number_of_tenants_waits() {
     let mut stage = Stage::new();
     stage.user("pi", &[]);

@@ -122,6 +122,7 @@ impl Access {
             NotChanged::Issue(_)
             | NotChanged::Secret(_)
             | NotChanged::Unavailable
+            | NotChanged::Superseded
             | NotChanged::Open => NotAdmitted::Unavailable,
         })
     }

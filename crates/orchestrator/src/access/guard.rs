@@ -16,6 +16,7 @@ use rest::ApiError;
 use rest::guard::{Caller, Deed, Guard, Need, Realm, from};
 use subtle::ConstantTimeEq as _;
 
+use super::rates::{Identity, Limit, TooOften};
 use super::{Access, Book};
 use crate::audited::Decided;
 use crate::clock;
@@ -31,32 +32,22 @@ const OF_ROOT: &str = "administrator-of-the-root";
 impl Guard for Access {
     fn admit(&self, need: Need, request: &Parts) -> Result<Caller, ApiError> {
         let from = from(request);
+        let book = self.book();
+        let asks = self.who(need, request, &book);
+        self.pace(need, request, &asks)?;
+        let asks = asks?;
         let wanted = tenant_of(request)?;
-        if self.is_open() {
-            return self.near(need, from, wanted);
-        }
-        let token = shown(request);
-        if let Ok(Some(token)) = &token
-            && let Some(user) = self.of_root(token)
-        {
-            return Ok(Caller {
-                user: Some(user),
-                ..nobody(Credential::None, from, wanted)
-            });
-        }
-        let proven = token.and_then(|token| match token {
-            Some(token) => self.proven(&token),
-            None => Ok(Credential::None),
-        });
-        if need == Need::Nothing {
-            // Who only looks whether it lives is not sent away for an old token.
-            let credential = proven.unwrap_or(Credential::None);
-            return Ok(nobody(credential, from, wanted));
-        }
-        let (book, now) = (self.book(), clock::now().wall);
-        let credential = proven?;
-        let subject = book.access.subject(&credential, now);
-        let subject = subject.ok_or_else(|| Problem::unauthorized(BAD_TOKEN))?;
+        let (credential, subject) = match asks {
+            Asks::Near => return Ok(nobody(Credential::None, from, wanted)),
+            Asks::Somebody(credential) => return Ok(nobody(credential, from, wanted)),
+            Asks::OfRoot(user) => {
+                return Ok(Caller {
+                    user: Some(user),
+                    ..nobody(Credential::None, from, wanted)
+                });
+            }
+            Asks::Subject(credential, subject) => (credential, subject),
+        };
         let caller = match &subject {
             Subject::Stranger => return Err(Problem::unauthorized(NO_TOKEN).into()),
             Subject::Invited { tenant, .. } => nobody(credential, from, Some((*tenant).clone())),
@@ -74,8 +65,14 @@ impl Guard for Access {
     }
 
     fn told(&self, deed: &Deed<'_>) {
+        if deed.refused.is_none() && deed.status == 401 {
+            // What the handler looks at: a password, a join token. The next try is refused, if this was one too many.
+            let _ = self.failed(deed.from);
+        }
         let changes = !deed.method.is_safe();
-        if deed.refused.is_none() && !changes {
+        // Who asks too often is recorded where that is found, and not each time.
+        let paced = deed.refused.is_some_and(|problem| problem.status == 429);
+        if paced || (deed.refused.is_none() && !changes) {
             return;
         }
         let decision = match (deed.refused, deed.status) {
@@ -103,19 +100,126 @@ impl Guard for Access {
     }
 }
 
+/// Who asks, as far as its credential says.
+enum Asks<'a> {
+    /// Without users: somebody on this machine, or wherever plain text was allowed.
+    Near,
+    /// An administrator of the root.
+    OfRoot(Name),
+    /// Whoever it is: what is asked for needs nothing.
+    Somebody(Credential),
+    /// Somebody who is known, or nobody.
+    Subject(Credential, Subject<'a>),
+}
+
 impl Access {
+    /// # Errors
+    /// 401 where a credential is shown that means nothing.
+    fn who<'a>(&self, need: Need, request: &Parts, book: &'a Book) -> Result<Asks<'a>, ApiError> {
+        if self.is_open() {
+            return self.near(need, from(request));
+        }
+        let token = shown(request);
+        if let Ok(Some(token)) = &token
+            && let Some(user) = self.of_root(token)
+        {
+            return Ok(Asks::OfRoot(user));
+        }
+        let proven = token.and_then(|token| match token {
+            Some(token) => proven(book, &token),
+            None => Ok(Credential::None),
+        });
+        if need == Need::Nothing {
+            // Who only looks whether it lives is not sent away for an old token.
+            return Ok(Asks::Somebody(proven.unwrap_or(Credential::None)));
+        }
+        let (credential, now) = (proven?, clock::now().wall);
+        let subject = book.access.subject(&credential, now);
+        let subject = subject.ok_or_else(|| Problem::unauthorized(BAD_TOKEN))?;
+        if let Credential::Token(id) = credential {
+            self.0.uses.note(id, now);
+        }
+        Ok(Asks::Subject(credential, subject))
+    }
+
     /// Without users: everybody on this machine, and wherever plain text was allowed.
-    fn near(
-        &self,
-        need: Need,
-        from: Option<SocketAddr>,
-        wanted: Option<TenantPath>,
-    ) -> Result<Caller, ApiError> {
-        if self.trusts(from) || need == Need::Nothing {
-            return Ok(nobody(Credential::None, from, wanted));
+    fn near<'a>(&self, need: Need, from: Option<SocketAddr>) -> Result<Asks<'a>, ApiError> {
+        if self.trusts(from) {
+            return Ok(Asks::Near);
+        }
+        if need == Need::Nothing {
+            return Ok(Asks::Somebody(Credential::None));
         }
         let why = "this orchestrator keeps its store in memory, and so knows no users but those of its own machine";
         Err(Problem::unauthorized(why).into())
+    }
+
+    /// Whether it may ask once more just now.
+    ///
+    /// # Errors
+    /// 429 where it asks too often.
+    fn pace(
+        &self,
+        need: Need,
+        request: &Parts,
+        asks: &Result<Asks<'_>, ApiError>,
+    ) -> Result<(), ApiError> {
+        let from = from(request);
+        let rates = &self.0.rates;
+        let (limit, identity) = match asks {
+            Err(_) => (Limit::Failures, Identity::failing(from)),
+            Ok(Asks::Near) => (Limit::Administrators, Identity::address(from)),
+            Ok(Asks::OfRoot(user)) => (Limit::Administrators, Identity::User(user.clone())),
+            Ok(Asks::Subject(_, Subject::User { user, scope, .. })) => {
+                let all = scope.is_full() && user.is_administrator();
+                let limit = if all {
+                    Limit::Administrators
+                } else {
+                    Limit::Users
+                };
+                (limit, Identity::User(user.name.clone()))
+            }
+            Ok(Asks::Somebody(_) | Asks::Subject(..)) => {
+                (Limit::Addresses, Identity::address(from))
+            }
+        };
+        let now = rates.now();
+        let mut taken = rates.take(limit, &identity, now);
+        // A body may prove something, and is not looked at where too many were wrong: a password, a join token.
+        if taken.is_ok() && need == Need::Nothing && !request.method.is_safe() {
+            taken = rates.look(Limit::Failures, &Identity::failing(from), now);
+        }
+        taken.map_err(|refused| self.too_often(&identity, request, refused))
+    }
+
+    /// A try to prove something failed.
+    fn failed(&self, from: Option<SocketAddr>) -> Result<(), TooOften> {
+        let rates = &self.0.rates;
+        rates.take(Limit::Failures, &Identity::failing(from), rates.now())
+    }
+
+    fn too_often(&self, identity: &Identity, request: &Parts, refused: TooOften) -> ApiError {
+        let seconds = refused.seconds();
+        let (who, detail) = match identity {
+            Identity::User(user) => (
+                Who::User(user.to_string()),
+                format!("{user} sends too many requests; try again in {seconds} s"),
+            ),
+            Identity::Address(_) | Identity::Failing(_) => (
+                Who::Anonymous,
+                format!("too many requests come from this address; try again in {seconds} s"),
+            ),
+        };
+        if refused.news {
+            self.0.audit.record(Decided {
+                who,
+                from: from(request),
+                verb: "ask too often".to_owned(),
+                resource: format!("{} {}", request.method, request.uri.path()),
+                decision: Decision::Refused(detail.clone()),
+            });
+        }
+        ApiError::from(Problem::too_many_requests(detail)).after(seconds)
     }
 
     /// Whether an administrator of the root asks its cluster, and who that is here.
@@ -127,18 +231,17 @@ impl Access {
         let right = bool::from(known.hash.ct_eq(&token.secret.hash()));
         Name::new(OF_ROOT).ok().filter(|_| lives && right)
     }
+}
 
-    /// What a token proves.
-    fn proven(&self, token: &UserToken) -> Result<Credential, ApiError> {
-        let book = self.book();
-        let given = token.secret.hash();
-        // A token that is not known is compared as well, so that nobody learns from the time which ones are.
-        let known = book.access.token(token.id).map_or([0; 32], |it| it.hash);
-        if bool::from(known.ct_eq(&given)) {
-            Ok(Credential::Token(token.id))
-        } else {
-            Err(Problem::unauthorized(BAD_TOKEN).into())
-        }
+/// What a token proves.
+fn proven(book: &Book, token: &UserToken) -> Result<Credential, ApiError> {
+    let given = token.secret.hash();
+    // A token that is not known is compared as well, so that nobody learns from the time which ones are.
+    let known = book.access.token(token.id).map_or([0; 32], |it| it.hash);
+    if bool::from(known.ct_eq(&given)) {
+        Ok(Credential::Token(token.id))
+    } else {
+        Err(Problem::unauthorized(BAD_TOKEN).into())
     }
 }
 

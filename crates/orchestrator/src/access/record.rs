@@ -1,14 +1,20 @@
 //! Users and members as records of the store, and back.
 
+use std::collections::BTreeMap;
+
 use model::access::{AccessWrite, Entry, TenantPath};
 use model::id::{JoinTokenId, TokenId};
 use model::joining::JoinWrite;
 use model::name::Name;
 use model::secret::SecretWrite;
-use protocol::stored::access::{StoredGrant, StoredMember, StoredTenant, StoredToken, StoredUser};
+use model::time::Wall;
+use protocol::stored::access::{
+    StoredGrant, StoredMember, StoredTenant, StoredToken, StoredUse, StoredUser,
+};
 use protocol::stored::{RecordError, Stored, StoredSecret, json, key};
 use store::{Op, Order, Page, Record, Store, Table};
 
+use super::uses::TOKEN_USE;
 use super::{AccessError, Book};
 
 const TENANT: Table = Table("tenant");
@@ -89,33 +95,60 @@ fn op(write: &Write) -> Result<Op, RecordError> {
 pub(super) fn load(store: &dyn Store) -> Result<Book, AccessError> {
     let mut book = Book::default();
     for table in [TENANT, USER, TOKEN, JOIN_TOKEN, MEMBER, SECRET] {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let records = store.range(&Page {
-                table,
-                prefix: &[],
-                after: after.as_deref(),
-                order: Order::Ascending,
-                limit: SLICE,
-            })?;
-            for record in &records {
-                write(table, record)?.apply(&mut book);
-            }
-            match records.last() {
-                Some(last) if records.len() == SLICE => after = Some(last.key.clone()),
-                Some(_) | None => break,
-            }
-        }
+        each(store, table, |record| {
+            write(table, record)?.apply(&mut book);
+            Ok(())
+        })?;
     }
     Ok(book)
 }
 
-fn write(table: Table, record: &Record) -> Result<Write, RecordError> {
-    let stored = Stored {
+/// When tokens were last used, as a store has it.
+pub(super) fn uses(store: &dyn Store) -> Result<BTreeMap<TokenId, Wall>, AccessError> {
+    let mut uses = BTreeMap::new();
+    each(store, TOKEN_USE, |record| {
+        let stored = stored(record);
+        let StoredUse { at } = stored.value()?;
+        uses.insert(TokenId::from_bits(stored.id()?), at);
+        Ok(())
+    })?;
+    Ok(uses)
+}
+
+fn each(
+    store: &dyn Store,
+    table: Table,
+    mut take: impl FnMut(&Record) -> Result<(), RecordError>,
+) -> Result<(), AccessError> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let records = store.range(&Page {
+            table,
+            prefix: &[],
+            after: after.as_deref(),
+            order: Order::Ascending,
+            limit: SLICE,
+        })?;
+        for record in &records {
+            take(record)?;
+        }
+        match records.last() {
+            Some(last) if records.len() == SLICE => after = Some(last.key.clone()),
+            Some(_) | None => return Ok(()),
+        }
+    }
+}
+
+fn stored(record: &Record) -> Stored<'_> {
+    Stored {
         table: &record.table,
         key: &record.key,
         value: &record.value,
-    };
+    }
+}
+
+fn write(table: Table, record: &Record) -> Result<Write, RecordError> {
+    let stored = stored(record);
     Ok(match table {
         TENANT => {
             let path = text(&stored, TenantPath::new)?;

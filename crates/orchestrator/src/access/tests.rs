@@ -72,12 +72,21 @@ impl Desk {
 }
 
 async fn open(dir: &Path, store: Arc<dyn Store>) -> Result<Access, AccessError> {
+    with_rates(dir, store, RateOptions::default()).await
+}
+
+async fn with_rates(
+    dir: &Path,
+    store: Arc<dyn Store>,
+    rates: RateOptions,
+) -> Result<Access, AccessError> {
     let settings = Settings {
         tier: Tier::Cluster,
         store: StoreKind::Embedded,
         admin_token: dir.join(ADMIN_TOKEN),
         insecure: false,
         places: vec!["192.0.2.1:10001".to_owned()],
+        rates,
     };
     let keys = Keys::open(StoreKind::Embedded, dir, Tier::Cluster, names(&[], None)).unwrap();
     let audit = Audit::open(StoreKind::Embedded, dir, Tier::Cluster).unwrap();
@@ -331,6 +340,7 @@ async fn in_memory_everybody_of_this_machine_may_and_nobody_else() {
         admin_token: dir.path().join(ADMIN_TOKEN),
         insecure: false,
         places: Vec::new(),
+        rates: RateOptions::default(),
     };
     let keys = Keys::open(StoreKind::Memory, dir.path(), Tier::Root, names(&[], None)).unwrap();
     let audit = Audit::open(StoreKind::Memory, dir.path(), Tier::Root).unwrap();
@@ -349,4 +359,256 @@ async fn in_memory_everybody_of_this_machine_may_and_nobody_else() {
     assert!(from("127.0.0.1:9").is_ok());
     assert!(from("[::ffff:127.0.0.1]:9").is_ok());
     assert_eq!(from("192.0.2.1:9").unwrap_err().problem.status, 401);
+}
+
+/// What the guard says to a reader of jobs with that token, from there.
+fn asks(access: &Access, token: &str, from: &str) -> Result<Caller, rest::ApiError> {
+    let mut request = HttpRequest::get("/api/v1/jobs").body(()).unwrap();
+    let bearer = format!("Bearer {}", token.trim()).parse().unwrap();
+    request.headers_mut().insert("authorization", bearer);
+    let from = rest::guard::From(from.parse().unwrap());
+    request.extensions_mut().insert(from);
+    let need = Need::Right(model::access::Verb::Read, Realm::Jobs);
+    access.admit(need, &request.into_parts().0)
+}
+
+#[tokio::test]
+async fn ten_thousand_wrong_tokens_learn_nothing_and_lock_nobody_out() {
+    let desk = Desk::open().await;
+    let (access, right) = (&desk.access, desk.token());
+    let known: UserToken = right.parse().unwrap();
+    let mut answers: std::collections::BTreeMap<(u16, String, bool), u32> = Default::default();
+    for number in 0..10_000_u128 {
+        // Half of them know the id of a token that there is.
+        let id = if number % 2 == 0 {
+            known.id
+        } else {
+            TokenId::from_bits(number)
+        };
+        let secret = Secret::make().unwrap();
+        let wrong = UserToken { id, secret }.reveal();
+        let refused = asks(access, &wrong, "192.0.2.66:9").unwrap_err();
+        let waits = refused.retry_after.is_some();
+        let answer = (
+            refused.problem.status,
+            refused.problem.detail.clone(),
+            waits,
+        );
+        *answers.entry(answer).or_default() += 1;
+        if number % 100 == 0 {
+            asks(access, &right, "192.0.2.66:9").unwrap();
+            asks(access, &right, "192.0.2.67:9").unwrap();
+        }
+    }
+    let [(denied, tries), (late, _)] = answers.iter().collect::<Vec<_>>()[..] else {
+        panic!("two answers, whatever was wrong: {answers:?}");
+    };
+    assert_eq!(
+        (denied.0, denied.2, late.0, late.2),
+        (401, false, 429, true)
+    );
+    // Two seconds' worth, and what the test's own time allows.
+    assert!((20..2_000).contains(tries), "{answers:?}");
+    // Another address has its own tries.
+    let wrong = UserToken {
+        id: known.id,
+        secret: Secret::make().unwrap(),
+    };
+    let other = asks(access, &wrong.reveal(), "192.0.2.67:9").unwrap_err();
+    assert_eq!(other.problem.status, 401);
+    let refusals = access.0.rates.refused.with_label_values(&["failure"]);
+    assert_eq!(refusals.get(), 10_000 - u64::from(*tries));
+}
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_when_to_come_again_and_recorded_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let slow = RateOptions {
+        administrators: Rate::per_second(5).unwrap(),
+        ..RateOptions::default()
+    };
+    let access = with_rates(dir.path(), Arc::new(Memory::new()), slow).await;
+    let access = access.unwrap();
+    let token = std::fs::read_to_string(dir.path().join(ADMIN_TOKEN)).unwrap();
+    let refused: Vec<_> = (0..100)
+        .filter_map(|_| asks(&access, &token, "192.0.2.1:9").err())
+        .collect();
+    assert!((80..=90).contains(&refused.len()), "{}", refused.len());
+    for refusal in &refused {
+        assert_eq!(
+            (refusal.problem.status, refusal.retry_after),
+            (429, Some(1))
+        );
+        assert!(refusal.problem.detail.contains("admin"), "{refusal:?}");
+    }
+    // It is the user that is counted, wherever it asks from.
+    asks(&access, &token, "192.0.2.2:9").unwrap_err();
+    let registry = Registry::new();
+    access.count(&registry).unwrap();
+    let families = registry.gather();
+    let shown: Vec<_> = families.iter().map(|family| family.name()).collect();
+    assert_eq!(
+        shown,
+        ["edgeio_rate_identities", "edgeio_rate_refusals_total"]
+    );
+    drop(access);
+    let log = dir.path().join(crate::audited::FOLDER);
+    let text = std::fs::read_to_string(log.join("audit-00000001.jsonl")).unwrap();
+    let lines = text.lines().filter(|line| line.contains("ask too often"));
+    assert_eq!(lines.count(), 1, "{text}");
+}
+
+#[tokio::test]
+async fn a_body_that_proves_something_is_not_looked_at_after_too_many_wrong_ones() {
+    let desk = Desk::open().await;
+    let life = Duration::from_mins(1);
+    let (token, _) = desk
+        .access
+        .create_join_token("test", 1, life)
+        .await
+        .unwrap();
+    let wrong = JoinToken {
+        secret: Secret::make().unwrap(),
+        ..token.clone()
+    };
+    let key = Key::make().unwrap();
+    let mut refused = (StatusCode::UNAUTHORIZED, String::new());
+    for _ in 0..1_000 {
+        refused = desk.join(&wrong, &key).await.unwrap_err();
+        if refused.0 == StatusCode::TOO_MANY_REQUESTS {
+            break;
+        }
+        assert_eq!(refused.1, "bad_join_token");
+    }
+    let too_many = StatusCode::TOO_MANY_REQUESTS;
+    assert_eq!(refused, (too_many, "too_many_requests".to_owned()));
+    let right = desk.join(&token, &key).await.unwrap_err();
+    assert_eq!(right.0, too_many, "it is not looked at");
+    // From elsewhere it is.
+    let body = JoinRequest {
+        token_id: token.id,
+        secret: token.secret.reveal(),
+        request: key.request().unwrap().to_pem(),
+    };
+    let mut request = post("/api/v1/join", serde_json::to_vec(&body).unwrap());
+    let from = rest::guard::From("192.0.2.2:9".parse().unwrap());
+    request.extensions_mut().insert(from);
+    assert_eq!(desk.ask(request).await.status(), StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn when_a_token_was_used_is_known_after_a_restart_and_forgotten_with_it() {
+    let desk = Desk::open().await;
+    let admin: UserToken = desk.token().parse().unwrap();
+    assert_eq!(desk.access.last_use(admin.id), None);
+    let before = clock::now().wall;
+    asks(&desk.access, &desk.token(), "192.0.2.1:9").unwrap();
+    let used = desk.access.last_use(admin.id).unwrap();
+    assert!(used >= before);
+    // It is stored at the end, whatever the time.
+    let shutdown = CancellationToken::new();
+    let storing = tokio::spawn(desk.access.clone().store_uses(shutdown.clone()));
+    shutdown.cancel();
+    storing.await.unwrap();
+    let desk = desk.again().await;
+    assert_eq!(desk.access.last_use(admin.id), Some(used));
+    let uses = |desk: &Desk| {
+        let records = desk.store.load().unwrap();
+        records
+            .iter()
+            .filter(|record| record.table == "token_use")
+            .count()
+    };
+    assert_eq!(uses(&desk), 1);
+    let revoke = AccessRequest::Revoke { token: admin.id };
+    let by = Credential::Password(model::name::first_user());
+    desk.access.ask(&by, &revoke).await.unwrap();
+    desk.access.put_uses().await;
+    assert_eq!((uses(&desk), desk.access.last_use(admin.id)), (0, None));
+}
+
+/// A store whose commits are there, and fail all the same.
+#[derive(Debug)]
+struct Unsure(Memory, std::sync::atomic::AtomicBool);
+
+impl Store for Unsure {
+    fn commit(&self, ops: &[store::Op]) -> Result<(), StoreError> {
+        self.0.commit(ops)?;
+        if self.1.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(StoreError::Closed);
+        }
+        Ok(())
+    }
+
+    fn load(&self) -> Result<Vec<store::Record>, StoreError> {
+        self.0.load()
+    }
+
+    fn get(&self, table: store::Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.get(table, key)
+    }
+
+    fn range(&self, page: &store::Page<'_>) -> Result<Vec<store::Record>, StoreError> {
+        self.0.range(page)
+    }
+}
+
+#[tokio::test]
+async fn what_a_failed_commit_left_behind_is_told_to_those_who_act_on_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(Unsure(Memory::new(), false.into()));
+    let access = open(dir.path(), Arc::clone(&store) as _).await.unwrap();
+    store.1.store(true, std::sync::atomic::Ordering::Relaxed);
+    let mut administrators = access.administrators();
+    assert_eq!(administrators.borrow_and_update().len(), 1);
+    let by = Credential::Password(model::name::first_user());
+    let quota = Quota {
+        jobs: Some(7),
+        ..Quota::default()
+    };
+    let tenant = TenantPath::new("university").unwrap();
+    let ask = AccessRequest::RequestTenant {
+        tenant: tenant.clone(),
+        quota,
+        policy: model::access::Policy::default(),
+    };
+    let refused = access.ask(&by, &ask).await.unwrap_err();
+    assert!(matches!(refused, NotChanged::Unavailable));
+    assert!(access.quotas().contains(&(tenant, quota)));
+    let make = AccessRequest::CreateToken {
+        minted: minted(&mint().unwrap()),
+        scope: model::access::Scope::FULL,
+        expires_at: None,
+    };
+    access.ask(&by, &make).await.unwrap_err();
+    assert_eq!(administrators.borrow_and_update().len(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_that_goes_on_breaks_off_soon_after_its_token_was_revoked() {
+    use futures_util::StreamExt as _;
+    let desk = Desk::open().await;
+    let admin: UserToken = desk.token().parse().unwrap();
+    let endless = async || {
+        let words = futures_util::stream::once(async { Ok::<_, std::io::Error>("begun\n") });
+        Body::from_stream(words.chain(futures_util::stream::pending()))
+    };
+    let follow = rest::op("Follow")
+        .may(model::access::Verb::Read, Realm::Jobs)
+        .text("text/plain", "It goes on");
+    let api = rest::Api::new("", "").get("/follow", endless, follow);
+    let router = api.serve((), Arc::new(desk.access.clone()));
+    let bearer = format!("Bearer {}", admin.reveal());
+    let request = HttpRequest::get("/follow").header("authorization", bearer);
+    let response = router.oneshot(request.body(Body::empty()).unwrap()).await;
+    let response = response.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut body = response.into_body().into_data_stream();
+    assert_eq!(body.next().await.unwrap().unwrap(), "begun\n");
+    let revoke = AccessRequest::Revoke { token: admin.id };
+    let by = Credential::Password(model::name::first_user());
+    desk.access.ask(&by, &revoke).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(5), body.next()).await;
+    let error = ended.unwrap().unwrap().unwrap_err();
+    assert!(error.to_string().contains("may not read"), "{error}");
 }

@@ -32,25 +32,32 @@ pub struct Handle<C: Core> {
     requests: Arc<AtomicU64>,
     feed: Feed,
     storing: Arc<AtomicBool>,
+    fenced: Arc<AtomicBool>,
 }
 
 impl<C: Core> Handle<C> {
     pub(super) fn new(
         queue: mpsc::Sender<Message<C>>,
         feed: Feed,
-        storing: Arc<AtomicBool>,
+        (storing, fenced): (Arc<AtomicBool>, Arc<AtomicBool>),
     ) -> Self {
         Self {
             queue,
             requests: Arc::default(),
             feed,
             storing,
+            fenced,
         }
     }
 
     /// Whether changes can be stored, as far as is known: not since a commit failed, until one succeeds.
     pub(crate) fn is_storing(&self) -> bool {
         self.storing.load(Ordering::Relaxed)
+    }
+
+    /// Whether a later run of this store is known, as of the last commit.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::Relaxed)
     }
 
     /// What happens, as it is committed.

@@ -66,6 +66,7 @@ pub async fn open<C: Core>(
     }
     let (sender, queue) = mpsc::channel(QUEUE);
     let storing = Arc::new(AtomicBool::new(true));
+    let fenced = Arc::new(AtomicBool::new(C::is_fenced(&begun.state)));
     let (events, feed) = feed::new(metrics.followers.clone());
     let controller = Controller {
         core,
@@ -78,8 +79,9 @@ pub async fn open<C: Core>(
         events,
         notifier: Notifier::default(),
         storing: Arc::clone(&storing),
+        fenced: Arc::clone(&fenced),
     };
-    Ok((controller, Handle::new(sender, feed, storing)))
+    Ok((controller, Handle::new(sender, feed, (storing, fenced))))
 }
 
 /// A state that was loaded, and how its term begins.

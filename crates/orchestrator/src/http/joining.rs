@@ -15,6 +15,7 @@ use protocol::rest::{
 use rest::guard::{Caller, Certificate, Need, Realm};
 use rest::{Accept, Api, ApiError, Body, Path, op};
 
+use super::refusal::superseded;
 use crate::access::{Access, Joined, MAX_OFFLINE, NotAdmitted, NotChanged};
 use crate::clock;
 
@@ -226,6 +227,7 @@ pub fn not_changed(reason: NotChanged) -> ApiError {
         NotChanged::Secret(refusal) => super::secrets::refused(&refusal),
         NotChanged::Open => Problem::conflict("open", text),
         NotChanged::Unavailable => Problem::unavailable(text),
+        NotChanged::Superseded => return superseded(),
     }
     .into()
 }

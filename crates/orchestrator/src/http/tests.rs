@@ -1,5 +1,6 @@
 //! The shared handlers on the smallest core that there can be.
 
+mod beside;
 mod tenants;
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ struct State {
     incarnation: Incarnation,
     term: Term,
     history: History,
+    fenced: bool,
 }
 
 #[derive(Debug)]
@@ -55,6 +57,8 @@ enum Input {
     Poison(u64),
     /// A message that it panics on.
     Curse,
+    /// Another run goes on with the store.
+    Superseded(u64),
 }
 
 enum Write {
@@ -104,6 +108,10 @@ impl Core for Toy {
                 }
                 Input::Poison(request) => panic!("request {request} is poison"),
                 Input::Curse => panic!("a message is poison"),
+                Input::Superseded(request) => {
+                    state.fenced = true;
+                    actions.push((*request, JobAnswer::Accepted(Vec::new())));
+                }
                 Input::Job(request) => actions.push((*request, JobAnswer::Accepted(Vec::new()))),
             }
         }
@@ -123,8 +131,8 @@ impl Core for Toy {
         &state.term
     }
 
-    fn is_fenced(_state: &State) -> bool {
-        false
+    fn is_fenced(state: &State) -> bool {
+        state.fenced
     }
 
     fn request(number: u64) -> u64 {

@@ -24,7 +24,7 @@ pub struct NodeBody {
     pub name: String,
     /// `ALIVE`, `SUSPECT`, `LOST` or `RECONNECTING`.
     pub state: String,
-    /// `OPEN`, `CORDONED`, …
+    /// `OPEN`, `CORDONED`, `DRAINING` or `QUARANTINED`.
     pub scheduling: String,
     /// As in `uname -m`.
     pub architecture: String,
@@ -63,6 +63,17 @@ pub struct NodeBody {
         schemars(with = "Option<crate::rest::schema::Time>")
     )]
     pub last_seen: Option<Wall>,
+    /// When two machines used its identity last, since its cluster started; left out where that was not seen.
+    #[serde(
+        default,
+        with = "rfc3339_option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(with = "Option<crate::rest::schema::Time>")
+    )]
+    pub cloned_at: Option<Wall>,
 }
 
 impl From<&NodeView> for NodeBody {
@@ -89,6 +100,7 @@ impl From<&NodeView> for NodeBody {
             accelerators: view.facts.accelerators.clone(),
             instances: view.instances,
             last_seen: view.last_seen,
+            cloned_at: view.cloned_at,
         }
     }
 }

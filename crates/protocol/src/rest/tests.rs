@@ -337,6 +337,7 @@ fn a_worker() {
         labels: BTreeMap::from([("zone".to_owned(), "lab".to_owned())]),
         instances: 2,
         last_seen: Some(NOON),
+        cloned_at: None,
     };
     check(
         &NodeBody::from(&view),
@@ -377,6 +378,15 @@ fn a_worker() {
         ..view
     };
     assert_eq!(NodeBody::from(&silent).cpu_percent, None);
+    let cloned = NodeView {
+        cloned_at: Some(Wall(0)),
+        ..silent
+    };
+    let text = serde_json::to_string(&NodeBody::from(&cloned)).unwrap();
+    assert!(
+        text.ends_with(r#","cloned_at":"1970-01-01T00:00:00.000Z"}"#),
+        "{text}"
+    );
 }
 
 #[test]

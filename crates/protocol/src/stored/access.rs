@@ -286,6 +286,13 @@ impl StoredGrant {
     }
 }
 
+/// When a token was last used, but for its id, which the key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredUse {
+    /// Then.
+    pub at: Wall,
+}
+
 /// Somebody who has an identity, but for the id, which the key is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredMember {

@@ -167,6 +167,8 @@ impl Route {
         if self.method != "get" {
             statuses.insert(403);
         }
+        // The guard says how often somebody may ask.
+        statuses.insert(429);
         match self.operation.need {
             Some(Need::Nothing) => {}
             Some(Need::Account) | None => {

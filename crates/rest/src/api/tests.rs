@@ -129,7 +129,7 @@ fn a_description_says_what_extractors_take() {
     assert_eq!(
         names,
         [
-            "202", "400", "403", "408", "409", "413", "415", "422", "500"
+            "202", "400", "403", "408", "409", "413", "415", "422", "429", "500"
         ]
     );
     assert_eq!(submit["parameters"][0]["name"], "Idempotency-Key");

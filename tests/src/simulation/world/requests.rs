@@ -115,15 +115,17 @@ impl World {
         }
     }
 
-    /// An operator drains or cordons a worker or a cluster, or opens it again.
+    /// An operator drains or cordons a worker or a cluster, quarantines a worker, or opens it again.
     fn schedule_somebody(&mut self) {
-        let scheduling = match self.rng.below(4) {
+        let scheduling = match self.rng.below(5) {
             0 => Scheduling::Draining,
             1 => Scheduling::Cordoned,
+            2 => Scheduling::Quarantined,
             _ => Scheduling::Open,
         };
-        self.drained |= scheduling == Scheduling::Draining;
-        if self.rng.percent(30) {
+        self.drained |= scheduling.empties();
+        // A cluster is not put into quarantine.
+        if scheduling != Scheduling::Quarantined && self.rng.percent(30) {
             let key = format!("cluster-{}", self.rng.below(2));
             self.schedule_cluster(&key, scheduling);
         } else {

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::access::{ADMIN_TOKEN, Settings};
+use crate::access::{ADMIN_TOKEN, RateOptions, Settings};
 use crate::audited::Audit;
 use crate::keys::Keys;
 use crate::{StoreKind, Tier};
@@ -88,6 +88,7 @@ impl Rig {
             admin_token: dir.path().join(ADMIN_TOKEN),
             insecure: false,
             places: vec![],
+            rates: RateOptions::default(),
         };
         let audit = Audit::open(StoreKind::Memory, dir.path(), Tier::Root).unwrap();
         let opened = Access::open(settings, Arc::clone(&store) as Arc<dyn Store>, keys, audit);

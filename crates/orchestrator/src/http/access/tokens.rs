@@ -18,7 +18,8 @@ use serde::Deserialize;
 use super::super::joining::not_changed;
 use super::refusal::not_found;
 use super::{Locked, Service, is, sees};
-use crate::{access, clock};
+use crate::access::{self, Access};
+use crate::clock;
 
 /// The query of the list of tokens.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -114,7 +115,7 @@ async fn list(
             Grant::User { name, .. } => whose.as_ref() == Some(name),
             Grant::Invitation { .. } => false,
         };
-        page_of(book, &page, of)
+        page_of(&service.access, book, &page, of)
     })?;
     Ok(accept.ok(&tokens))
 }
@@ -168,7 +169,7 @@ async fn invitations(
                 sees(book, subject, &Resource::Users(tenant.clone()))
             }
         };
-        page_of(book, &page, shown)
+        page_of(&service.access, book, &page, shown)
     })?;
     Ok(accept.ok(&invitations))
 }
@@ -221,6 +222,7 @@ pub(super) async fn answer_new(
 }
 
 fn page_of(
+    access: &Access,
     book: &AccessBook,
     page: &PageQuery,
     shown: impl FnMut(&&Token) -> bool,
@@ -229,7 +231,7 @@ fn page_of(
     let after: Option<TokenId> = page.after()?;
     let rows = book.tokens().filter(|token| Some(token.id) > after);
     let rows = rows.filter(shown).take(limit + 1);
-    let rows = rows.map(|token| TokenBody::of(token, book.last_use(token.id)));
+    let rows = rows.map(|token| TokenBody::of(token, access.last_use(token.id)));
     Ok(Cursor::page(rows.collect(), limit, |row: &TokenBody| {
         row.token_id
     }))
