@@ -124,7 +124,7 @@ const MAY_IMPORT: [(&str, &[&str]); 26] = [
     ),
     (
         "edgeio-fuzz-targets",
-        &["identity", "model", "mqtt", "protocol"],
+        &["audit", "identity", "model", "mqtt", "protocol"],
     ),
 ];
 

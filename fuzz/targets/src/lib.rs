@@ -8,11 +8,15 @@
     reason = "a broken invariant is told to the fuzzer by a panic"
 )]
 
+mod audited;
+mod door;
 mod identity;
 mod mqtt_session;
 mod names;
 mod wire;
 
+pub use audited::audited;
+pub use door::door;
 pub use identity::identity;
 pub use mqtt_session::mqtt_session;
 pub use names::names;
@@ -22,7 +26,7 @@ pub use wire::{document, messages, socketio, uplink};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     ("mqtt_session", mqtt_session),
     ("document", document),
     ("messages", messages),
@@ -30,4 +34,6 @@ pub const TARGETS: [Target; 7] = [
     ("socketio", socketio),
     ("names", names),
     ("identity", identity),
+    ("door", door),
+    ("audited", audited),
 ];

@@ -1,11 +1,15 @@
 //! Documents, payloads, uplink events and Socket.IO frames.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use ::identity::authority::Authority;
+use ::identity::{Forged, Signature, Verifier};
+use model::time::Wall;
 use protocol::document::{self as documents, Format};
 use protocol::message::{
-    adopt, connection, control, events, information, instances, question, register, reply, sync,
-    uplink as link,
+    adopt, connection, control, events, information, instances, question, register, reply, signed,
+    sync, uplink as link,
 };
 use protocol::rest;
 
@@ -36,6 +40,18 @@ pub fn document(data: &[u8]) {
             rest::NodePatch::parse(data, format).err(),
             rest::RestartRequest::parse(data, format).err(),
             rest::ScaleRequest::parse(data, format).err(),
+            rest::JoinRequest::parse(data, format).err(),
+            rest::RenewRequest::parse(data, format).err(),
+            rest::JoinTokenRequest::parse(data, format).err(),
+            rest::ApproveRequest::parse(data, format).err(),
+            rest::InvitationRequest::parse(data, format).err(),
+            rest::LoginRequest::parse(data, format).err(),
+            rest::PasswordRequest::parse(data, format).err(),
+            rest::RoleRequest::parse(data, format).err(),
+            rest::TenantPatch::parse(data, format).err(),
+            rest::TenantRequest::parse(data, format).err(),
+            rest::TokenRequest::parse(data, format).err(),
+            rest::UserRequest::parse(data, format).err(),
         ];
         for faults in bodies.into_iter().flatten() {
             lie_in(data, &faults);
@@ -64,8 +80,22 @@ fn lie_in(data: &[u8], faults: &[documents::Fault]) {
     }
 }
 
-/// Reads the bytes as each payload of the MQTT topics.
+/// Reads the bytes as each payload of the MQTT topics, with a signature behind it or without.
+///
+/// What was taken apart is put together as the same, and nobody's signature is the authority's.
 pub fn messages(data: &[u8]) {
+    let opened = signed::open(data);
+    match opened.signature {
+        Some(text) => {
+            assert_eq!(signed::seal(opened.payload.to_vec(), text), data);
+            if let Ok(signature) = text.parse::<Signature>() {
+                let verified = verifier().verify("nodes/x/control", opened.payload, &signature);
+                assert_eq!(verified, Err(Forged));
+            }
+        }
+        None => assert_eq!(opened.payload, data),
+    }
+    let data = opened.payload;
     let _ = adopt::decode(data).map_err(said);
     let _ = connection::decode(data).map_err(said);
     let _ = control::decode(data).map_err(said);
@@ -75,6 +105,15 @@ pub fn messages(data: &[u8]) {
     let _ = question::decode(data).map_err(said);
     let _ = reply::decode(data).map_err(said);
     let _ = sync::decode(data).map_err(said);
+}
+
+/// Knows an authority that signs nothing here.
+fn verifier() -> &'static Verifier {
+    static VERIFIER: OnceLock<Verifier> = OnceLock::new();
+    VERIFIER.get_or_init(|| {
+        let (authority, _) = Authority::make("cluster", Wall(0)).expect("it can be made");
+        Verifier::of_authority_pem(&authority.certificate()).expect("ours can be read")
+    })
 }
 
 /// Reads the bytes as each event of the uplink, and as a registration with its answer.
@@ -90,6 +129,7 @@ pub fn uplink(data: &[u8]) {
     let _ = link::read_report(&value).map_err(said);
     let _ = link::read_adoption(&value).map_err(said);
     let _ = link::read_events(&value).map_err(said);
+    let _ = link::read_administrators(&value).map_err(said);
     let _ = link::read_confirmed(&value).map_err(said);
     let _ = link::read_assign(&value).map_err(said);
     let _ = link::read_ask(&value).map_err(said);
