@@ -176,14 +176,15 @@ fn two_bare_machines_and_three_commands_make_a_secured_system() {
 }
 
 /// Makes a join token of a cluster by its REST interface.
-fn join_token(cluster: &Client, uses: u32, ttl: &str) -> String {
+pub(crate) fn join_token(cluster: &Client, uses: u32, ttl: &str) -> String {
     let body = format!("{{uses: {uses}, ttl: {ttl}}}");
     let answer = cluster.post("/api/v1/join-tokens", &body).unwrap();
     assert_eq!(answer.status, 201, "{}", answer.body);
     answer.body["token"].as_str().unwrap().to_owned()
 }
 
-fn worker(directory: &Path, name: &str, token: &str) -> Program {
+/// An engine with the native runtime alone that joins with a token.
+pub(crate) fn worker(directory: &Path, name: &str, token: &str) -> Program {
     let data = directory.join(name).display().to_string();
     let args = [
         "--name",
