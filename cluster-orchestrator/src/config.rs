@@ -11,6 +11,7 @@ use model::location::Location;
 use model::name::Name;
 use orchestrator::StoreKind;
 use orchestrator::access::{ADMIN_TOKEN, RateOptions};
+use orchestrator::keys::Brought;
 use schedulers::Algorithm;
 
 use crate::{ClusterError, Ready};
@@ -19,7 +20,7 @@ use crate::{ClusterError, Ready};
 const BROKER: Dialled = Dialled {
     option: "--broker",
     schemes: &["mqtt"],
-    secure: &[],
+    secure: &["mqtts"],
     path: false,
     example: "mqtt://127.0.0.1:1883",
 };
@@ -47,7 +48,8 @@ pub struct Config {
     /// Where the cluster's own MQTT endpoint listens; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10003", value_parser = listen_address)]
     pub mqtt: SocketAddr,
-    /// An MQTT broker to use instead of the own endpoint, for example mqtt://127.0.0.1:1883.
+    /// An MQTT broker to use instead of the own endpoint, for example mqtts://192.0.2.7:8883, with the files that
+    /// `cluster-orchestrator mosquitto` writes, or mqtt://127.0.0.1:1883.
     #[arg(long, value_name = "URL")]
     pub broker: Option<String>,
     /// The directory of the store; made if it is not there.
@@ -98,6 +100,13 @@ pub struct Config {
     /// The same, from a file, where no --join-token is given; one that is not there means nothing to who has joined.
     #[arg(long, value_name = "FILE")]
     pub join_token_file: Option<PathBuf>,
+    /// A certificate that was made elsewhere, for users of --http: a file in PEM, the server's own certificate first and those
+    /// above it behind. Machines go on with the own authority. Read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key, a file in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
     /// Allows plain text with other machines: on addresses that they reach, and towards a root or broker there; workers join
     /// from there without a token.
     #[arg(long)]
@@ -141,6 +150,8 @@ impl Default for Config {
 pub(crate) struct BrokerAddress {
     pub(crate) host: String,
     pub(crate) port: u16,
+    /// It speaks TLS, and lets in who shows a certificate of this cluster's authority.
+    pub(crate) secure: bool,
 }
 
 /// What the options mean, once they were found in order.
@@ -179,6 +190,8 @@ impl Config {
     pub(crate) fn checked(&self) -> Result<Checked, ClusterError> {
         let mut faults = self.wrong_times();
         faults.extend(self.wrong_root()?);
+        let brought = Brought::check(self.tls_cert.as_deref(), self.tls_key.as_deref());
+        faults.extend(brought.err().map(|error| error.to_string()));
         if self.scheduler.is_for_tests() && !self.allow_noop {
             let scheduler = self.scheduler.as_str();
             faults.push(format!(
@@ -238,7 +251,7 @@ impl Config {
     /// The external broker, if one is to be used.
     ///
     /// # Errors
-    /// A URL that is not `mqtt://host[:port]`, or one off this machine without `--insecure`.
+    /// A URL that is not `mqtts://host[:port]` or `mqtt://host[:port]`, or one off this machine without `--insecure`.
     fn broker_address(&self) -> Result<Option<BrokerAddress>, ClusterError> {
         let Some(url) = &self.broker else {
             return Ok(None);
@@ -246,7 +259,10 @@ impl Config {
         let broker = BROKER.read(url, self.insecure)?;
         Ok(Some(BrokerAddress {
             host: broker.host,
-            port: broker.port.unwrap_or(1883),
+            port: broker
+                .port
+                .unwrap_or(if broker.secure { 8883 } else { 1883 }),
+            secure: broker.secure,
         }))
     }
 }
@@ -324,6 +340,7 @@ mod tests {
         assert!(of("mqtt://127.0.0.1", false));
         assert!(!of("mqtt://192.0.2.1:7", false));
         assert!(of("mqtt://192.0.2.1:7", true));
+        assert!(of("mqtts://192.0.2.1", false));
     }
 
     #[test]

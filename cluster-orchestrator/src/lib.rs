@@ -7,6 +7,7 @@
 //!   where.
 //! - `approach` says which root that is, and joins it where a token says so; `uplink` is the link to the root; workers that cannot reach the broker come through it as well, and `announcer` tells
 //!   workers of that way.
+//! - `foreign` is a broker that the operator runs, and [`mosquitto`] writes the files that hold it to the same rules.
 //! - `http` is what of the REST interface is not shared.
 //!
 //! [`run`] starts all of it and ends when its token is cancelled, so that the daemon and `edgeio up` are the same.
@@ -15,8 +16,10 @@ mod announcer;
 mod approach;
 mod broker;
 mod config;
+mod foreign;
 mod http;
 mod metrics;
+pub mod mosquitto;
 mod outlets;
 mod places;
 mod record;
@@ -41,7 +44,7 @@ use orchestrator::access::{self, Access};
 use orchestrator::audited::Audit;
 use orchestrator::http::Backups;
 use orchestrator::http::logs::Logs;
-use orchestrator::keys::{self, Keys};
+use orchestrator::keys::{self, Brought, Keys, KeysError};
 use orchestrator::streams::Streams;
 use orchestrator::{Controller, Tier, open_store};
 use protocol::message::fallback::Fallback;
@@ -180,12 +183,9 @@ async fn begin(
         ports.push(local(listener)?);
     }
     let names = keys::names(&ports, config.advertise.as_deref());
-    let keys = Arc::new(Keys::open(
-        config.store,
-        &config.data_dir,
-        Tier::Cluster,
-        names,
-    )?);
+    let keys = Keys::open(config.store, &config.data_dir, Tier::Cluster, names)?;
+    let brought = Brought::of(config.tls_cert.as_deref(), config.tls_key.as_deref());
+    let keys = Arc::new(keys.showing_users(brought.map_err(KeysError::from)?)?);
     let settings = access::Settings {
         tier: Tier::Cluster,
         store: config.store,
@@ -207,6 +207,7 @@ async fn begin(
     let root = config.root(controller.state().cluster()).await?;
     let mut site = Site {
         door: keys.door(config.insecure),
+        users_door: keys.users_door(config.insecure),
         authority: keys.authority(),
         access,
         config,
@@ -227,8 +228,10 @@ struct Site {
     handle: Handle,
     metrics: Metrics,
     backups: Backups,
-    /// How the own ports are entered.
+    /// How MQTT is entered.
     door: Door,
+    /// How the REST interface is entered.
+    users_door: Door,
     /// Who signs what workers are to run.
     authority: Arc<Authority>,
     /// Who may do what, and who may join.
@@ -330,14 +333,16 @@ impl Site {
             ..endpoint::Options::default()
         };
         let (kind, broker) = match mqtt {
-            Mqtt::External(BrokerAddress { host, port }) => {
+            Mqtt::External(BrokerAddress { host, port, secure }) => {
                 let id = format!("edgeio-cluster-{port}-{}", std::process::id());
                 let options = mqtt::client::Options::new(host.clone(), port, id);
-                let url = format!("mqtt://{host}:{port}");
+                let scheme = if secure { "mqtts" } else { "mqtt" };
+                let url = format!("{scheme}://{host}:{port}");
+                let dial = self.foreign(options, secure);
                 // For workers that come through the root, past the broker.
                 let relayed =
                     endpoint::detached(limits, authenticate, sender.clone(), token.clone());
-                let link = link::external(options, sender, token.clone());
+                let link = link::external(dial, sender, token.clone());
                 let link = Link::External(link, relayed);
                 let host = Some(host);
                 (
@@ -347,6 +352,7 @@ impl Site {
                         url,
                         host,
                         port,
+                        tls: secure,
                     },
                 )
             }
@@ -368,6 +374,7 @@ impl Site {
                     url: format!("mqtt://{address}"),
                     host: self.config.advertise.clone(),
                     port: address.port(),
+                    tls: true,
                 };
                 (Kind::Own, broker)
             }
@@ -383,6 +390,23 @@ impl Site {
         );
         self.tasks.spawn("mqtt", inlet.run(inbound, token));
         Ok((broker, streams))
+    }
+
+    /// How each connection to a broker of somebody else is made. One that speaks TLS is held to its rules, as far as they
+    /// change.
+    fn foreign(
+        &mut self,
+        options: mqtt::client::Options,
+        secure: bool,
+    ) -> impl Fn() -> std::io::Result<mqtt::client::Options> + Send + 'static {
+        if secure && self.config.store == StoreKind::Embedded {
+            let file = self.config.data_dir.join(foreign::RULES);
+            let token = self.tasks.token().clone();
+            let rules = foreign::keep_rules(self.access.clone(), file, token);
+            self.tasks.spawn("broker rules", rules);
+        }
+        let authority = secure.then(|| Arc::clone(&self.authority));
+        move || foreign::dial(&options, authority.as_deref())
     }
 
     fn uplink(
@@ -431,7 +455,8 @@ impl Site {
             access: self.access.clone(),
             host: broker.host.clone(),
             port: broker.port,
-            tls: matches!(broker.link, Link::Own(_)),
+            tls: broker.tls,
+            locked: broker.tls && matches!(broker.link, Link::External(..)),
             keep_alive: self.config.keep_alive,
             report_interval: self.config.report_interval,
             fallback,
@@ -444,7 +469,7 @@ impl Site {
         let token = self.tasks.token().clone();
         self.tasks.spawn(
             "http",
-            rest::serve((listener, self.door.clone()), router, token),
+            rest::serve((listener, self.users_door.clone()), router, token),
         );
         io
     }
@@ -457,6 +482,8 @@ struct Broker {
     /// What workers are told; `None`: the host that they used.
     host: Option<String>,
     port: u16,
+    /// Whether it speaks TLS.
+    tls: bool,
 }
 
 fn local(listener: &TcpListener) -> Result<SocketAddr, ClusterError> {

@@ -266,6 +266,7 @@ impl Uplink {
                 namespace: uplink::NAMESPACE.to_owned(),
                 max_message: MESSAGE,
                 tls: approach.credentials.tls(),
+                tls_name: Some(identity::any_name()),
                 connect_timeout: TIMEOUT,
                 ..socketio::Options::new(approach.url.clone())
             };

@@ -38,6 +38,9 @@ const MESSAGE: usize = 64 * 1024;
 /// How long a peer may take to join the namespace.
 const CONNECT: Duration = Duration::from_secs(5);
 
+/// Why who has no certificate is not told of a broker that asks for one.
+const LOCKED: &str = "this cluster's broker lets in nobody without a certificate of the cluster";
+
 /// What workers are told.
 #[derive(Debug, Clone)]
 pub(crate) struct Desk {
@@ -49,6 +52,8 @@ pub(crate) struct Desk {
     pub(crate) port: u16,
     /// Whether the broker speaks TLS: the own endpoint does.
     pub(crate) tls: bool,
+    /// Whether it lets in nobody without a certificate of ours.
+    pub(crate) locked: bool,
     pub(crate) keep_alive: Duration,
     pub(crate) report_interval: Duration,
     /// The other way to this cluster; `None` until the root was met.
@@ -150,6 +155,9 @@ impl Desk {
             )
         })?;
         self.identify(&request, opened_by).await?;
+        if self.locked && Claim::of(opened_by, None).shown.is_none() {
+            return Err(refused("no_identity", LOCKED));
+        }
         let (fresh, password) = secrets().map_err(|error| {
             tracing::error!(%error, "cannot make a credential");
             refused(

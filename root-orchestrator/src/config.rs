@@ -9,6 +9,7 @@ use daemon::notify::Notifier;
 use daemon::value::{duration, listen_address};
 use orchestrator::StoreKind;
 use orchestrator::access::{ADMIN_TOKEN, RateOptions};
+use orchestrator::keys::Brought;
 
 use crate::{Ready, RootError};
 
@@ -53,6 +54,13 @@ pub struct Config {
     /// How long a deleted job and its history can be seen.
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
     pub retention: Duration,
+    /// A certificate that was made elsewhere, for users of --http: a file in PEM, the server's own certificate first and those
+    /// above it behind. Machines go on with the own authority. Read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key, a file in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
     /// Allows plain text on addresses that other machines reach, and clusters to join from there without a token.
     #[arg(long)]
     pub insecure: bool,
@@ -114,6 +122,8 @@ impl Config {
         if self.reconnect_max < Duration::from_millis(1) {
             faults.push("--reconnect-max must be at least 1ms".to_owned());
         }
+        let brought = Brought::check(self.tls_cert.as_deref(), self.tls_key.as_deref());
+        faults.extend(brought.err().map(|error| error.to_string()));
         if self.advertise.is_some() && self.mqtt.is_none() {
             faults.push(
                 "--advertise says where --mqtt is reached; give --mqtt as well, for example --mqtt 127.0.0.1:10002"

@@ -9,6 +9,8 @@
 
 mod architecture;
 mod bad_input;
+mod broker;
+mod brought;
 mod burst;
 mod crash_points;
 mod crashes;

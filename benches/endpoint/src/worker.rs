@@ -67,7 +67,7 @@ impl Worker {
         let id = packet::node(number).to_string();
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let mut stream = identity::secured(stream, tls).await?;
+        let mut stream = identity::secured(stream, tls, identity::Server::Broker).await?;
         let mut bytes = packet::connect(&id, true);
         bytes.extend(packet::subscribe(&format!("nodes/{id}/control"), 1));
         stream.write_all(&bytes).await?;

@@ -17,6 +17,7 @@ use crate::holder::Holder;
 use crate::key::{Credential, CredentialError, Key, KeyError, Request, certificates, pem};
 use crate::pin::Pin;
 use crate::signature::{Signature, said};
+use crate::trust::BROKER;
 use crate::validity::SLACK;
 
 /// How long an authority's certificate says that it is valid. Nobody looks at it; a replacement is a decision, not a date.
@@ -210,14 +211,44 @@ impl Authority {
     /// # Errors
     /// When a name is none.
     pub fn server(&self, names: &[String], life: Life) -> Result<Credential, IssueError> {
+        self.shown(names.iter().map(String::as_str), life)
+    }
+
+    /// The same for an MQTT broker that somebody else runs. Who dials a broker believes it, and nobody takes it for the
+    /// orchestrator itself ([`Trust`](crate::Trust)).
+    ///
+    /// # Errors
+    /// When a name is none.
+    pub fn broker(&self, names: &[String], life: Life) -> Result<Credential, IssueError> {
+        let names = names.iter().map(String::as_str);
+        self.shown(std::iter::once(BROKER).chain(names), life)
+    }
+
+    /// A fresh key, and a certificate by which `holder` proves who it is, as a client.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub fn client(&self, holder: Holder, life: Life) -> Result<Credential, IssueError> {
+        let key = Key::make()?;
+        let issued = self.issue(&key.request()?, holder, life)?;
+        Credential::new(&issued.certificate, &key).map_err(IssueError::Certificate)
+    }
+
+    fn shown<'n>(
+        &self,
+        names: impl Iterator<Item = &'n str>,
+        life: Life,
+    ) -> Result<Credential, IssueError> {
         let key = Key::make()?;
         let mut params = params(life)?;
         params.distinguished_name.push(DnType::CommonName, "edgeio");
         for name in names {
-            let bad = |_| IssueError::Name { name: name.clone() };
+            let bad = |_| IssueError::Name {
+                name: name.to_owned(),
+            };
             params.subject_alt_names.push(match name.parse::<IpAddr>() {
                 Ok(address) => SanType::IpAddress(address),
-                Err(_) => SanType::DnsName(name.clone().try_into().map_err(bad)?),
+                Err(_) => SanType::DnsName(name.to_owned().try_into().map_err(bad)?),
             });
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

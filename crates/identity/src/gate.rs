@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use model::time::Wall;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
@@ -18,9 +19,9 @@ use x509_parser::extensions::GeneralName;
 
 use crate::authority::{Authority, hex};
 use crate::holder::Holder;
-use crate::key::Credential;
+use crate::key::{Credential, CredentialError};
 use crate::provider;
-use crate::trust::as_of_its_beginning;
+use crate::trust::{as_of_its_beginning, is_ours};
 
 /// The number of a certificate, unlike that of any other of its authority: lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,6 +117,38 @@ impl Showing {
     }
 }
 
+impl Credential {
+    /// A server's, made elsewhere: a chain as PEM, its own certificate first, and its key as PEM in any usual form.
+    ///
+    /// # Errors
+    /// When either is not that, or they do not belong together.
+    pub fn brought(chain: &str, key: &str) -> Result<Self, CredentialError> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
+        let chain = chain.map_err(|_| CredentialError::Pem)?;
+        let Some(own) = chain.first() else {
+            return Err(CredentialError::Pem);
+        };
+        if x509_parser::parse_x509_certificate(own).is_err() {
+            return Err(CredentialError::Pem);
+        }
+        let key =
+            PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| CredentialError::Key)?;
+        let brought = Self { chain, key };
+        match certified(&brought) {
+            Ok(_) => Ok(brought),
+            Err(Error::InconsistentKeys(_)) => Err(CredentialError::Mismatch),
+            Err(_) => Err(CredentialError::Key),
+        }
+    }
+
+    /// When its certificate ends; `None` where that cannot be read.
+    pub fn until(&self) -> Option<Wall> {
+        let (_, read) = x509_parser::parse_x509_certificate(self.chain.first()?).ok()?;
+        let until = read.validity().not_after.timestamp();
+        until.checked_mul(1_000).map(Wall)
+    }
+}
+
 fn certified(server: &Credential) -> Result<Arc<CertifiedKey>, Error> {
     let server = server.clone();
     CertifiedKey::from_der(server.chain, server.key, &provider()).map(Arc::new)
@@ -124,6 +157,25 @@ fn certified(server: &Credential) -> Result<Arc<CertifiedKey>, Error> {
 impl fmt::Debug for Showing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Showing(…)")
+    }
+}
+
+/// What a port shows that users and machines dial: to machines, which ask for a name of ours, what the authority issued;
+/// to everybody else what was made elsewhere.
+#[derive(Debug)]
+pub struct Both {
+    /// For machines.
+    pub own: Arc<Showing>,
+    /// For everybody else.
+    pub brought: Arc<Showing>,
+}
+
+impl ResolvesServerCert for Both {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if hello.server_name().is_some_and(is_ours) {
+            return self.own.resolve(hello);
+        }
+        self.brought.resolve(hello)
     }
 }
 
@@ -139,7 +191,10 @@ impl ResolvesServerCert for Showing {
 ///
 /// # Errors
 /// When the authority's certificate cannot be used.
-pub fn server(authority: &Authority, showing: Arc<Showing>) -> Result<Arc<ServerConfig>, Error> {
+pub fn server(
+    authority: &Authority,
+    showing: Arc<impl ResolvesServerCert + 'static>,
+) -> Result<Arc<ServerConfig>, Error> {
     let mut roots = RootCertStore::empty();
     roots.add(authority.der().clone())?;
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())

@@ -121,6 +121,12 @@ pub enum CredentialError {
     /// Not PEM, or not of what was expected.
     #[error("the text is no PEM of a certificate or request")]
     Pem,
+    /// Not a key that TLS can use.
+    #[error("the text is no PEM of a private key that can be used")]
+    Key,
+    /// A key and a certificate of different people.
+    #[error("the key is not that of the certificate")]
+    Mismatch,
 }
 
 impl Credential {

@@ -44,7 +44,7 @@ pub use key::{Credential, CredentialError, Key, KeyError, Request};
 pub use pin::{Pin, PinError};
 pub use signature::{Forged, Signature, SignatureError, Verifier, VerifierError};
 pub use token::{JoinToken, Joining, Secret, TokenError};
-pub use trust::{TowardsError, Trust, TrustError, any_name, secured, towards};
+pub use trust::{Server, TowardsError, Trust, TrustError, any_name, secured, towards};
 pub use user_token::{UserToken, UserTokenError};
 pub use validity::{Validity, ValidityError};
 

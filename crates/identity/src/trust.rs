@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -26,7 +26,8 @@ use crate::pin::Pin;
 use crate::provider;
 
 /// Whose servers a client talks to: those of one authority, under whatever name or address they were dialled. An authority
-/// belongs to one orchestrator, so there is no other server of it that one could be taken to.
+/// belongs to one orchestrator, so there is no other server of it that one could be taken to, but for a broker that it
+/// made a certificate for: that is believed by who dials a [`Server::Broker`], and by nobody else.
 #[derive(Debug, Clone)]
 pub struct Trust(Anchor);
 
@@ -166,6 +167,24 @@ pub(crate) fn as_of_its_beginning<T>(
     }
 }
 
+/// What is dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    /// An orchestrator, and nothing in its place.
+    Orchestrator,
+    /// MQTT: the orchestrator's own endpoint, or a broker that it made a certificate for.
+    Broker,
+}
+
+impl Server {
+    fn name(self) -> ServerName<'static> {
+        match self {
+            Self::Orchestrator => any_name(),
+            Self::Broker => name(BROKER),
+        }
+    }
+}
+
 /// Speaks TLS over a stream where there is a configuration for it, and plain text where there is none.
 ///
 /// # Errors
@@ -173,6 +192,7 @@ pub(crate) fn as_of_its_beginning<T>(
 pub async fn secured<S>(
     stream: S,
     tls: Option<Arc<ClientConfig>>,
+    server: Server,
 ) -> io::Result<Either<S, Box<TlsStream<S>>>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -180,7 +200,7 @@ where
     Ok(match tls {
         Some(tls) => {
             let connector = TlsConnector::from(tls);
-            let connected = Box::pin(connector.connect(any_name(), stream)).await;
+            let connected = Box::pin(connector.connect(server.name(), stream)).await;
             Either::Right(Box::new(connected?))
         }
         None => Either::Left(stream),
@@ -189,8 +209,24 @@ where
 
 /// The name in the handshake of a client that dials by what it was told: it means nothing, since the authority decides.
 pub fn any_name() -> ServerName<'static> {
-    // This is a valid name, so it is read; the address is never looked at.
-    ServerName::try_from("edgeio.internal")
+    name(ORCHESTRATOR)
+}
+
+/// What a program of ours asks for that dials an orchestrator.
+const ORCHESTRATOR: &str = "edgeio.internal";
+
+/// Stands in the certificate of a broker that is not the orchestrator.
+pub(crate) const BROKER: &str = "broker.edgeio.internal";
+
+/// Whether only programs of ours ask for that name.
+#[cfg(feature = "authority")]
+pub(crate) fn is_ours(asked: &str) -> bool {
+    [ORCHESTRATOR, BROKER].contains(&asked)
+}
+
+fn name(text: &'static str) -> ServerName<'static> {
+    // These are valid names, so they are read; the address is never looked at.
+    ServerName::try_from(text)
         .unwrap_or_else(|_| ServerName::IpAddress(std::net::IpAddr::from([127, 0, 0, 1]).into()))
 }
 
@@ -226,12 +262,16 @@ impl ServerCertVerifier for Verifier {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
+        server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let certificate = ParsedCertificate::try_from(end_entity)?;
         let roots = self.roots(intermediates)?;
+        let broker = name(BROKER);
+        if *server_name != broker && verify_server_name(&certificate, &broker).is_ok() {
+            return Err(CertificateError::NotValidForName.into());
+        }
         let algorithms = self.provider.signature_verification_algorithms.all;
         // Nobody between: what an authority vouches for is not itself.
         as_of_its_beginning(|at| {

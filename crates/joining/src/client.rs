@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use identity::{
-    Credential, CredentialError, Holder, JoinToken, Joining, Key, KeyError, Pin, Trust, TrustError,
-    Validity, ValidityError, secured,
+    Credential, CredentialError, Holder, JoinToken, Joining, Key, KeyError, Pin, Server, Trust,
+    TrustError, Validity, ValidityError, secured,
 };
 use protocol::problem::Problem;
 use protocol::rest::{JoinRequest, JoinedBody, RenewRequest};
@@ -329,7 +329,7 @@ async fn open(
     let opening = async {
         let stream = TcpStream::connect(place).await?;
         stream.set_nodelay(true)?;
-        secured(stream, Some(tls)).await
+        secured(stream, Some(tls), Server::Orchestrator).await
     };
     // On the heap: a handshake of TLS is large, and soon over.
     let opened = timeout(HANDSHAKE, Box::pin(opening)).await;

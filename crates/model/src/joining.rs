@@ -225,6 +225,15 @@ impl JoinBook {
         self.uses.get(&id).map_or(0, BTreeSet::len) as u32
     }
 
+    /// Those whose certificates mean nothing any more.
+    pub fn revoked(&self) -> impl Iterator<Item = u128> {
+        let revoked = |member: &&Member| member.revoked_at.is_some();
+        self.members
+            .values()
+            .filter(revoked)
+            .map(|member| member.id)
+    }
+
     /// The member of that id.
     pub fn member(&self, id: u128) -> Option<&Member> {
         self.members.get(&id)

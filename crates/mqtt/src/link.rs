@@ -3,6 +3,7 @@
 //! Both give the same [`Inbound`] stream and take the same publish call. Through an external broker nobody tells who is
 //! connected: there the owner learns it from the `connection` payloads, and from [`Inbound::Broker`] when to doubt them all.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -124,9 +125,10 @@ impl Broker {
 
 /// Keeps a link to an external broker until the token is cancelled. Must be called inside a tokio runtime.
 ///
-/// The session number of each message counts the connections made since the start.
+/// `dial` says for each connection how it is made: what proves who we are does not last for ever. The session number of
+/// each message counts the connections made since the start.
 pub fn external(
-    options: client::Options,
+    dial: impl Fn() -> io::Result<client::Options> + Send + 'static,
     inbound: mpsc::Sender<Inbound>,
     shutdown: CancellationToken,
 ) -> Broker {
@@ -137,7 +139,7 @@ pub fn external(
     };
     let kept = broker.clone();
     tokio::spawn(async move {
-        keep(options, kept, inbound, shutdown).await;
+        keep(dial, kept, inbound, shutdown).await;
         drop(witness);
     });
     broker
@@ -147,7 +149,7 @@ pub fn external(
 struct Deserted;
 
 async fn keep(
-    options: client::Options,
+    dial: impl Fn() -> io::Result<client::Options>,
     broker: Broker,
     inbound: mpsc::Sender<Inbound>,
     shutdown: CancellationToken,
@@ -162,7 +164,10 @@ async fn keep(
             inbound: &inbound,
             shutdown: &shutdown,
         };
-        let ended = attempt.run(options.clone(), &mut backoff).await;
+        let ended = match dial() {
+            Ok(options) => attempt.run(options, &mut backoff).await,
+            Err(error) => Ok(error.to_string()),
+        };
         broker.set(None);
         let Ok(reason) = ended else { return };
         tracing::info!(%reason, "the link to the MQTT broker ended");

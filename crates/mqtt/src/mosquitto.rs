@@ -8,14 +8,14 @@
 //!
 //! # Where Mosquitto differs
 //! It says yes to a SUBSCRIBE that its rules do not allow, and delivers nothing; it acknowledges a publish that they do not
-//! allow, lets in who leaves a will there, and drops both; and it tells nobody. A certificate that ended is refused by its own clock, and one that was revoked is
-//! let in until then: that needs a list (`crlfile`), or the own endpoint. These options exist from version 2.0 on.
+//! allow, lets in who leaves a will there, and drops both; and it tells nobody. A certificate that ended is refused by its own clock. Who was
+//! revoked is let in until then and may do nothing once Mosquitto has read the rules that say so (SIGHUP). These options exist from version 2.0 on.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use model::id::ClusterId;
+use model::id::{ClusterId, NodeId};
 
 use crate::link::UPWARD;
 
@@ -77,8 +77,9 @@ acl_file {rules}
     ))
 }
 
-/// Who may read and write what (`acl_file`). The cluster is known by the certificate with its id as common name.
-pub fn rules(cluster: ClusterId) -> String {
+/// Who may read and write what (`acl_file`). The cluster is known by the certificate with its id as common name; who was
+/// revoked may do nothing, whatever it shows.
+pub fn rules(cluster: ClusterId, revoked: impl IntoIterator<Item = NodeId>) -> String {
     let mut rules =
         format!("# Written by edgeIO. What stands nowhere here is refused.\nuser {cluster}\n");
     for topic in UPWARD {
@@ -98,6 +99,13 @@ pattern read nodes/%u/request
     for topic in UPWARD {
         let topic = topic.replacen('+', "%u", 1).replace('#', "+");
         let _ = writeln!(rules, "pattern write {topic}");
+    }
+    let mut revoked = revoked.into_iter().peekable();
+    if revoked.peek().is_some() {
+        rules.push_str("\n# Revoked.\n");
+    }
+    for node in revoked {
+        let _ = writeln!(rules, "user {node}\ntopic deny #");
     }
     rules
 }

@@ -1,4 +1,6 @@
-//! What an orchestrator proves itself with: its authority, and the certificate that its ports show.
+//! What an orchestrator proves itself with: its authority, and the certificates that its ports show.
+
+mod brought;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -9,11 +11,13 @@ use daemon::network::addresses;
 use identity::authority::{Authority, IssueError, Life};
 use identity::door::{Door, Plain};
 use identity::files::{self, FileError, Readers};
-use identity::gate::{self, Showing};
+use identity::gate::{self, Both, Showing};
 use identity::{Key, KeyError};
 use rustls::ServerConfig;
 use secrets::{Keyring, KeyringError};
 use tokio_util::sync::CancellationToken;
+
+pub use brought::{Brought, BroughtError};
 
 use crate::data::make_private;
 use crate::{StoreKind, Tier, clock};
@@ -29,6 +33,9 @@ const PLACES: usize = 8;
 /// After a failure to make one.
 const AGAIN: Duration = Duration::from_hours(1);
 
+/// Between two looks at the files of a certificate that was made elsewhere.
+const LOOK: Duration = Duration::from_secs(10);
+
 /// The authority of an orchestrator, and what its ports show.
 #[derive(Debug)]
 pub struct Keys {
@@ -37,6 +44,15 @@ pub struct Keys {
     showing: Arc<Showing>,
     tls: Arc<ServerConfig>,
     secrets: Keyring,
+    for_users: Option<ForUsers>,
+}
+
+/// What the REST interface shows to users, where that was made elsewhere.
+#[derive(Debug)]
+struct ForUsers {
+    brought: Brought,
+    showing: Arc<Showing>,
+    tls: Arc<ServerConfig>,
 }
 
 /// Why there are no keys.
@@ -71,6 +87,9 @@ pub enum KeysError {
     /// TLS refuses them.
     #[error("cannot set TLS up")]
     Tls(#[from] rustls::Error),
+    /// What was made elsewhere cannot be used.
+    #[error(transparent)]
+    Brought(#[from] BroughtError),
 }
 
 impl Keys {
@@ -101,7 +120,31 @@ impl Keys {
             showing,
             tls,
             secrets,
+            for_users: None,
         })
+    }
+
+    /// The same, but users of the REST interface are shown what was made elsewhere. Programs of ours ask for a name that
+    /// nobody else asks for, and are shown what the authority issued.
+    ///
+    /// # Errors
+    /// When the files cannot be used.
+    pub fn showing_users(mut self, brought: Option<Brought>) -> Result<Self, KeysError> {
+        if let Some(brought) = brought {
+            let credential = brought.read()?;
+            brought.tell(&credential, clock::now().wall);
+            let showing = Showing::new(&credential)?;
+            let both = Both {
+                own: Arc::clone(&self.showing),
+                brought: Arc::clone(&showing),
+            };
+            self.for_users = Some(ForUsers {
+                tls: gate::server(&self.authority, Arc::new(both))?,
+                brought,
+                showing,
+            });
+        }
+        Ok(self)
     }
 
     /// Who issues and signs here.
@@ -116,16 +159,65 @@ impl Keys {
 
     /// A door for TLS, and for plain text from this machine; with `insecure` from everywhere.
     pub fn door(&self, insecure: bool) -> Door {
-        let plain = if insecure {
+        Door::new(Arc::clone(&self.tls), Self::plain(insecure))
+    }
+
+    /// The same for the REST interface.
+    pub fn users_door(&self, insecure: bool) -> Door {
+        let tls = self.for_users.as_ref().map_or(&self.tls, |it| &it.tls);
+        Door::new(Arc::clone(tls), Self::plain(insecure))
+    }
+
+    const fn plain(insecure: bool) -> Plain {
+        if insecure {
             Plain::Everybody
         } else {
             Plain::ThisMachine
-        };
-        Door::new(Arc::clone(&self.tls), plain)
+        }
     }
 
-    /// Exchanges what the ports show in time, until the token is cancelled.
+    /// Exchanges what the ports show in time, until the token is cancelled; what was made elsewhere as soon as its files
+    /// change.
     pub async fn renew(self: Arc<Self>, shutdown: CancellationToken) {
+        tokio::join!(self.renew_own(&shutdown), self.follow_files(&shutdown));
+    }
+
+    async fn follow_files(&self, shutdown: &CancellationToken) {
+        let Some(ForUsers {
+            brought, showing, ..
+        }) = &self.for_users
+        else {
+            return;
+        };
+        let mut seen = brought.stamp();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            let now = brought.stamp();
+            if now == seen {
+                continue;
+            }
+            seen = now;
+            let exchanged = brought.read().map_err(KeysError::from).and_then(|read| {
+                showing.exchange(&read)?;
+                Ok(read)
+            });
+            match exchanged {
+                Ok(read) => brought.tell(&read, clock::now().wall),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(
+                        error,
+                        "users are shown the former certificate; it is tried again once a file changes"
+                    );
+                }
+            }
+        }
+    }
+
+    async fn renew_own(&self, shutdown: &CancellationToken) {
         let mut wait = EXCHANGED;
         loop {
             tokio::select! {

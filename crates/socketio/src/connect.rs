@@ -39,6 +39,8 @@ pub struct Options {
     pub namespace: String,
     /// What TLS believes, for an address that begins with `https` or `wss`.
     pub tls: Option<Arc<ClientConfig>>,
+    /// The name that TLS asks for; `None`: the host of `url`.
+    pub tls_name: Option<ServerName<'static>>,
     /// What the server's connect middleware is shown; never logged.
     pub auth: Option<Value>,
     /// Limit for everything until the namespace is joined, 5 s by default.
@@ -54,6 +56,7 @@ impl Options {
             url: url.into(),
             namespace: "/".to_owned(),
             tls: None,
+            tls_name: None,
             auth: None,
             connect_timeout: Duration::from_secs(5),
             max_message: 1024 * 1024,
@@ -223,8 +226,11 @@ fn secured(
     };
     let tls = options.tls.clone();
     let tls = tls.ok_or_else(|| invalid("address (it asks for TLS, and nobody is believed)"))?;
-    let name = ServerName::try_from(address.host.clone())
-        .map_err(|_| invalid("address (its host cannot be named in TLS)"))?;
+    let name = match &options.tls_name {
+        Some(name) => name.clone(),
+        None => ServerName::try_from(address.host.clone())
+            .map_err(|_| invalid("address (its host cannot be named in TLS)"))?,
+    };
     Ok(Some((tls, name)))
 }
 

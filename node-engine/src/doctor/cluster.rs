@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use identity::Server;
 use jiff::fmt::rfc2822::DateTimeParser;
 use joining::Approach;
 use rustls::ClientConfig;
@@ -126,7 +127,12 @@ async fn get(
     tls: Option<Arc<ClientConfig>>,
     path: &str,
 ) -> io::Result<Answer> {
-    let mut stream = identity::secured(TcpStream::connect((host, port)).await?, tls).await?;
+    let mut stream = identity::secured(
+        TcpStream::connect((host, port)).await?,
+        tls,
+        Server::Orchestrator,
+    )
+    .await?;
     let authority = if host.contains(':') {
         format!("[{host}]:{port}")
     } else {
@@ -187,7 +193,8 @@ async fn connect(host: &str, port: u16, tls: Option<Arc<ClientConfig>>) -> io::R
     body.extend_from_slice(client.as_bytes());
     let mut packet = vec![0x10, body.len() as u8];
     packet.append(&mut body);
-    let mut stream = identity::secured(TcpStream::connect((host, port)).await?, tls).await?;
+    let mut stream =
+        identity::secured(TcpStream::connect((host, port)).await?, tls, Server::Broker).await?;
     stream.write_all(&packet).await?;
     let mut head = [0; 2];
     stream.read_exact(&mut head).await.map_err(|error| {

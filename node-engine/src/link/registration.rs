@@ -39,6 +39,7 @@ pub(crate) async fn register(
     let options = Options {
         namespace: NAMESPACE.to_owned(),
         tls: approach.credentials.tls(),
+        tls_name: Some(identity::any_name()),
         ..Options::new(approach.url.clone())
     };
     // Dropping `_events` ends the connection: all that follows goes over MQTT.

@@ -7,7 +7,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use super::*;
 use crate::gate::{self, Peer, Showing, Standing};
-use crate::{Trust, any_name};
+use crate::{Server as Role, Trust, any_name};
 
 const NOW: Wall = Wall(1_800_000_000_000);
 const DAY: Life = Life {
@@ -119,6 +119,76 @@ async fn each_certificate_serves_its_own_side_only() {
     let shown = authority.server(&[], DAY).unwrap();
     let client = trusting(&authority).client(Some(&shown)).unwrap();
     assert!(met(serving(&authority), client).await.is_err());
+}
+
+/// A handshake with a server that shows this, by who dials such a server.
+async fn secured(shown: &Credential, of: &Authority, trust: &Trust, dialled: Role) -> bool {
+    let server = gate::server(of, Showing::new(shown).unwrap()).unwrap();
+    let (near, far) = tokio::io::duplex(16 * 1024);
+    let client = trust.client(None).unwrap();
+    let (dialled, _) = tokio::join!(
+        crate::secured(near, Some(client), dialled),
+        TlsAcceptor::from(server).accept(far)
+    );
+    dialled.is_ok()
+}
+
+#[tokio::test]
+async fn a_broker_is_believed_as_a_broker_and_as_nothing_else() {
+    let (authority, other) = (authority(), authority());
+    let names = ["127.0.0.1".to_owned()];
+    let broker = authority.broker(&names, DAY).unwrap();
+    let own = authority.server(&names, DAY).unwrap();
+    for trust in [trusting(&authority), Trust::pinned(authority.pin())] {
+        for (shown, dialled, believed) in [
+            (&broker, Role::Broker, true),
+            (&broker, Role::Orchestrator, false),
+            (&own, Role::Broker, true),
+            (&own, Role::Orchestrator, true),
+        ] {
+            let is = secured(shown, &authority, &trust, dialled).await;
+            assert_eq!(is, believed, "{dialled:?}");
+        }
+    }
+    let stranger = trusting(&other);
+    assert!(!secured(&broker, &authority, &stranger, Role::Broker).await);
+}
+
+#[tokio::test]
+async fn an_authority_proves_itself_as_a_client_of_its_own() {
+    let authority = authority();
+    let own = authority.client(holder(), DAY).unwrap();
+    let client = trusting(&authority).client(Some(&own)).unwrap();
+    let (_, stream) = met(serving(&authority), client).await.unwrap();
+    let shown = stream.get_ref().1.peer_certificates().unwrap();
+    assert_eq!(Peer::read(&shown[0]).unwrap().holder, holder());
+}
+
+#[tokio::test]
+async fn users_and_machines_are_shown_what_each_believes() {
+    let (authority, sold) = (authority(), authority());
+    let show = |credential: &Credential| Showing::new(credential).unwrap();
+    let both = gate::Both {
+        own: show(&authority.server(&[], DAY).unwrap()),
+        brought: show(&sold.server(&["root.example".to_owned()], DAY).unwrap()),
+    };
+    let server = gate::server(&authority, Arc::new(both)).unwrap();
+    let own = joined(&authority, DAY);
+    let machine = trusting(&authority).client(Some(&own)).unwrap();
+    met(Arc::clone(&server), machine).await.unwrap();
+    let user = |trust: Trust| async {
+        let (near, far) = tokio::io::duplex(16 * 1024);
+        let config = trust.client(None).unwrap();
+        let name = rustls::pki_types::ServerName::try_from("root.example").unwrap();
+        let connector = TlsConnector::from(config);
+        let (dialled, _) = tokio::join!(
+            connector.connect(name, near),
+            TlsAcceptor::from(Arc::clone(&server)).accept(far)
+        );
+        dialled.is_ok()
+    };
+    assert!(user(trusting(&sold)).await);
+    assert!(!user(trusting(&authority)).await);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use identity::Server;
 use rumqttc::NetworkOptions;
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -57,7 +58,7 @@ pub(super) async fn dial(
     tls: Option<Arc<ClientConfig>>,
 ) -> io::Result<Either<Noted, Box<TlsStream<Noted>>>> {
     let stream = Noted::dial(place, options, heard).await?;
-    identity::secured(stream, tls).await
+    identity::secured(stream, tls, Server::Broker).await
 }
 
 /// A stream that notes when a byte comes.

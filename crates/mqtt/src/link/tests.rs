@@ -85,7 +85,7 @@ fn start(port: u16, shutdown: &CancellationToken) -> (Link, mpsc::Receiver<Inbou
         sender.clone(),
         shutdown.clone(),
     );
-    let broker = external(options, sender, shutdown.clone());
+    let broker = external(move || Ok(options.clone()), sender, shutdown.clone());
     (Link::External(broker, relayed), inbound)
 }
 

@@ -44,7 +44,14 @@ pattern write nodes/%u/connection
 pattern write nodes/%u/reply/+
 "
     );
-    assert_eq!(rules(CLUSTER), expected);
+    assert_eq!(rules(CLUSTER, []), expected);
+    let shut_out = rules(CLUSTER, [node(1), node(2)]);
+    let more = format!(
+        "\n# Revoked.\nuser {}\ntopic deny #\nuser {}\ntopic deny #\n",
+        node(1),
+        node(2)
+    );
+    assert_eq!(shut_out, expected + &more);
 }
 
 #[test]
@@ -115,10 +122,10 @@ fn free_port() -> u16 {
 
 fn broker(papers: &Papers, port: u16) -> Broker {
     let names = ["127.0.0.1".to_owned()];
-    let server = papers.authority.server(&names, LIFE).unwrap();
+    let server = papers.authority.broker(&names, LIFE).unwrap();
     fs::write(papers.path("server.pem"), server.certificates_pem()).unwrap();
     fs::write(papers.path("server.key"), server.key_pem()).unwrap();
-    fs::write(papers.path("acl"), rules(CLUSTER)).unwrap();
+    fs::write(papers.path("acl"), rules(CLUSTER, [])).unwrap();
     let listener = Listener {
         address: ([127, 0, 0, 1], port).into(),
         authority: &papers.path("ca.pem"),
@@ -156,7 +163,8 @@ impl Stage {
             sender.clone(),
             shutdown.clone(),
         );
-        let link = Link::External(link::external(options, sender, shutdown), relayed);
+        let broker_link = link::external(move || Ok(options.clone()), sender, shutdown);
+        let link = Link::External(broker_link, relayed);
         let subscribed = Inbound::Broker(BrokerState::Subscribed);
         // It takes a moment to listen.
         let up = async { while inbound.recv().await != Some(subscribed.clone()) {} };
