@@ -14,13 +14,13 @@ use edgeio_tests::harness::{
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A request for text, with the socket that the answer comes on.
-struct Get {
-    status: u16,
+pub(crate) struct Get {
+    pub(crate) status: u16,
     body: BufReader<TcpStream>,
 }
 
 impl Get {
-    fn send(server: &Program, path: &str) -> Self {
+    pub(crate) fn send(server: &Program, path: &str) -> Self {
         let address = server.said("http").strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
@@ -44,7 +44,7 @@ impl Get {
     }
 
     /// The next chunk; empty at the end.
-    fn chunk(&mut self) -> String {
+    pub(crate) fn chunk(&mut self) -> String {
         let mut size = String::new();
         self.body.read_line(&mut size).unwrap();
         let Ok(size) = usize::from_str_radix(size.trim(), 16) else {
@@ -129,7 +129,8 @@ impl Lines {
     }
 }
 
-fn native(name: &str, script: &str, more: &str) -> String {
+/// A native application of one shell script.
+pub(crate) fn native(name: &str, script: &str, more: &str) -> String {
     let command = serde_json::json!(["/bin/sh", "-c", script]);
     format!(
         "api_version: v0.1\njob_name: {name}\nimage_runtime: native\ncommand: {command}\n{more}"

@@ -7,6 +7,7 @@
     reason = "a test that panics is a test that fails, and one that measures says what"
 )]
 
+mod abuse;
 mod architecture;
 mod bad_input;
 mod broker;

@@ -184,7 +184,11 @@ pub(crate) async fn guarded(need: Need, request: Request, next: Next) -> Respons
     let caller = match guard.admit(need, &parts) {
         Ok(caller) => caller,
         Err(refusal) => {
-            deed(None, refusal.problem.status, Some(&refusal.problem));
+            let status = refusal.problem.status;
+            // Who is known is named, though it may not do this.
+            let known =
+                matches!(status, 403 | 404).then(|| guard.admit(Need::Account, &parts).ok());
+            deed(known.flatten().as_ref(), status, Some(&refusal.problem));
             return refusal.into_response();
         }
     };
