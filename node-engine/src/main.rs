@@ -85,7 +85,7 @@ fn given(token: String) -> String {
 }
 
 fn start(config: Config) -> anyhow::Result<()> {
-    daemon::cores::leave_none();
+    daemon::memory::leave_none();
     daemon::telemetry::init(&config.log.level, config.log.format)
         .context("cannot set up the log")?;
     // One thread is enough for a worker, and keeps it small.

@@ -113,7 +113,7 @@ pub(crate) fn main(options: Options) -> ExitCode {
 }
 
 fn start(options: Options) -> Result<(), Fault> {
-    daemon::cores::leave_none();
+    daemon::memory::leave_none();
     daemon::telemetry::init(&options.log.level, options.log.format)
         .context("cannot set up the log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -6,11 +6,11 @@
 
 pub mod clock;
 pub mod config;
-pub mod cores;
 pub mod crash;
 pub mod dial;
 pub mod exit;
 pub mod listen;
+pub mod memory;
 pub mod network;
 pub mod notify;
 mod random;

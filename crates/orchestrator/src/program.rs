@@ -43,7 +43,7 @@ pub fn program<O: Options, F: Future<Output = Result<(), RunError>>>(
         Ok(options) => options,
         Err(error) => return error.report(),
     };
-    daemon::cores::leave_none();
+    daemon::memory::leave_none();
     if let Err(error) = daemon::telemetry::init(&options.log().level, options.log().format) {
         return failed(&error, daemon::exit::FAILURE);
     }

@@ -176,7 +176,7 @@ async fn users_and_machines_are_shown_what_each_believes() {
     let own = joined(&authority, DAY);
     let machine = trusting(&authority).client(Some(&own)).unwrap();
     met(Arc::clone(&server), machine).await.unwrap();
-    let user = |trust: Trust| async {
+    let user = async |trust: Trust| {
         let (near, far) = tokio::io::duplex(16 * 1024);
         let config = trust.client(None).unwrap();
         let name = rustls::pki_types::ServerName::try_from("root.example").unwrap();

@@ -1,7 +1,8 @@
 //! Secrets. Values go in; nothing that goes out has one.
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use model::access::{TenantPath, Verb};
 use model::name::Name;
@@ -113,7 +114,11 @@ async fn set(
     let by = by(&caller);
     let set = access.set_secret((&tenant, &name), &by, value);
     let secret = set.await.map_err(not_changed)?;
-    Ok(accept.ok(&SecretBody::from(&secret)))
+    let mut answer = accept.ok(&SecretBody::from(&secret));
+    // The buffers of the connection hold the value until they are used again, or freed and wiped.
+    let close = HeaderValue::from_static("close");
+    answer.headers_mut().insert(CONNECTION, close);
+    Ok(answer)
 }
 
 /// `DELETE /api/v1/secrets/{secret}`.

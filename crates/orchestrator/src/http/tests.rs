@@ -277,6 +277,7 @@ async fn open_to_all() -> Access {
         admin_token: "admin.token".into(),
         insecure: false,
         places: Vec::new(),
+        rates: crate::access::RateOptions::default(),
     };
     let nowhere = std::path::Path::new("");
     let keys = Keys::open(StoreKind::Memory, nowhere, crate::Tier::Root, Vec::new()).unwrap();

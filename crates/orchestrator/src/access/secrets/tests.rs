@@ -23,6 +23,7 @@ async fn open(dir: &Path, store: &Arc<Memory>, tier: Tier) -> Access {
         admin_token: dir.join(ADMIN_TOKEN),
         insecure: false,
         places: Vec::new(),
+        rates: super::super::RateOptions::default(),
     };
     let keys = Keys::open(StoreKind::Embedded, dir, tier, Vec::new()).unwrap();
     let audit = Audit::open(StoreKind::Embedded, dir, tier).unwrap();
