@@ -65,23 +65,35 @@ fn nodes_api() -> Api<Service> {
         .get(
             "/api/v1/nodes",
             nodes::list,
-            op("List nodes").may(Verb::Read, Realm::Nodes).answers::<List<NodeBody>>(200, "One page of workers."),
+            op("List nodes")
+                .may(Verb::Read, Realm::Nodes)
+                .answers::<List<NodeBody>>(200, "One page of workers."),
         )
         .get(
             node,
             nodes::one,
-            op("Get a node").may(Verb::Read, Realm::Nodes)
+            op("Get a node")
+                .may(Verb::Read, Realm::Nodes)
                 .answers::<NodeBody>(200, "The worker.")
                 .problems(&[404]),
         )
         .patch(
             node,
             nodes::change,
-            op("Change a node").may(Verb::Change, Realm::Nodes)
+            op("Change a node")
+                .may(Verb::Change, Realm::Nodes)
                 .takes::<NodePatch>()
                 .answers::<NodeBody>(200, "The worker.")
                 .problems(&[404]),
         )
+        .merge(scheduling_api())
+}
+
+/// Whether a worker gets work, and whether it belongs here at all.
+fn scheduling_api() -> Api<Service> {
+    let op = |summary| op(summary).tag("nodes").problems(&[503]);
+    let node = "/api/v1/nodes/{node}";
+    Api::new("", "")
         .post(
             &format!("{node}/cordon"),
             nodes::cordon,

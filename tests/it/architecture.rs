@@ -145,6 +145,7 @@ const ONLY_IN: [(&str, &[&str]); 11] = [
             "crates/rest/src/",
             "crates/orchestrator/src/http",
             "crates/orchestrator/src/access",
+            "crates/orchestrator/benches/guard.rs",
             "root-orchestrator/src/http",
             "root-orchestrator/src/uplink.rs",
             "cluster-orchestrator/src/http",

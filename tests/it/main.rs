@@ -31,6 +31,7 @@ mod nat;
 mod offline;
 mod one_shot;
 mod outages;
+mod quarantine;
 mod regressions;
 mod rounds;
 mod rush;

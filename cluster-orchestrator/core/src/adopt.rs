@@ -29,9 +29,11 @@ impl State {
         if !wanted {
             return Decision::default();
         }
-        let known = self.nodes.get(&node).map(|known| known.record.scheduling);
-        if known == Some(Scheduling::Quarantined) {
-            // Nobody believes what it says that it was to run; what it really was to run ends there.
+        let record = self.nodes.get(&node).map(|known| &known.record);
+        let believed = record.is_some_and(|record| {
+            record.synced != Some(self.incarnation) && record.scheduling != Scheduling::Quarantined
+        });
+        if !believed {
             return Decision::default().soft(Soft::Adopted(node, held.desired_digest));
         }
         let mut records: BTreeMap<&Slot, SlotRecord> = BTreeMap::new();

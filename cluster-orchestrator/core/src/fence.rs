@@ -1,6 +1,7 @@
 //! A run whose store others have gone on with: it shows what it knows and changes nothing (protocol, section 3).
 
 use model::book::JobAnswer;
+use model::node::Scheduling;
 use sync::Held;
 
 use crate::state::{Node, State};
@@ -54,7 +55,9 @@ impl State {
         let overtaken = node
             .desired
             .is_overtaken(held, self.incarnation, &self.term);
-        if overtaken && !self.fenced {
+        // Whoever is not trusted does not stop this cluster by a word.
+        let trusted = node.record.scheduling != Scheduling::Quarantined;
+        if overtaken && trusted && !self.fenced {
             Self::overtaken()
         } else {
             Decision::default()

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use model::desired::{NodeItem, NodeSettings};
 use model::id::{InstanceId, NodeId};
-use model::node::{Liveness, Usage};
+use model::node::{Liveness, Scheduling, Usage};
 use model::time::Now;
 use model::workload::RuntimeKind;
 use sync::{Held, Reading, UpReport};
@@ -47,6 +47,7 @@ impl State {
             credential: registration.credential,
             verifies: registration.verifies,
             sealing: registration.sealing,
+            synced: known.and_then(|known| known.synced),
         };
         Decision::default()
             .write(Write::Node {
@@ -105,7 +106,7 @@ impl State {
             .observed
             .misses(beat.boot, beat.sequence, beat.observed_digest);
         let current = !misses && beat.settled;
-        let heeded = self.heed(node, held);
+        let heeded = self.heed(node, held).and(self.note_synced(id, node, held));
         let mut decision = heeded.soft(Soft::Proof(id)).soft(Soft::Held {
             node: id,
             held: *held,
@@ -123,6 +124,22 @@ impl State {
         } else {
             decision
         }
+    }
+
+    /// It holds a set of this store, for the first time.
+    fn note_synced(&self, id: NodeId, node: &Node, held: &Held) -> Decision {
+        let here = Some(self.incarnation);
+        if held.incarnation != here || node.record.synced == here {
+            return Decision::default();
+        }
+        let record = NodeRecord {
+            synced: here,
+            ..node.record.clone()
+        };
+        Decision::default().write(Write::Node {
+            node: id,
+            record: Box::new(record),
+        })
     }
 
     /// Which runtimes of a worker do not answer.
@@ -185,6 +202,13 @@ impl State {
             .unsynced
             .iter()
             .find(|id| self.nodes.get(id).is_some_and(wants))?;
+        let node = self.nodes.get(id)?;
+        // What it was told here, it holds: whoever comes with another store's set after that makes it up.
+        let made_up = node.record.synced == Some(self.incarnation);
+        if made_up || node.record.scheduling == Scheduling::Quarantined {
+            let digest = node.desired.held()?.desired_digest;
+            return Some(Decision::default().soft(Soft::Adopted(*id, digest)));
+        }
         Some(
             Decision::default()
                 .soft(Soft::Asked(*id))
@@ -203,7 +227,8 @@ impl State {
             return Decision::default();
         };
         let reading = node.observed.read(report);
-        let mut decision = self.heed(node, held).soft(Soft::Proof(id));
+        let noted = self.note_synced(id, node, held);
+        let mut decision = self.heed(node, held).and(noted).soft(Soft::Proof(id));
         if reading == Reading::Stale {
             return decision;
         }

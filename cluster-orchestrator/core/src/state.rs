@@ -155,6 +155,8 @@ pub struct NodeRecord {
     pub verifies: bool,
     /// For what keys to secrets are encrypted that it gets.
     pub sealing: Option<[u8; 32]>,
+    /// The incarnation of the store whose set it was seen to hold: after that it cannot come with another one's.
+    pub synced: Option<Incarnation>,
 }
 
 impl NodeRecord {

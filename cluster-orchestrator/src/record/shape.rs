@@ -164,6 +164,8 @@ pub(super) struct Node {
     /// Its public key for secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sealing: Option<[u8; 32]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    synced: Option<Incarnation>,
 }
 
 impl From<&NodeRecord> for Node {
@@ -188,6 +190,7 @@ impl From<&NodeRecord> for Node {
             credential: record.credential,
             verifies: record.verifies,
             sealing: record.sealing,
+            synced: record.synced,
         }
     }
 }
@@ -217,6 +220,7 @@ impl From<Node> for NodeRecord {
             credential: node.credential,
             verifies: node.verifies,
             sealing: node.sealing,
+            synced: node.synced,
         }
     }
 }

@@ -57,6 +57,13 @@ pub struct Resources {
 }
 
 impl Resources {
+    /// More than any machine has. Room is a sum over machines, so one that says more must not fill 64 bits.
+    pub const MACHINE: Self = Self {
+        cpu: Millicores(1_000_000_000),
+        memory: Bytes(1 << 56),
+        disk: Bytes(1 << 56),
+    };
+
     /// Both amounts together; saturates.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {

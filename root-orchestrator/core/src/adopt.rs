@@ -29,6 +29,10 @@ impl State {
         if !wanted {
             return Decision::default();
         }
+        let record = self.clusters.get(&cluster).map(|known| &known.record);
+        if record.is_none_or(|record| record.synced == Some(self.incarnation)) {
+            return Decision::default().soft(Soft::Adopted(cluster, held.desired_digest));
+        }
         let mut records: BTreeMap<&Slot, SlotRecord> = BTreeMap::new();
         let mut jobs: BTreeMap<JobId, Job> = BTreeMap::new();
         for instance in desired

@@ -30,6 +30,9 @@ impl State {
                     self.rollouts.forget(*id);
                     self.book.forget(*id);
                     self.heads.remove(id);
+                    for cluster in self.clusters.values_mut() {
+                        cluster.had.remove(id);
+                    }
                     self.deleted.retain(|(_, job)| job != id);
                 }
                 Write::Unsettled(unsettled) => self.unsettled = *unsettled,
@@ -160,6 +163,7 @@ impl State {
             self.count(holding, true);
             if let Some(cluster) = self.clusters.get_mut(&holding.cluster) {
                 cluster.slots.insert(slot.clone());
+                cluster.had.insert(slot.job);
             }
             if holding.leaving {
                 self.take_back(holding);

@@ -83,6 +83,7 @@ impl State {
             run: registration
                 .run()
                 .or_else(|| known.and_then(|known| known.run)),
+            synced: known.and_then(|known| known.synced),
         };
         let mut decision = Decision::default();
         if known != Some(&record) {
@@ -177,7 +178,8 @@ impl State {
             .observed
             .misses(beat.boot, beat.sequence, beat.observed_digest);
         let current = !misses && beat.settled;
-        let heeded = self.heed(cluster, held);
+        let noted = self.note_synced(id, cluster, held);
+        let heeded = self.heed(cluster, held).and(noted);
         let mut decision = heeded.soft(Soft::Proof(id)).soft(Soft::Held {
             cluster: id,
             held: *held,
@@ -195,6 +197,22 @@ impl State {
         } else {
             decision
         }
+    }
+
+    /// It holds a set of this store, for the first time.
+    fn note_synced(&self, id: ClusterId, cluster: &Cluster, held: &Held) -> Decision {
+        let here = Some(self.incarnation);
+        if held.incarnation != here || cluster.record.synced == here {
+            return Decision::default();
+        }
+        let record = ClusterRecord {
+            synced: here,
+            ..cluster.record.clone()
+        };
+        Decision::default().write(Write::Cluster {
+            cluster: id,
+            record: Box::new(record),
+        })
     }
 
     /// A whole report where one was lost; not too often.
@@ -225,6 +243,12 @@ impl State {
             .unsynced
             .iter()
             .find(|id| self.clusters.get(id).is_some_and(wants))?;
+        let cluster = self.clusters.get(id)?;
+        // What it was told here, it holds: whoever comes with another store's set after that makes it up.
+        if cluster.record.synced == Some(self.incarnation) {
+            let digest = cluster.desired.held()?.desired_digest;
+            return Some(Decision::default().soft(Soft::Adopted(*id, digest)));
+        }
         Some(
             Decision::default()
                 .soft(Soft::Asked(*id))
@@ -243,7 +267,8 @@ impl State {
             return Decision::default();
         };
         let reading = cluster.observed.read(report);
-        let mut decision = self.heed(cluster, held).soft(Soft::Proof(id));
+        let noted = self.note_synced(id, cluster, held);
+        let mut decision = self.heed(cluster, held).and(noted).soft(Soft::Proof(id));
         if reading == Reading::Stale {
             return decision;
         }

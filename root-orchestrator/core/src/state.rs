@@ -150,6 +150,8 @@ pub struct ClusterRecord {
     pub scheduling: Scheduling,
     /// The last run of its store that was let in.
     pub run: Option<Run>,
+    /// The incarnation of this store whose set it was seen to hold: after that it cannot come with another one's.
+    pub synced: Option<Incarnation>,
 }
 
 /// Why a slot waits. Soft.
@@ -223,6 +225,8 @@ pub(crate) struct Cluster {
     /// Slots by service, for spreading.
     pub(crate) services: BTreeMap<(JobId, Name), u32>,
     pub(crate) slots: BTreeSet<Slot>,
+    /// The jobs that it has something of, or had since this root started.
+    pub(crate) had: BTreeSet<JobId>,
     pub(crate) liveness: Liveness,
     pub(crate) proof: Instant,
     pub(crate) last_seen: Option<Wall>,
@@ -248,6 +252,7 @@ impl Cluster {
             start: 0,
             services: BTreeMap::new(),
             slots: BTreeSet::new(),
+            had: BTreeSet::new(),
             liveness: Liveness::Reconnecting,
             proof: Instant::default(),
             last_seen: None,

@@ -27,10 +27,18 @@ impl State {
             if let Some(job) = self.told_of(event)
                 && !self.history.tells(event)
             {
-                decision = decision.write(Write::Event(Event {
+                let mut event = Event {
                     tenant: job.tenant.clone(),
                     ..event.clone()
-                }));
+                };
+                if !cluster.had.contains(&job.id) {
+                    let name = &cluster.record.name;
+                    event.message = format!(
+                        "{} (told by cluster {name}, which has nothing of this job)",
+                        event.message
+                    );
+                }
+                decision = decision.write(Write::Event(event));
             }
         }
         if heard != cluster.heard {
@@ -42,8 +50,8 @@ impl State {
         }
     }
 
-    /// The job of this root's that it is about. Only a cluster that was given something of a job knows its id, and what it
-    /// had may be gone by the time it is heard.
+    /// The job of this root's that it is about. What a cluster had of it may be gone by the time it is heard, also from this root's
+    /// memory: so nothing is dropped, and what comes from one that is not known to have had it says so.
     fn told_of(&self, event: &Event) -> Option<&Job> {
         self.book
             .get(event.job)

@@ -92,6 +92,7 @@ mod tests {
                     location: Location::default(),
                     scheduling: Scheduling::Open,
                     run: None,
+                    synced: None,
                 }),
             },
             Write::Job(job),

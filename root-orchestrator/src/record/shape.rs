@@ -110,6 +110,8 @@ pub(super) struct Cluster {
     scheduling: Scheduling,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     run: Option<StoreRun>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    synced: Option<Incarnation>,
 }
 
 /// The last run of the cluster's store.
@@ -152,6 +154,7 @@ impl From<&ClusterRecord> for Cluster {
             longitude: location.longitude,
             scheduling: record.scheduling,
             run: record.run.map(StoreRun::from),
+            synced: record.synced,
         }
     }
 }
@@ -169,6 +172,7 @@ impl From<Cluster> for ClusterRecord {
             },
             scheduling: cluster.scheduling,
             run: cluster.run.map(Run::from),
+            synced: cluster.synced,
         }
     }
 }

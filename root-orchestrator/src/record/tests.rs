@@ -78,6 +78,7 @@ fn cluster(id: u128, cordoned: bool) -> Write {
                 number: 7,
                 nonce: u64::MAX,
             }),
+            synced: cordoned.then_some(Incarnation(7)),
         }),
     }
 }

@@ -358,7 +358,7 @@ impl Connection {
             let all = Resources {
                 cpu: Millicores(64_000),
                 memory: Bytes::from_mb(disk.memory),
-                disk: Bytes(u64::MAX / 4),
+                disk: Bytes::from_mb(1_000_000),
             };
             let room = all.minus(used);
             let mut aggregate = Aggregate {

@@ -24,11 +24,11 @@ fn site() -> Site {
 /// What `w1` is to run.
 fn of_the_other(site: &Site) -> Desired {
     let set = site.workers[&1].held.set();
-    let instances = set.values().filter_map(|entry| match &entry.value {
+    let mut instances = set.values().filter_map(|entry| match &entry.value {
         NodeItem::Instance(desired) => Some(desired.clone()),
         NodeItem::Settings(_) => None,
     });
-    instances.last().unwrap()
+    instances.next_back().unwrap()
 }
 
 #[test]

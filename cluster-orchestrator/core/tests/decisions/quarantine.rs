@@ -1,6 +1,7 @@
 //! Workers that are not trusted: they may report, and get nothing.
 
 use cluster_core::Input;
+use model::book::Asked;
 use model::id::NodeId;
 use model::node::{Leaving, Scheduling};
 use model::operation::Progress;
@@ -106,11 +107,7 @@ fn the_set_of_another_store_is_not_taken_over_from_it() {
     site.back(1);
     site.back(2);
     site.pass(60);
-    assert!(
-        site.state
-            .job(site.now, &Default::default(), "web")
-            .is_none()
-    );
+    assert!(site.state.job(site.now, &Asked::default(), "web").is_none());
     assert_eq!(site.runs(1), 0, "what it has no right to run ends");
 }
 

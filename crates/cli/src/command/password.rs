@@ -108,9 +108,8 @@ fn silently(prompt: &str) -> io::Result<String> {
         .remove(LocalModes::ECHO | LocalModes::ISIG);
     hidden.special_codes[SpecialCodeIndex::VEOL] = INTERRUPT;
     hidden.special_codes[SpecialCodeIndex::VEOL2] = QUIT;
-    ask(prompt)?;
     tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
-    let line = line_of(&stdin);
+    let line = ask(prompt).and_then(|()| line_of(&stdin));
     tcsetattr(&stdin, OptionalActions::Flush, &shown)?;
     // The end of the line was not shown either.
     ask("\n")?;

@@ -364,3 +364,21 @@ fn refusals_say_what_to_do() {
         assert!(err(&output).contains(told), "{}", err(&output));
     }
 }
+
+#[test]
+fn a_worker_is_put_into_quarantine_with_one_request() {
+    let server = Server::start(vec![
+        (
+            "GET /api/v1/nodes/worker-1",
+            vec![Answer::new(200, &node())],
+        ),
+        (
+            "POST /api/v1/nodes/worker-1/quarantine",
+            vec![Answer::new(200, &node())],
+        ),
+    ]);
+    let output = edgeio(&server, &["quarantine", "node/worker-1"]);
+    let told = "node/worker-1 is in quarantine\n";
+    assert_eq!(out(&output), told, "{}", err(&output));
+    assert_eq!(code(&output), 0);
+}

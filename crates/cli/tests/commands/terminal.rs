@@ -1,9 +1,11 @@
 //! What reaches a terminal, and what a pipe is spared.
 
-use std::io::Read;
+use std::io::{Read, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
 
 use crate::fake::{Answer, End, Server};
 use crate::{command, edgeio, err, job, list, out};
@@ -140,4 +142,50 @@ fn a_terminal_sees_how_far_waiting_is_and_a_pipe_does_not() {
         (out(&output).as_str(), err(&output).as_str()),
         ("job/hello RUNNING\n", "")
     );
+}
+
+#[test]
+fn a_password_that_is_not_entered_after_all_leaves_the_terminal_as_it_was() {
+    // Ctrl-C, Ctrl-\, and a line that is no password.
+    for (typed, signal, code) in [
+        ("secret\u{3}", Some(2), None),
+        ("secret\u{1c}", Some(2), None),
+        ("short\n", None, Some(1)),
+    ] {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true).write(true);
+        let terminal = options.open(name.to_str().unwrap()).unwrap();
+        let shows = || {
+            let modes = tcgetattr(&terminal).unwrap().local_modes;
+            modes.contains(LocalModes::ECHO | LocalModes::ISIG)
+        };
+        assert!(shows());
+        // Nobody listens there.
+        let mut process = command(&["login", "alice"]);
+        process
+            .env("EDGEIO_URL", "http://127.0.0.1:9")
+            .stdin(terminal.try_clone().unwrap())
+            .stdout(Stdio::null())
+            .stderr(terminal.try_clone().unwrap());
+        let mut child = process.spawn().unwrap();
+        let mut master = std::fs::File::from(master);
+        let (mut asked, mut part) = (Vec::new(), [0; 256]);
+        while !asked.ends_with(b"Password: ") {
+            let read = master.read(&mut part).unwrap();
+            asked.extend_from_slice(&part[..read]);
+        }
+        assert!(!shows());
+        master.write_all(typed.as_bytes()).unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(
+            (status.signal(), status.code()),
+            (signal, code),
+            "{typed:?}"
+        );
+        assert!(shows(), "{typed:?}");
+    }
 }

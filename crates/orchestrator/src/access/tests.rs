@@ -7,6 +7,7 @@ use axum::http::{Request as HttpRequest, StatusCode};
 use axum::response::Response;
 use identity::Key;
 use identity::gate::Peer;
+use prometheus::proto::MetricFamily;
 use protocol::rest::{JoinRequest, JoinedBody};
 use rest::guard::{Caller, Guard as _, Need, Realm};
 use serde_json::Value;
@@ -377,7 +378,7 @@ async fn ten_thousand_wrong_tokens_learn_nothing_and_lock_nobody_out() {
     let desk = Desk::open().await;
     let (access, right) = (&desk.access, desk.token());
     let known: UserToken = right.parse().unwrap();
-    let mut answers: std::collections::BTreeMap<(u16, String, bool), u32> = Default::default();
+    let mut answers = BTreeMap::<(u16, String, bool), u32>::new();
     for number in 0..10_000_u128 {
         // Half of them know the id of a token that there is.
         let id = if number % 2 == 0 {
@@ -446,7 +447,7 @@ async fn who_asks_too_often_is_told_when_to_come_again_and_recorded_once() {
     let registry = Registry::new();
     access.count(&registry).unwrap();
     let families = registry.gather();
-    let shown: Vec<_> = families.iter().map(|family| family.name()).collect();
+    let shown: Vec<_> = families.iter().map(MetricFamily::name).collect();
     assert_eq!(
         shown,
         ["edgeio_rate_identities", "edgeio_rate_refusals_total"]

@@ -115,10 +115,11 @@ impl Access {
             }
             Err(_) => None,
         };
-        match stored {
-            Some(now) => *uses.stored.lock().unwrap_or_else(PoisonError::into_inner) = now,
+        if let Some(now) = stored {
+            *uses.stored.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        } else {
             // The next time has all of it.
-            None => tracing::warn!("when tokens were last used is not stored now"),
+            tracing::warn!("when tokens were last used is not stored now");
         }
     }
 }

@@ -224,9 +224,8 @@ impl TryFrom<WireFacts> for NodeFacts {
                 .try_for_each(|word| at_most(word.len(), 255, field))?;
             Ok::<_, MessageError>(list)
         };
-        // Room is a sum over workers, so one of them must not fill 64 bits.
-        let most = 1 << 56;
-        if wire.cpu_millicores.0 > 1_000_000_000 || wire.memory.0 > most || wire.disk.0 > most {
+        let most = Resources::MACHINE;
+        if wire.cpu_millicores > most.cpu || wire.memory > most.memory || wire.disk > most.disk {
             return Err(MessageError::field(
                 "cpu_millicores, memory or disk",
                 "is more than any machine has",

@@ -378,11 +378,9 @@ fn a_worker() {
         ..view
     };
     assert_eq!(NodeBody::from(&silent).cpu_percent, None);
-    let cloned = NodeView {
-        cloned_at: Some(Wall(0)),
-        ..silent
-    };
-    let text = serde_json::to_string(&NodeBody::from(&cloned)).unwrap();
+    let mut cloned = NodeBody::from(&silent);
+    cloned.cloned_at = Some(Wall(0));
+    let text = serde_json::to_string(&cloned).unwrap();
     assert!(
         text.ends_with(r#","cloned_at":"1970-01-01T00:00:00.000Z"}"#),
         "{text}"

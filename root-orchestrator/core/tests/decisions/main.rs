@@ -4,6 +4,8 @@
 mod adopting;
 #[cfg(test)]
 mod forgetting;
+#[cfg(test)]
+mod hostile;
 mod jobs;
 #[cfg(test)]
 mod loss;

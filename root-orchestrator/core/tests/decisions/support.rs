@@ -1,6 +1,6 @@
 //! A root with its store and its clusters, all on one clock.
 
-mod cluster;
+pub(crate) mod cluster;
 mod documents;
 
 use model::book::{Asked, JobAnswer, JobRequest};

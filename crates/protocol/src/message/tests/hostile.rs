@@ -225,6 +225,44 @@ fn surplus_is_cut_and_long_lists_are_refused() {
     assert!(uplink::Standing::decode(&standing.encode()).is_err());
 }
 
+#[test]
+fn a_capacity_that_no_machine_has_is_no_capacity() {
+    use model::units::{Bytes, Millicores, Resources};
+    let good = standing();
+    let reads = |change: &dyn Fn(&mut uplink::Standing)| {
+        let mut standing = good.clone();
+        change(&mut standing);
+        uplink::Standing::decode(&standing.encode()).is_ok()
+    };
+    let one = Resources::MACHINE;
+    assert!(reads(&|it| it.aggregate.room = one.plus(one).plus(one)));
+    let absurd: [&dyn Fn(&mut uplink::Standing); 8] = [
+        // A million cores in each of three machines, and one more.
+        &|it| it.aggregate.room.cpu = Millicores(3 * one.cpu.0 + 1),
+        &|it| it.aggregate.allocatable.memory = Bytes(u64::MAX),
+        &|it| it.aggregate.allocatable.disk = Bytes(3 * one.disk.0 + 1),
+        &|it| it.aggregate.classes[0].total.cpu = Millicores(u64::MAX),
+        &|it| it.aggregate.classes[0].holes[0].memory = Bytes(one.memory.0 + 1),
+        &|it| it.aggregate.schedulable_nodes = 4,
+        &|it| it.aggregate.number_of_nodes = u32::MAX,
+        &|it| it.aggregate.number_of_nodes = 0,
+    ];
+    for (number, change) in absurd.into_iter().enumerate() {
+        assert!(!reads(change), "{number}");
+    }
+    for percent in ["NaN", "1e999", "-1", "101"] {
+        let text = good.encode().to_string();
+        let text = text.replace(
+            "\"cpu_percent\":12.5",
+            &format!("\"cpu_percent\":{percent}"),
+        );
+        assert!(text.contains(percent), "{text}");
+        let read = serde_json::from_str(&text);
+        let read = read.map(|value| uplink::Standing::decode(&value));
+        assert!(!matches!(read, Ok(Ok(_))), "{percent}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_panic(payload in proptest::collection::vec(any::<u8>(), 0..512)) {

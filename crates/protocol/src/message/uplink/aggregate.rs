@@ -13,6 +13,9 @@ use crate::message::held::WireHeld;
 use crate::message::information::percent;
 use crate::message::{Beat, MessageError, Source, Text, at_most};
 
+/// Workers that a cluster may say that it has.
+const NODES: u32 = 1_000_000;
+
 /// What an [`super::AGGREGATE`] says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
@@ -62,6 +65,17 @@ struct WireClass {
     accelerator: Option<String>,
     total: WireResources,
     holes: Vec<WireResources>,
+}
+
+impl WireResources {
+    /// Whether so many machines may have that (see [`Resources::MACHINE`]).
+    fn is_of(&self, machines: u64) -> bool {
+        let most = |one: u64| one.saturating_mul(machines);
+        let machine = Resources::MACHINE;
+        self.cpu_millicores.0 <= most(machine.cpu.0)
+            && self.memory.0 <= most(machine.memory.0)
+            && self.disk.0 <= most(machine.disk.0)
+    }
 }
 
 impl From<Resources> for WireResources {
@@ -138,6 +152,28 @@ impl Standing {
             return Err(MessageError::field(
                 "cpu_percent or memory_percent",
                 "is no percentage",
+            ));
+        }
+        if wire.schedulable_nodes > wire.number_of_nodes || wire.number_of_nodes > NODES {
+            return Err(MessageError::field(
+                "number_of_nodes or schedulable_nodes",
+                "is no number of workers",
+            ));
+        }
+        let nodes = u64::from(wire.number_of_nodes);
+        let sums = wire.classes.iter().map(|class| &class.total);
+        let sums = sums.chain([&wire.allocatable, &wire.room]);
+        let holes = wire.classes.iter().flat_map(|class| &class.holes);
+        let fit = sums
+            .map(|sum| (sum, nodes))
+            .chain(holes.map(|hole| (hole, 1)));
+        if fit
+            .into_iter()
+            .any(|(amount, machines)| !amount.is_of(machines))
+        {
+            return Err(MessageError::field(
+                "allocatable, room or classes",
+                "is more than so many machines have",
             ));
         }
         let kinds = |words: &[String]| -> BTreeSet<RuntimeKind> {

@@ -254,6 +254,15 @@ impl Cluster {
         }
     }
 
+    /// What its workers are.
+    pub(crate) fn classes() -> Vec<Class> {
+        vec![Class {
+            architecture: "x86_64".to_owned(),
+            runtime: RuntimeKind::Noop,
+            accelerator: None,
+        }]
+    }
+
     fn aggregate(&self, incarnation: Incarnation) -> Input {
         let room = self.room().plus(megabytes(self.claims));
         let mut aggregate = Aggregate {
@@ -263,12 +272,9 @@ impl Cluster {
             capacity_revision: self.capacity_revision,
             ..Aggregate::default()
         };
-        let class = Class {
-            architecture: "x86_64".to_owned(),
-            runtime: RuntimeKind::Noop,
-            accelerator: None,
-        };
-        aggregate.add_room(&class, room);
+        for class in Self::classes() {
+            aggregate.add_room(&class, room);
+        }
         let held = self.held.held();
         Input::Aggregate {
             cluster: self.id,

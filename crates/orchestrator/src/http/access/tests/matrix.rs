@@ -125,7 +125,7 @@ async fn who_may_do_what_with_users_and_tenants() {
         asked.insert(shape(what));
     }
     let table: Vec<&str> = table.lines().map(str::trim_end).collect();
-    expect![[r#"
+    expect![[r"
                                                        none        viewer      deployer    operator    auditor     admin       of another  of the root
         GET /whoami                                    200         200         200         200         200         200         200         200
         GET /tokens                                    1 rows      1 rows      1 rows      1 rows      1 rows      1 rows      1 rows      1 rows
@@ -152,7 +152,7 @@ async fn who_may_do_what_with_users_and_tenants() {
         POST /tenants/university%2Fnew/approve         404         403         403         403         403         200         404         200
         POST /tenants/university%2Flab/suspend         404         403         403         403         403         200         404         200
         POST /tenants/university%2Flab/resume          404         403         403         403         403         200         404         200
-    "#]].assert_eq(&format!("{}\n", table.join("\n")));
+    "]].assert_eq(&format!("{}\n", table.join("\n")));
     // All of them were asked, but for those that anybody may.
     let rig = Rig::with(StoreKind::Embedded, keys).await;
     let api = api(rig.access.clone());
