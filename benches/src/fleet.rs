@@ -28,6 +28,8 @@ pub(crate) struct Shape {
     pub(crate) orchestrators: Vec<String>,
     /// Arguments of each worker.
     pub(crate) engines: Vec<String>,
+    /// Clusters and workers join by tokens, and speak TLS from then on.
+    pub(crate) locked: bool,
 }
 
 /// What runs.
@@ -72,8 +74,8 @@ impl Fleet {
     ) -> anyhow::Result<()> {
         let directory = self.directory.path();
         let name = format!("cluster-{number}");
-        let root = self.root.said("http").to_owned();
-        let fixed = ["--name", &name, "--root", &root];
+        let above = parent(shape, "--root", self.root.said("http")).await?;
+        let fixed = ["--name", &name, &above[0], &above[1]];
         let mut args = arguments(&fixed, directory, &name);
         args.extend(["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"].map(str::to_owned));
         args.extend_from_slice(&shape.orchestrators);
@@ -81,7 +83,8 @@ impl Fleet {
         let cluster = Program::start(&path, &name, directory, &args).await?;
         for _ in 0..shape.workers {
             let name = format!("worker-{}", self.workers.len() + 1);
-            let fixed = ["--name", &name, "--cluster", cluster.said("http")];
+            let above = parent(shape, "--cluster", cluster.said("http")).await?;
+            let fixed = ["--name", &name, &above[0], &above[1]];
             let mut args = arguments(&fixed, directory, &name);
             args.extend_from_slice(&shape.engines);
             let path = programs.path("node-engine");
@@ -163,6 +166,14 @@ impl Drop for Fleet {
             std::thread::park_timeout(Duration::from_millis(10));
         }
     }
+}
+
+/// The option by which a program finds the one above it.
+async fn parent(shape: &Shape, option: &str, url: &str) -> anyhow::Result<[String; 2]> {
+    if shape.locked {
+        return Ok(["--join-token".to_owned(), http::join_token(url).await?]);
+    }
+    Ok([option.to_owned(), url.to_owned()])
 }
 
 pub(crate) fn kill(pid: u32) {

@@ -78,7 +78,8 @@ impl Connection<UnixStream> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    fn over(stream: S) -> Self {
+    /// Over any stream.
+    pub(crate) fn over(stream: S) -> Self {
         Self {
             stream,
             buffer: Vec::with_capacity(16 << 10),
@@ -224,6 +225,16 @@ pub(crate) fn request(method: &str, path: &str, body: Option<(&str, &[u8])>) -> 
 /// A single request on a connection of its own.
 pub(crate) async fn get(server: &str, path: &str) -> anyhow::Result<Value> {
     Connection::tcp(server).await?.get(path).await
+}
+
+/// A token by which machines join, made at an orchestrator.
+pub(crate) async fn join_token(server: &str) -> anyhow::Result<String> {
+    let mut connection = Connection::tcp(server).await?;
+    let body = Some(("application/yaml", b"{uses: 100}".as_slice()));
+    let answer = connection.ask("POST", "/api/v1/join-tokens", body).await?;
+    let made = answer.good().context("no join token")?.json();
+    let token = made.get("token").and_then(Value::as_str);
+    Ok(token.context("no join token")?.to_owned())
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod profile;
 mod program;
 mod programs;
 mod samples;
+mod secured;
 mod sockets;
 mod swarm;
 mod usage;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         | What::Programs(_)
         | What::Idle(_)
         | What::Heal(_)
+        | What::Secured(_)
         | What::All => measure(&options),
     };
     match outcome {
@@ -85,6 +87,7 @@ async fn sections(options: &Options, programs: &program::Programs) -> anyhow::Re
         What::Programs(wanted) => Box::pin(programs::measure(wanted)).await?,
         What::Idle(wanted) => Box::pin(idle::measure(programs, wanted)).await?,
         What::Heal(wanted) => Box::pin(heal::measure(programs, wanted)).await?,
+        What::Secured(wanted) => Box::pin(secured::measure(programs, wanted)).await?,
         What::All => return Box::pin(all(programs)).await,
         What::FloorServer => return Ok(done),
     };
@@ -96,7 +99,14 @@ async fn sections(options: &Options, programs: &program::Programs) -> anyhow::Re
 /// All of them with their defaults; what cannot be measured here says why and does not end the others.
 async fn all(programs: &program::Programs) -> anyhow::Result<Vec<Section>> {
     let mut done = Vec::new();
-    for name in ["placements", "deploy", "programs", "idle", "heal"] {
+    for name in [
+        "placements",
+        "deploy",
+        "secured",
+        "programs",
+        "idle",
+        "heal",
+    ] {
         let outcome = match name {
             "placements" => {
                 Box::pin(placements::measure(
@@ -106,6 +116,7 @@ async fn all(programs: &program::Programs) -> anyhow::Result<Vec<Section>> {
                 .await
             }
             "deploy" => Box::pin(deploy::measure(programs, &options::Deploy::default())).await,
+            "secured" => Box::pin(secured::measure(programs, &options::Secured::default())).await,
             "programs" => Box::pin(programs::measure(&options::Programs::default())).await,
             "idle" => Box::pin(idle::measure(programs, &options::Idle::default())).await,
             _ => Box::pin(heal::measure(programs, &options::Heal::default())).await,

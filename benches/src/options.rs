@@ -36,6 +36,8 @@ pub(crate) enum What {
     Idle(Idle),
     /// How long until what a lost machine ran runs elsewhere, beside Docker Swarm.
     Heal(Heal),
+    /// What TLS, tokens and the audit log cost a deploy and a request.
+    Secured(Secured),
     /// All of them, with their defaults.
     All,
     /// The floor of `placements`: a bare HTTP server.
@@ -144,6 +146,17 @@ pub(crate) struct Heal {
     pub(crate) replicas: u32,
 }
 
+/// Options of `secured`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Secured {
+    /// Deploys in each of both systems.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) deploys: u32,
+    /// Requests of each kind, each way.
+    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) requests: u32,
+}
+
 /// The defaults of a subcommand's options.
 #[derive(Debug, Parser)]
 struct Alone<T: Args> {
@@ -180,6 +193,12 @@ impl Default for Idle {
     }
 }
 
+impl Default for Secured {
+    fn default() -> Self {
+        defaults()
+    }
+}
+
 impl Default for Heal {
     fn default() -> Self {
         defaults()
@@ -197,6 +216,7 @@ mod tests {
         assert_eq!(Programs::default().window(), Duration::from_mins(1));
         assert_eq!(Idle::default().seconds, 120);
         assert_eq!(Heal::default().replicas, 5);
+        assert_eq!(Secured::default().deploys, 300);
     }
 
     #[test]

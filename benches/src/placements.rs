@@ -262,6 +262,7 @@ async fn start(programs: &Programs, options: &Placements) -> anyhow::Result<Flee
             "--capacity",
             "cpu=100000,memory=100000000",
         ]),
+        locked: false,
     };
     Fleet::start(programs, &shape).await
 }

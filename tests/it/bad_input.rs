@@ -13,6 +13,7 @@ mod exchange;
 mod generated;
 mod headers;
 mod held_open;
+mod joining;
 mod mqtt;
 mod mqtt_payloads;
 pub(crate) mod packet;
@@ -43,7 +44,7 @@ fn bad_input_of_every_kind_is_refused_clearly_and_nothing_is_lost() {
     let begun = Instant::now();
     // They wait for the programs' own patience while the rows go on.
     let held_open = HeldOpen::start(&rig);
-    let kinds: [(&str, Vec<Row>); 11] = [
+    let kinds: [(&str, Vec<Row>); 12] = [
         ("documents", documents::rows()),
         ("bodies", bodies::rows()),
         ("requests", requests::rows()),
@@ -52,6 +53,7 @@ fn bad_input_of_every_kind_is_refused_clearly_and_nothing_is_lost() {
         ("mqtt", mqtt::rows()),
         ("mqtt-payloads", mqtt_payloads::rows(&rig)),
         ("registration", registration::rows()),
+        ("joining", joining::rows()),
         ("websocket", websocket::rows()),
         ("configuration", configuration::rows(&rig)),
         ("command-line", command_line::rows(&rig)),

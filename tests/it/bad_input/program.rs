@@ -64,7 +64,8 @@ impl Call {
         Row::new(name, move |rig: &Rig| self.judge(rig, code, &words)).within(LIMIT)
     }
 
-    fn judge(&self, rig: &Rig, code: i32, words: &str) -> Verdict {
+    /// Runs it: whether it ends like that.
+    pub(crate) fn judge(&self, rig: &Rig, code: i32, words: &str) -> Verdict {
         let (ended, told) = self.run(rig.directory())?;
         let missing = words.split('|').find(|word| !told.contains(word));
         let panicked = told.contains("panicked");
