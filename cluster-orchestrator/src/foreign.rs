@@ -49,7 +49,7 @@ pub(crate) fn dial(
 
 /// Keeps the rules in a file as they have to be, until the token is cancelled.
 pub(crate) async fn keep_rules(access: Access, file: PathBuf, shutdown: CancellationToken) {
-    let mut written = None;
+    let (mut written, mut failed) = (None, false);
     let mut look = tokio::time::interval(LOOK);
     loop {
         tokio::select! {
@@ -73,15 +73,18 @@ pub(crate) async fn keep_rules(access: Access, file: PathBuf, shutdown: Cancella
                     "the rules of the broker are written; it knows them once `cluster-orchestrator mosquitto` has brought \
                      them there and it was told (SIGHUP)"
                 );
+                (written, failed) = (Some(revoked), false);
             }
-            Ok(Err(error)) => {
+            Ok(Err(error)) if !failed => {
                 let error = &error as &dyn std::error::Error;
-                tracing::error!(error, "the rules of the broker cannot be written");
+                tracing::error!(
+                    error,
+                    "the rules of the broker cannot be written; it is tried again"
+                );
+                failed = true;
             }
-            Err(_panicked) => {}
+            Ok(Err(_)) | Err(_) => {}
         }
-        // What failed is tried again with the next change: a full disk is told once.
-        written = Some(revoked);
     }
 }
 

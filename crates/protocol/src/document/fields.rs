@@ -5,7 +5,7 @@ use super::read::Spot;
 use super::tree::{Entry, Kind};
 
 /// Fields of later issues: known by name, so that nobody takes them for typing errors.
-const LATER: [&str; 16] = [
+const LATER: [&str; 17] = [
     "accelerator",
     "accelerators",
     "affinity",
@@ -19,6 +19,7 @@ const LATER: [&str; 16] = [
     "networks",
     "schedule",
     "sensors",
+    "singleton",
     "spread",
     "storage",
     "vgpus",
