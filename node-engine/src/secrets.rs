@@ -247,7 +247,7 @@ impl Memory {
             login,
         } = unsealed;
         let native = runtime == RuntimeKind::Native;
-        if files.is_empty() && !(native && !variables.is_empty()) {
+        if files.is_empty() && (!native || variables.is_empty()) {
             return Ok(Given {
                 folder: None,
                 variables,

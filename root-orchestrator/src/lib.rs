@@ -160,11 +160,7 @@ async fn begin(
         relay,
     } = place;
     let metrics = Metrics::new()?;
-    let names = keys::names(&[address], config.advertise.as_deref());
-    let keys = Keys::open(config.store, &config.data_dir, Tier::Root, names)?;
-    let brought = Brought::of(config.tls_cert.as_deref(), config.tls_key.as_deref());
-    let keys = keys.showing_users(brought.map_err(KeysError::from)?)?;
-    let keys = Arc::new(keys);
+    let keys = Arc::new(keys(&config, address)?);
     let door = keys.users_door(config.insecure);
     let access = access(&config, address, &store, &keys).await?;
     access.count(&metrics.common.registry)?;
@@ -235,6 +231,14 @@ async fn begin(
     // Sockets of clusters would otherwise outlive the service.
     io.close().await;
     Ok(tasks.finish(GRACE).await.into_result()?)
+}
+
+/// What this root proves itself with, and shows to users.
+fn keys(config: &Config, address: SocketAddr) -> Result<Keys, KeysError> {
+    let names = keys::names(&[address], config.advertise.as_deref());
+    let keys = Keys::open(config.store, &config.data_dir, Tier::Root, names)?;
+    let brought = Brought::of(config.tls_cert.as_deref(), config.tls_key.as_deref());
+    keys.showing_users(brought.map_err(KeysError::from)?)
 }
 
 /// Who may do what here, and who may join.

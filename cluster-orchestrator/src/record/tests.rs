@@ -378,7 +378,7 @@ fn registration(number: u8) -> Registration {
         fresh: node(number),
         credential: [number; 32],
         verifies: number.is_multiple_of(2),
-        sealing: (number > 1).then_some([number as u8; 32]),
+        sealing: (number > 1).then_some([number; 32]),
         boot: 0,
         start: 0,
     }

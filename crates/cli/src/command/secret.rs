@@ -26,7 +26,7 @@ const SECRETS: &str = "/api/v1/secrets";
 #[command(after_help = "Examples:
   edgeio secret set db-password                          # asks for it
   edgeio secret set tls.key --from-file tls.key
-  edgeio secret set ghcr --registry ghcr.io --username bob < token
+  edgeio secret set ghcr --registry ghcr.io --username bob    # asks for its password or token
   edgeio secret list
   edgeio secret delete db-password
 

@@ -214,7 +214,6 @@ pub(super) fn by(caller: &Caller) -> String {
 }
 
 /// A change that was not made, as a problem.
-#[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
 pub fn not_changed(reason: NotChanged) -> ApiError {
     let text = reason.to_string();
     match reason {

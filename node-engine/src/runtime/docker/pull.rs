@@ -27,10 +27,12 @@ const AT_ONCE: usize = 16;
 /// What is being fetched.
 #[derive(Debug)]
 pub(super) struct Pulls {
-    /// By image, and with which login: what one may have, another one need not.
-    under_way: Mutex<HashMap<(String, Option<u64>), WeakShared<Pulling>>>,
+    under_way: Mutex<HashMap<Wanted, WeakShared<Pulling>>>,
     turns: Semaphore,
 }
+
+/// An image, and with which login: what one may have, another one need not.
+type Wanted = (String, Option<u64>);
 
 /// One fetching, for all who wait for it. It is given up when nobody does any more.
 type Pulling = BoxFuture<'static, Result<(), Failure>>;
