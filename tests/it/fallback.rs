@@ -171,6 +171,7 @@ fn a_worker_whose_broker_is_down_works_through_the_root() {
         "authority.key",
         "authority.pem",
         "root.redb",
+        "secrets.key",
     ];
     assert_eq!(names, expected);
     for (name, bytes) in &root {

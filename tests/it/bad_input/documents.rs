@@ -163,10 +163,10 @@ const LINES: &[Case] = &[
     ),
     (
         "a field of a later version",
-        "secrets: {}",
+        "configs: {}",
         4,
         1,
-        "secrets",
+        "configs",
         "not supported yet",
     ),
     // 19
