@@ -43,6 +43,8 @@ impl State {
             match (status, self.runs.get(instance)) {
                 // What this engine is about to do to it is news enough.
                 (_, Some(Run::Starting { .. } | Run::Stopping { .. })) => {}
+                // It ended after it had been looked at; of that, the end is the news.
+                (FoundStatus::Running { since, .. }, _) if self.has_ended(*instance, *since) => {}
                 (FoundStatus::Running { since, endpoints }, run) => {
                     if !matches!(run, Some(Run::Running { since: known, .. }) if known == since) {
                         decision = decision.and(self.runs_now(now, *instance, *since, endpoints));
@@ -74,6 +76,12 @@ impl State {
             }
         }
         decision
+    }
+
+    /// Whether the run that began then is known to have ended.
+    fn has_ended(&self, instance: InstanceId, since: Wall) -> bool {
+        let ended = self.exits.get(&instance);
+        ended.is_some_and(|exit| exit.at >= since)
     }
 
     /// What could not be started because its runtime did not answer is due now that it does: that was no failure of the

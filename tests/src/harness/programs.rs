@@ -58,6 +58,14 @@ fn build(directory: &Path) {
         command.arg("--profile").arg(profile);
     }
     command.arg("--manifest-path").arg(manifest());
+    // What cargo tells a test of its package, build scripts would take for a change of theirs, and all that depends on
+    // them would be compiled once more, there and in the next build.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     let target = directory.parent().unwrap();
     command.arg("--target-dir").arg(target);
     command.stdout(Stdio::null());

@@ -1,10 +1,12 @@
 //! The engine is killed and started again: what runs goes on running.
 
 use expect_test::expect;
+use model::instance::Exit;
+use model::time::Wall;
 use model::workload::Restart;
 use node_core::{FoundStatus, Input};
 
-use crate::support::{Worker, exit, listed, running, started, stopped};
+use crate::support::{Worker, exit, id, listed, running, started, stopped};
 
 #[test]
 fn a_restarted_engine_adopts_starts_what_is_missing_and_stops_orphans() {
@@ -44,6 +46,22 @@ fn what_ended_while_the_engine_was_away_is_started_again_after_its_wait() {
     worker.restart();
     let ended = [(1, FoundStatus::Exited(exit(3)))];
     assert_eq!(worker.turn([listed(&ended)]), "");
+    assert_eq!(worker.observed(), "1 exited until 1000");
+}
+
+#[test]
+fn what_ended_while_a_list_was_made_is_not_taken_for_running() {
+    let mut worker = Worker::running(Restart::Always);
+    worker.restart();
+    let exit = Exit {
+        at: Wall(5),
+        ..exit(3)
+    };
+    let instance = id(1);
+    worker.turn([Input::Exited { instance, exit }]);
+    assert_eq!(worker.observed(), "1 exited until 1000");
+    // It was looked at before it ended.
+    assert_eq!(worker.turn([listed(&[(1, running())])]), "");
     assert_eq!(worker.observed(), "1 exited until 1000");
 }
 
