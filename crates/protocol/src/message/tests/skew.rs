@@ -77,6 +77,23 @@ fn all_messages() -> Vec<Value> {
     request.join_token = Some("token".to_owned());
     request.sealing_key = Some("key".to_owned());
     all.push(request.encode());
+    let administrator = uplink::Administrator {
+        token: model::id::TokenId::from_bits(9),
+        hash: [7; 32],
+        expires_at: Some(Wall(1)),
+    };
+    all.push(uplink::administrators(&[administrator]));
+    all.push(register::answer(&Ok(register::Welcome {
+        broker_tls: true,
+        ..register_welcome()
+    })));
+    all.push(
+        register::Request {
+            signed: true,
+            ..register_request()
+        }
+        .encode(),
+    );
     let mut standing = standing();
     for class in &mut standing.aggregate.classes {
         class.class.accelerator = Some("vpu".to_owned());
