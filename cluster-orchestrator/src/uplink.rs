@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use cluster_core::{Beat, Input, SlotEntry};
 use daemon::crashpoint;
+use identity::files::FileError;
 use joining::Approach;
 use model::aggregate::Aggregate;
 use model::desired::Desired;
@@ -36,7 +37,6 @@ use protocol::message::question::{Ask, RequestId};
 use protocol::message::reply::Chunk;
 use protocol::message::uplink::relay::Frame;
 use protocol::message::uplink::{self, Standing};
-use secrets::KeyringError;
 use serde_json::Value;
 use socketio::{Client, ConnectError, Event, Events};
 use sync::{Held, UpReport};
@@ -532,7 +532,7 @@ async fn receive(
 }
 
 /// Keeps the keys that came with an assignment.
-async fn keep_keys(access: &Access, data: &Value) -> Result<(), KeyringError> {
+async fn keep_keys(access: &Access, data: &Value) -> Result<(), FileError> {
     match uplink::read_assign_keys(data) {
         Ok(keys) => access.keep_secret_keys(keys).await,
         Err(error) => {

@@ -42,7 +42,7 @@ const STARTS: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Performer {
     /// `None` before the first join: without an id nothing can be ours.
-    ours: Option<(NodeId, BTreeMap<RuntimeKind, Arc<Runtime>>)>,
+    ours: Option<Ours>,
     running: JoinSet<Input>,
     subjects: HashMap<Id, Subject>,
     queues: BTreeMap<InstanceId, Queue>,
@@ -50,6 +50,15 @@ pub(crate) struct Performer {
     policy: Arc<Policy>,
     secrets: Arc<Secrets>,
     probes: Probes,
+}
+
+/// What a worker has once it has an id.
+#[derive(Debug)]
+struct Ours {
+    node: NodeId,
+    runtimes: BTreeMap<RuntimeKind, Arc<Runtime>>,
+    /// Where the secrets of its instances are while they run.
+    memory: Memory,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -141,13 +150,18 @@ impl Performer {
 
     /// The id that the runtimes were made for.
     pub(crate) fn node(&self) -> Option<NodeId> {
-        self.ours.as_ref().map(|(node, _)| *node)
+        self.ours.as_ref().map(|ours| ours.node)
     }
 
     /// Takes the runtimes of a worker that has an id, and asks each what it has.
     pub(crate) fn adopt(&mut self, node: NodeId, runtimes: BTreeMap<RuntimeKind, Arc<Runtime>>) {
         let kinds: Vec<RuntimeKind> = runtimes.keys().copied().collect();
-        self.ours = Some((node, runtimes));
+        let memory = Memory::of(node, self.policy.confinement().account);
+        self.ours = Some(Ours {
+            node,
+            runtimes,
+            memory,
+        });
         for kind in kinds {
             self.list(kind);
             self.watch(kind);
@@ -285,8 +299,12 @@ impl Performer {
     }
 
     fn runtime(&self, kind: RuntimeKind) -> Option<Arc<Runtime>> {
-        let (_, runtimes) = self.ours.as_ref()?;
-        runtimes.get(&kind).map(Arc::clone)
+        let ours = self.ours.as_ref()?;
+        ours.runtimes.get(&kind).map(Arc::clone)
+    }
+
+    fn memory(&self) -> Option<Memory> {
+        self.ours.as_ref().map(|ours| ours.memory.clone())
     }
 
     fn enqueue(&mut self, instance: InstanceId, operation: Operation) {
@@ -316,7 +334,7 @@ impl Performer {
         let (abort, subject) = match operation {
             Operation::Start(desired) => {
                 let runtime = self.runtime(desired.service.workload.runtime);
-                let node = self.node();
+                let ours = self.node().zip(self.memory());
                 let starts = Arc::clone(&self.starts);
                 let (policy, secrets) = (Arc::clone(&self.policy), Arc::clone(&self.secrets));
                 let task = async move {
@@ -326,13 +344,12 @@ impl Performer {
                     } else {
                         None
                     };
-                    start(runtime, node, (&policy, &secrets), &desired).await
+                    start(runtime, ours, (&policy, &secrets), &desired).await
                 };
                 (self.running.spawn(task), Subject::Start(instance))
             }
             Operation::Stop(kind, grace) => {
-                let memory = self.node().map(|node| memory(node, &self.policy));
-                let task = stop(self.runtime(kind), memory, instance, grace);
+                let task = stop(self.runtime(kind), self.memory(), instance, grace);
                 (self.running.spawn(task), Subject::Stop(instance))
             }
         };
@@ -348,13 +365,13 @@ impl Performer {
 
 async fn start(
     runtime: Option<Arc<Runtime>>,
-    node: Option<NodeId>,
+    ours: Option<(NodeId, Memory)>,
     (policy, secrets): (&Policy, &Secrets),
     desired: &Desired,
 ) -> Input {
     let instance = desired.instance;
     let workload = &desired.service.workload;
-    let (Some(runtime), Some(node)) = (runtime, node) else {
+    let (Some(runtime), Some((node, memory))) = (runtime, ours) else {
         let message = format!("this worker has no {} runtime", workload.runtime);
         return Input::StartFailed {
             instance,
@@ -382,7 +399,6 @@ async fn start(
     let given = secrets
         .open(&identity.tenant, &workload)
         .and_then(|unsealed| {
-            let memory = memory(node, policy);
             let placed = memory.place(instance, workload.runtime, unsealed);
             placed.map_err(|error| {
                 let message = format!("cannot keep its secrets in memory: {error}");
@@ -412,11 +428,6 @@ async fn start(
             Input::StartFailed { instance, reason }
         }
     }
-}
-
-/// Where the secrets of this worker's instances are while they run.
-fn memory(node: NodeId, policy: &Policy) -> Memory {
-    Memory::of(node, policy.confinement().account)
 }
 
 async fn stop(

@@ -10,7 +10,7 @@
 //! No opened value is on a disk by this program: not in its store, not in the records of native instances, not in its log.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use identity::files::FileError;
 use model::access::TenantPath;
-use model::id::{InstanceId, NodeId, SecretVersion};
+use model::id::{InstanceId, NodeId};
 use model::reason::{Reason, ReasonCode};
 use model::secret::{SecretPlace, SecretRef};
 use model::workload::{RuntimeKind, Workload};
@@ -27,7 +27,6 @@ use protocol::message::SecretKey;
 use secrets::{About, Keyring, KeyringError, Login, Opened};
 use zeroize::Zeroizing;
 
-use crate::runtime::chain;
 use crate::shim::confine::{Account, give};
 use crate::shim::record::InMemory;
 
@@ -109,24 +108,13 @@ impl Secrets {
     /// # Errors
     /// When one cannot be kept. Then the order that it came with must not be taken: it will come again.
     pub(crate) fn keep(&self, keys: &[SecretKey]) -> Result<(), FileError> {
-        for key in keys {
-            match self.keyring.keep(key.version, &key.wrapped) {
-                Ok(()) => {}
-                Err(KeyringError::File(error)) => return Err(error),
-                // The start that needs it will tell.
-                Err(error) => {
-                    tracing::warn!(secret.version = %key.version, error = chain(&error), "a key to a secret is of no use here");
-                }
-            }
-        }
-        Ok(())
+        let keys = keys.iter().map(|key| (key.version, key.wrapped.as_str()));
+        self.keyring.keep_all(keys)
     }
 
     /// Forgets the keys to what no workload here has.
     pub(crate) fn tidy<'w>(&self, workloads: impl Iterator<Item = &'w Workload>) {
-        let wanted = workloads.flat_map(|workload| workload.secrets.versions());
-        self.keyring
-            .retain(&wanted.collect::<BTreeSet<SecretVersion>>());
+        self.keyring.tidy(workloads);
     }
 
     /// The values of a workload.
@@ -254,10 +242,7 @@ impl Memory {
                 login,
             });
         }
-        let texts = variables.iter().map(|(name, value)| (name, value.text()));
-        let texts: BTreeMap<&String, Cow<'_, str>> = texts.collect();
-        let json = Zeroizing::new(serde_json::to_vec(&texts)?);
-        drop(texts);
+        let json = native.then(|| json(&variables)).transpose()?;
         self.make()?;
         let account = self.account.filter(|_| native);
         let ready = InMemory::new(self.folder.join(instance.to_string()));
@@ -286,7 +271,7 @@ impl Memory {
             let mode = if native { 0o400 } else { 0o444 };
             write(&given.files().join(name), mode, &value.0)?;
         }
-        if native {
+        if let Some(json) = json {
             write(&given.variables(), 0o400, &json)?;
         }
         if let Some(account) = account {
@@ -345,6 +330,13 @@ fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
         )));
     }
     fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+/// Variables as the shim reads them.
+fn json(variables: &BTreeMap<String, Value>) -> io::Result<Opened> {
+    let texts = variables.iter().map(|(name, value)| (name, value.text()));
+    let texts: BTreeMap<&String, Cow<'_, str>> = texts.collect();
+    Ok(Zeroizing::new(serde_json::to_vec(&texts)?))
 }
 
 fn write(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {

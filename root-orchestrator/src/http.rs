@@ -55,9 +55,7 @@ fn api(
     Api::new("edgeIO root", about)
         .merge(orchestrator::http::api(common))
         .merge(orchestrator::http::logs::api(logs))
-        .merge(orchestrator::http::access::api(service.access.clone()))
-        .merge(orchestrator::http::joining::api(service.access.clone()))
-        .merge(orchestrator::http::secrets::api(service.access.clone()))
+        .merge(orchestrator::http::beside(&service.access))
         .merge(own.with_state(service))
 }
 

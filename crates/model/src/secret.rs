@@ -73,12 +73,6 @@ impl Secrets {
         self.uses.iter().map(|one| &one.secret).chain(&self.pull)
     }
 
-    /// The same, to be looked up.
-    pub fn refs_mut(&mut self) -> impl Iterator<Item = &mut SecretRef> {
-        let uses = self.uses.iter_mut().map(|one| &mut one.secret);
-        uses.chain(&mut self.pull)
-    }
-
     /// The values that it carries.
     pub fn versions(&self) -> impl Iterator<Item = SecretVersion> {
         let sealed = self.refs().filter_map(|one| one.sealed.as_ref());
@@ -176,8 +170,8 @@ pub enum SecretRefusal {
 /// The secrets of all tenants.
 #[derive(Debug, Clone, Default)]
 pub struct SecretBook {
-    secrets: BTreeMap<(TenantPath, Name), Secret>,
-    counts: BTreeMap<TenantPath, usize>,
+    /// None of them is empty.
+    tenants: BTreeMap<TenantPath, BTreeMap<Name, Secret>>,
 }
 
 impl SecretBook {
@@ -191,26 +185,26 @@ impl SecretBook {
     /// # Errors
     /// [`SecretRefusal::NotFound`]. What another tenant has, one above it too, is not there.
     pub fn get(&self, tenant: &TenantPath, name: &Name) -> Result<&Secret, SecretRefusal> {
-        let key = (tenant.clone(), name.clone());
-        self.secrets
-            .get(&key)
-            .ok_or_else(|| SecretRefusal::NotFound {
-                tenant: tenant.clone(),
-                name: name.clone(),
-            })
+        let own = self.tenants.get(tenant);
+        let found = own.and_then(|own| own.get(name));
+        found.ok_or_else(|| SecretRefusal::NotFound {
+            tenant: tenant.clone(),
+            name: name.clone(),
+        })
     }
 
     /// Those of a tenant and all below it, from the one after `after` on.
     pub fn within<'a>(
         &'a self,
         tenant: &'a TenantPath,
-        after: Option<&(TenantPath, Name)>,
+        after: Option<&'a (TenantPath, Name)>,
     ) -> impl Iterator<Item = &'a Secret> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let from = after.map_or(Unbounded, Excluded);
-        let rest = self.secrets.range((from, Unbounded));
-        rest.map(|(_, secret)| secret)
-            .filter(|secret| secret.tenant.is_within(tenant))
+        let later = move |secret: &&Secret| {
+            after.is_none_or(|(path, name)| (&secret.tenant, &secret.name) > (path, name))
+        };
+        let tenants = self.tenants.iter();
+        let tenants = tenants.filter(|(path, _)| path.is_within(tenant));
+        tenants.flat_map(|(_, own)| own.values()).filter(later)
     }
 
     /// A secret with a new value; one that was there keeps its time of making.
@@ -219,8 +213,8 @@ impl SecretBook {
     /// [`SecretRefusal::TooMany`].
     pub fn set(&self, secret: Secret) -> Result<Vec<SecretWrite>, SecretRefusal> {
         let known = self.get(&secret.tenant, &secret.name).ok();
-        let count = self.counts.get(&secret.tenant).copied();
-        if known.is_none() && count.unwrap_or_default() >= Self::PER_TENANT {
+        let count = self.tenants.get(&secret.tenant).map_or(0, BTreeMap::len);
+        if known.is_none() && count >= Self::PER_TENANT {
             return Err(SecretRefusal::TooMany {
                 tenant: secret.tenant,
             });
@@ -259,21 +253,16 @@ impl SecretBook {
     pub fn apply(&mut self, write: &SecretWrite) {
         match write {
             SecretWrite::Secret(secret) => {
-                let key = (secret.tenant.clone(), secret.name.clone());
-                if self.secrets.insert(key, secret.clone()).is_none() {
-                    *self.counts.entry(secret.tenant.clone()).or_default() += 1;
-                }
+                let own = self.tenants.entry(secret.tenant.clone()).or_default();
+                own.insert(secret.name.clone(), secret.clone());
             }
             SecretWrite::Forget(tenant, name) => {
-                let key = (tenant.clone(), name.clone());
-                if self.secrets.remove(&key).is_none() {
+                let Some(own) = self.tenants.get_mut(tenant) else {
                     return;
-                }
-                if let Some(count) = self.counts.get_mut(tenant) {
-                    *count -= 1;
-                    if *count == 0 {
-                        self.counts.remove(tenant);
-                    }
+                };
+                own.remove(name);
+                if own.is_empty() {
+                    self.tenants.remove(tenant);
                 }
             }
         }

@@ -70,6 +70,13 @@ pub fn api<C: Jobs>(service: Service<C>) -> Api<()> {
     routes().with_state(service)
 }
 
+/// Users and tenants, joining, and secrets: what the owner beside the core decides about. A program merges its own routes.
+pub fn beside(access: &Access) -> Api<()> {
+    access::api(access.clone())
+        .merge(joining::api(access.clone()))
+        .merge(secrets::api(access.clone()))
+}
+
 /// The same before anything is served: what there is, and what it needs.
 pub fn routes<C: Jobs>() -> Api<Service<C>> {
     Api::new("", "")

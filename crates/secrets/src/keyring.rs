@@ -9,6 +9,7 @@ use std::sync::{PoisonError, RwLock};
 
 use identity::files::{self, FileError, Readers};
 use model::id::SecretVersion;
+use model::workload::Workload;
 
 use super::{CannotOpen, DataKey, KeyTextError, PublicKey, Vault, VaultError, Wrapped};
 
@@ -131,6 +132,27 @@ impl Keyring {
         Ok(())
     }
 
+    /// Keeps the keys that came with an order. One that is of no use here is told and left out: what needs it will not start.
+    ///
+    /// # Errors
+    /// When one cannot be written. Then the order must not be taken.
+    pub fn keep_all<'k>(
+        &self,
+        keys: impl IntoIterator<Item = (SecretVersion, &'k str)>,
+    ) -> Result<(), FileError> {
+        for (version, wrapped) in keys {
+            match self.keep(version, wrapped) {
+                Ok(()) => {}
+                Err(KeyringError::File(error)) => return Err(error),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(secret.version = %version, error, "a key to a secret is of no use here");
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The key to a version that was encrypted elsewhere.
     ///
     /// # Errors
@@ -142,8 +164,14 @@ impl Keyring {
         self.vault.unwrap(&wrapped.ok_or(CannotOpen)?, version)
     }
 
-    /// Forgets all keys but these. One whose file stays is forgotten at the next start.
-    pub fn retain(&self, wanted: &BTreeSet<SecretVersion>) {
+    /// Forgets all keys but those to what one of these has. One whose file stays is forgotten at the next start.
+    pub fn tidy<'w>(&self, workloads: impl IntoIterator<Item = &'w Workload>) {
+        let workloads = workloads.into_iter();
+        let wanted = workloads.flat_map(|workload| workload.secrets.versions());
+        self.retain(&wanted.collect());
+    }
+
+    fn retain(&self, wanted: &BTreeSet<SecretVersion>) {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         keys.retain(|version, _| {
             let stays = wanted.contains(version);

@@ -165,8 +165,10 @@ impl Session {
 
     /// A change, once the keys that came with it are on the disk.
     async fn read_control(&self, payload: &[u8]) -> Option<FromLink> {
-        let read =
-            control::decode(payload).and_then(|change| Ok((change, control::keys(payload)?)));
+        let read = control::decode(payload).and_then(|change| {
+            let keys = control::keys(payload, &change)?;
+            Ok((change, keys))
+        });
         let read = read.inspect_err(|error| {
             tracing::warn!(
                 error = chain(error),

@@ -10,15 +10,22 @@ use rustix::termios::{LocalModes, tcgetattr};
 use crate::fake::{Answer, End, Server};
 use crate::{command, edgeio, err, job, list, out};
 
-/// Everything that a terminal gets from a command, and its exit code.
-fn on_terminal(server: &Server, args: &[&str], env: &[(&str, &str)]) -> (String, i32) {
+/// Both ends of a pseudo terminal: whoever sits there, and what a program sees.
+fn terminal() -> (std::fs::File, std::fs::File) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
     let name = ptsname(&master, Vec::new()).unwrap();
     let mut options = std::fs::OpenOptions::new();
     options.read(true).write(true);
-    let open = || Stdio::from(options.open(name.to_str().unwrap()).unwrap());
+    let terminal = options.open(name.to_str().unwrap()).unwrap();
+    (std::fs::File::from(master), terminal)
+}
+
+/// Everything that a terminal gets from a command, and its exit code.
+fn on_terminal(server: &Server, args: &[&str], env: &[(&str, &str)]) -> (String, i32) {
+    let (mut master, terminal) = terminal();
+    let open = || Stdio::from(terminal.try_clone().unwrap());
     let mut process = command(args);
     process
         .env("EDGEIO_URL", &server.url)
@@ -28,8 +35,7 @@ fn on_terminal(server: &Server, args: &[&str], env: &[(&str, &str)]) -> (String,
         .stderr(open());
     let mut child = process.spawn().unwrap();
     // The command holds copies of the terminal until it is dropped.
-    drop(process);
-    let mut master = std::fs::File::from(master);
+    drop((process, terminal));
     let mut bytes = Vec::new();
     let mut part = [0; 4096];
     // The last one to close the other side makes reading fail.
@@ -158,13 +164,7 @@ fn a_password_that_is_not_entered_after_all_leaves_the_terminal_as_it_was() {
         ("secret\u{1c}", signal, code),
         ("short\n", None, Some(1)),
     ] {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap();
-        let mut options = std::fs::OpenOptions::new();
-        options.read(true).write(true);
-        let terminal = options.open(name.to_str().unwrap()).unwrap();
+        let (mut master, terminal) = terminal();
         let shows = || {
             let modes = tcgetattr(&terminal).unwrap().local_modes;
             modes.contains(LocalModes::ECHO | LocalModes::ISIG)
@@ -178,7 +178,6 @@ fn a_password_that_is_not_entered_after_all_leaves_the_terminal_as_it_was() {
             .stdout(Stdio::null())
             .stderr(terminal.try_clone().unwrap());
         let mut child = process.spawn().unwrap();
-        let mut master = std::fs::File::from(master);
         let (mut asked, mut part) = (Vec::new(), [0; 256]);
         while !asked.ends_with(b"Password: ") {
             let read = master.read(&mut part).unwrap();

@@ -206,13 +206,15 @@ impl Rates {
         self.since.elapsed()
     }
 
-    const fn rate(&self, limit: Limit) -> Rate {
-        match limit {
+    /// How much of a budget one takes, in nanoseconds; `None`: there is no limit.
+    fn each(&self, limit: Limit) -> Option<u64> {
+        let Rate(rate) = match limit {
             Limit::Users => self.options.users,
             Limit::Administrators => self.options.administrators,
             Limit::Addresses => self.options.addresses,
             Limit::Failures => self.options.failures,
-        }
+        };
+        rate.map(|rate| 1_000_000_000 / u64::from(rate.get()))
     }
 
     /// One more, at that time.
@@ -222,10 +224,10 @@ impl Rates {
         identity: &Identity,
         now: Duration,
     ) -> Result<(), TooOften> {
-        let Rate(Some(rate)) = self.rate(limit) else {
+        let Some(each) = self.each(limit) else {
             return Ok(());
         };
-        let (now, each) = (nanos(now), 1_000_000_000 / u64::from(rate.get()));
+        let now = nanos(now);
         self.change(identity, now, |known| {
             let whole = known.whole.max(now) + each;
             judge(whole, now, known)?;
@@ -242,10 +244,10 @@ impl Rates {
         identity: &Identity,
         now: Duration,
     ) -> Result<(), TooOften> {
-        let Rate(Some(rate)) = self.rate(limit) else {
+        let Some(each) = self.each(limit) else {
             return Ok(());
         };
-        let (now, each) = (nanos(now), 1_000_000_000 / u64::from(rate.get()));
+        let now = nanos(now);
         let mut shard = self.shard(identity);
         let Some(known) = shard.get_mut(identity) else {
             return Ok(());

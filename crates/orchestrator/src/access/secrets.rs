@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use identity::files::FileError;
 use model::access::{Forbidden, TenantPath, registry};
 use model::desired::Desired;
 use model::id::SecretVersion;
@@ -13,7 +14,7 @@ use model::workload::Workload;
 use protocol::message::SecretKey;
 use protocol::rest::SecretRequest;
 use protocol::workload::sealed;
-use secrets::{About, CannotOpen, DataKey, KeyringError, Login, PublicKey};
+use secrets::{About, CannotOpen, DataKey, Login, PublicKey};
 use zeroize::Zeroizing;
 
 use super::{Access, NotChanged, Write, no_random};
@@ -252,31 +253,21 @@ impl Access {
     ///
     /// # Errors
     /// When that fails; then what they came with must not be taken.
-    pub async fn keep_secret_keys(&self, keys: Vec<SecretKey>) -> Result<(), KeyringError> {
+    pub async fn keep_secret_keys(&self, keys: Vec<SecretKey>) -> Result<(), FileError> {
         if keys.is_empty() {
             return Ok(());
         }
         let own = Arc::clone(&self.0.keys);
         let kept = tokio::task::spawn_blocking(move || {
-            for key in keys {
-                match own.secrets().keep(key.version, &key.wrapped) {
-                    Err(error @ KeyringError::File(_)) => return Err(error),
-                    Err(error) => {
-                        let error = &error as &dyn std::error::Error;
-                        tracing::warn!(secret.version = %key.version, error, "a key to a secret is of no use here");
-                    }
-                    Ok(()) => {}
-                }
-            }
-            Ok(())
+            let keys = keys.iter().map(|key| (key.version, key.wrapped.as_str()));
+            own.secrets().keep_all(keys)
         });
         kept.await.unwrap_or(Ok(()))
     }
 
     /// Forgets the keys to what no workload here has.
     pub fn tidy_secret_keys<'w>(&self, workloads: impl Iterator<Item = &'w Workload>) {
-        let wanted = workloads.flat_map(|workload| workload.secrets.versions());
-        self.0.keys.secrets().retain(&wanted.collect());
+        self.0.keys.secrets().tidy(workloads);
     }
 
     /// For what keys are encrypted that come here, as text.

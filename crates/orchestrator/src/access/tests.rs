@@ -46,6 +46,13 @@ impl Desk {
         Self::on(self.store, self.dir).await
     }
 
+    /// A token for one machine.
+    async fn join_token(&self) -> JoinToken {
+        let life = Duration::from_mins(1);
+        let made = self.access.create_join_token("test", 1, life).await;
+        made.unwrap().0
+    }
+
     async fn ask(&self, request: HttpRequest<Body>) -> Response {
         let api = joining::api(self.access.clone());
         let router = api.serve((), Arc::new(self.access.clone()));
@@ -221,12 +228,7 @@ async fn a_hundred_machines_join_at_once_with_a_token_for_a_hundred_and_no_more(
 #[tokio::test]
 async fn a_token_that_is_none_lets_nobody_in_and_all_answers_are_alike() {
     let desk = Desk::open().await;
-    let life = Duration::from_mins(1);
-    let (token, _) = desk
-        .access
-        .create_join_token("test", 1, life)
-        .await
-        .unwrap();
+    let token = desk.join_token().await;
     let key = Key::make().unwrap();
     let first = desk.join(&token, &key).await.unwrap();
     // The answer was lost: the same key again.
@@ -462,12 +464,7 @@ async fn who_asks_too_often_is_told_when_to_come_again_and_recorded_once() {
 #[tokio::test]
 async fn a_body_that_proves_something_is_not_looked_at_after_too_many_wrong_ones() {
     let desk = Desk::open().await;
-    let life = Duration::from_mins(1);
-    let (token, _) = desk
-        .access
-        .create_join_token("test", 1, life)
-        .await
-        .unwrap();
+    let token = desk.join_token().await;
     let wrong = JoinToken {
         secret: Secret::make().unwrap(),
         ..token.clone()

@@ -157,12 +157,20 @@ pub fn decode(payload: &[u8]) -> Result<Change<DesiredEntry>, MessageError> {
     Ok(change)
 }
 
-/// Reads the keys of one part.
+/// Reads the keys of one part that was read; where no workload needs one, nothing is looked for.
 ///
 /// # Errors
 /// [`MessageError`], where it is no such message.
-pub fn keys(payload: &[u8]) -> Result<Vec<SecretKey>, MessageError> {
-    keys::read(payload)
+pub fn keys(payload: &[u8], change: &Change<DesiredEntry>) -> Result<Vec<SecretKey>, MessageError> {
+    let needs = |item: &NodeItem| match item {
+        NodeItem::Instance(desired) => !desired.service.workload.secrets.is_empty(),
+        NodeItem::Settings(_) => false,
+    };
+    if change.put.iter().any(|entry| needs(&entry.value)) {
+        keys::read(payload)
+    } else {
+        Ok(Vec::new())
+    }
 }
 
 pub(crate) fn text<T: ::sync::Item>(
