@@ -160,10 +160,10 @@ impl Place {
     fn take(config: &Config) -> Result<Self, ClusterError> {
         let Checked { core, broker } = config.checked()?;
         // By TLS for other machines.
-        let http = bind(config.http, true)?;
+        let http = bind(config.http)?;
         let mqtt = match broker {
             Some(address) => Mqtt::External(address),
-            None => Mqtt::Own(bind(config.mqtt, true)?),
+            None => Mqtt::Own(bind(config.mqtt)?),
         };
         Ok(Self { core, http, mqtt })
     }
@@ -340,8 +340,13 @@ impl Site {
                 let url = format!("{scheme}://{host}:{port}");
                 let dial = self.foreign(options, secure);
                 // For workers that come through the root, past the broker.
-                let relayed =
-                    endpoint::detached(limits, authenticate, sender.clone(), token.clone());
+                let relayed = endpoint::detached(
+                    self.door.clone(),
+                    limits,
+                    authenticate,
+                    sender.clone(),
+                    token.clone(),
+                );
                 let link = link::external(dial, sender, token.clone());
                 let link = Link::External(link, relayed);
                 let host = Some(host);

@@ -116,8 +116,8 @@ impl Dialler {
     /// A connection to be made: to the broker, or through a relay.
     fn session(&self, saved: Saved, relay: Option<RelayAt>) -> Session {
         let connects = self.connects.fetch_add(1, Ordering::Relaxed) + 1;
-        // A relay is the root's, which has an authority of its own.
-        let secure = relay.is_none() && saved.tls;
+        // Through a relay it ends at the cluster as well.
+        let secure = relay.as_ref().map_or(saved.tls, |relay| relay.tls);
         Session {
             tls: self.approach.credentials.tls().filter(|_| secure),
             orders: self.orders.clone(),
@@ -287,13 +287,15 @@ impl Detour<'_> {
             .relayed()
             .map(|(saved, relay)| (saved.clone(), relay.clone()));
         let (saved, relay) = way.ok_or("the way through the root was taken back")?;
-        if !self.config.may_reach(&relay.host) {
+        let host = relay.host.clone();
+        let session = self.dialler.session(saved, Some(relay));
+        if session.tls.is_none() && !self.config.may_reach(&host) {
             return Err(format!(
-                "the root's relay {} is another machine, and the connection would be in plain text; allow that with --insecure",
-                relay.host
+                "the root's relay {host} is another machine, and the connection would be in plain text; join the cluster with a token, \
+                 or allow that with --insecure"
             ));
         }
-        let dialled = self.dialler.session(saved, Some(relay)).dial().await;
+        let dialled = session.dial().await;
         dialled.map_err(|reason| format!("cannot reach the cluster through its root: {reason}"))
     }
 }

@@ -125,9 +125,8 @@ struct Place {
 impl Place {
     fn take(config: &Config) -> Result<Self, RootError> {
         let core = config.core()?;
-        // By TLS for other machines.
-        let (listener, address) = listen(config.http, true)?;
-        let relay = config.mqtt.map(|address| listen(address, config.insecure));
+        let (listener, address) = listen(config.http)?;
+        let relay = config.mqtt.map(listen);
         Ok(Self {
             core,
             listener,
@@ -137,8 +136,8 @@ impl Place {
     }
 }
 
-fn listen(address: SocketAddr, insecure: bool) -> Result<(TcpListener, SocketAddr), RootError> {
-    let listener = bind(address, insecure)?;
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), RootError> {
+    let listener = bind(address)?;
     let address = listener.local_addr().map_err(|source| RootError::Io {
         operation: "tell the address that is listened on",
         source,
@@ -200,10 +199,11 @@ async fn begin(
     let relayed = relay.as_ref().map(|(_, address)| RelayAt {
         host: config.advertise.clone(),
         port: address.port(),
+        tls: true,
     });
     let mqtt = relay.as_ref().map(|(_, at)| format!("mqtt://{at}"));
     if let Some((listener, _)) = relay {
-        let relay = Relay::new(links.clone(), metrics.clone());
+        let relay = Relay::new(links.clone(), metrics.clone(), config.insecure);
         tasks.spawn("relay", relay.run(listener, token.clone()));
     }
     follow(&access, &handle, &links, &mut tasks).await;

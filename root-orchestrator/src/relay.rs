@@ -1,12 +1,13 @@
 //! Workers that cannot reach their cluster's broker reach their cluster through here (`--mqtt`).
 //!
 //! # Flow
-//! A worker sends its CONNECT, whose user name says which cluster it belongs to. If that cluster's uplink is up, a tunnel is
-//! begun in it, and the worker's bytes and the cluster's go both ways as they are. The cluster's own MQTT endpoint judges the
-//! login, and is the only one that knows of a session.
+//! A worker begins TLS towards its cluster, and the name that it asks for says which that is; or, from this machine or with
+//! `--insecure`, it sends its CONNECT in plain text, whose user name says it. If that cluster's uplink is up, a tunnel is begun in
+//! it, and the worker's bytes and the cluster's go both ways as they are. The cluster's own MQTT endpoint ends the TLS, judges
+//! the login, and is the only one that knows of a session.
 //!
 //! # Guarantees
-//! - The root owns nothing of a worker: no login, no message, no session, nothing on its disk. What it has are a few bytes
+//! - The root owns nothing of a worker, and of one that speaks TLS it reads nothing: no login, no message, no session, nothing on its disk. What it has are a few bytes
 //!   under way, as many as the tunnel's window allows.
 //! - What cannot be passed on now is refused with the code that lets a worker go on trying: the cluster is not connected, is
 //!   of a version that relays nothing, or does not answer within [`ANSWER`].
@@ -15,7 +16,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mqtt::endpoint::relay::{Greeting, Refusal, greet, refuse};
+use mqtt::endpoint::relay::{Greeting, Refusal, Speaks, greet, refuse};
 use orchestrator::tunnels::Tunnel;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::Metrics;
 use crate::uplink::{Links, NoWay};
 
-/// How long a peer may take to send its CONNECT.
+/// How long a peer may take to say whom it wants to reach.
 const GREETING: Duration = Duration::from_secs(10);
 /// How long a cluster may take to answer it; its check for cloned disks alone takes 2 s.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -39,11 +40,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Relay {
     links: Links,
     metrics: Metrics,
+    /// Other machines may speak plain text.
+    insecure: bool,
 }
 
 impl Relay {
-    pub(crate) const fn new(links: Links, metrics: Metrics) -> Self {
-        Self { links, metrics }
+    pub(crate) const fn new(links: Links, metrics: Metrics, insecure: bool) -> Self {
+        Self {
+            links,
+            metrics,
+            insecure,
+        }
     }
 
     /// Accepts until the token is cancelled, and waits for what was accepted to end.
@@ -86,14 +93,21 @@ impl Relay {
         }
         let greeting = match greet(&mut stream, GREETING).await {
             Ok(greeting) => greeting,
-            Err(refusal) => return self.refuse(stream, peer, refusal).await,
+            Err((refusal, speaks)) => return self.refuse(stream, peer, refusal, speaks).await,
         };
-        let cluster = greeting.cluster;
+        let Greeting {
+            cluster, speaks, ..
+        } = greeting;
+        if speaks == Speaks::Mqtt && !self.may_be_plain(peer) {
+            return self.refuse(stream, peer, Refusal::Plain, speaks).await;
+        }
         let tunnel = match self.links.tunnel(cluster) {
             Ok(tunnel) => tunnel,
             Err(reason @ (NoWay::NotConnected | NoWay::Full(_))) => {
                 tracing::debug!(%peer, cluster.id = %cluster, %reason, "a worker cannot be relayed");
-                return self.refuse(stream, peer, Refusal::Unavailable).await;
+                return self
+                    .refuse(stream, peer, Refusal::Unavailable, speaks)
+                    .await;
             }
         };
         match introduce(tunnel, &mut stream, peer, &greeting).await {
@@ -104,20 +118,28 @@ impl Relay {
                 let end = tunnel.carry(stream).await;
                 tracing::info!(%peer, cluster.id = %cluster, ?end, "a relayed connection ended");
             }
-            None => self.refuse(stream, peer, Refusal::Unavailable).await,
+            None => {
+                self.refuse(stream, peer, Refusal::Unavailable, speaks)
+                    .await;
+            }
         }
     }
 
-    async fn refuse(&self, stream: TcpStream, peer: SocketAddr, refusal: Refusal) {
+    fn may_be_plain(&self, peer: SocketAddr) -> bool {
+        self.insecure || peer.ip().to_canonical().is_loopback()
+    }
+
+    async fn refuse(&self, stream: TcpStream, peer: SocketAddr, refusal: Refusal, speaks: Speaks) {
         let reason = match refusal {
             Refusal::Version => "version",
+            Refusal::Plain => "plain",
             Refusal::NoRoute => "no_route",
             Refusal::Unavailable => "unavailable",
             Refusal::Silent => "silent",
         };
         tracing::debug!(%peer, %refusal, "a connection was not relayed");
         self.metrics.not_relayed.with_label_values(&[reason]).inc();
-        refuse(stream, refusal).await;
+        refuse(stream, refusal, speaks).await;
     }
 }
 
@@ -130,7 +152,7 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// Passes the CONNECT on, and the first of the cluster's answer back; `None`: no answer came.
+/// Passes on what the worker said, and the first of the cluster's answer back; `None`: no answer came.
 async fn introduce(
     mut tunnel: Tunnel,
     stream: &mut TcpStream,

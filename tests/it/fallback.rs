@@ -225,6 +225,16 @@ fn a_worker_that_is_cut_from_its_cluster_alone_works_through_the_root_and_goes_b
     let kept = system.copies("kept");
     assert_eq!(kept.len(), 1);
 
+    // Plain text is for the root's own machine.
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let known = self::saved(&system);
+    let (node, password) = (text(&known["node"]), text(&known["password"]));
+    let user = format!("{node}:other@{}", text(&known["relay"]["cluster"]));
+    assert_eq!(known["relay"]["tls"], true);
+    assert_eq!(knock(&system, &user, &node, &password), Some(5));
+    let refused = metric(&system, "edgeio_relay_refused_total{reason=\"plain\"}");
+    assert!((refused.unwrap() - 1.0).abs() < 0.5);
+
     path(&lab, "-I");
     eprintln!("relayed {:?} after the cut", wait_relayed(&system, 1.0));
     runs_and_talks(&system, "meanwhile");

@@ -35,8 +35,8 @@ pub(crate) struct Logins {
 }
 
 /// Who may log in: a worker by the certificate that it shows, and by the password of its last registration; without a
-/// certificate by that password alone, as far as it comes from this machine, through the root, or with `--insecure`; and
-/// readers from this machine, or from anywhere with `--insecure`.
+/// certificate by that password alone, as far as it comes from this machine, from the root's through the root, or with
+/// `--insecure`; and readers from this machine, or from anywhere with `--insecure`.
 pub(crate) fn authenticate(logins: Logins) -> Authenticate {
     Arc::new(
         move |login: &Login| match logins.judge(login, orchestrator::clock::now().wall) {
@@ -72,26 +72,26 @@ impl Logins {
         }
     }
 
-    /// Who shows nothing comes from this machine or through the root, which vouches for the way, unless everybody may.
+    /// Who shows nothing comes from this machine, unless everybody may. Of one that is relayed the root says where it is, and
+    /// has no password to go with that.
     fn may_come_as_nobody(&self, login: &Login) -> Result<(), NotAdmitted> {
-        match login.way {
-            // The door lets in whom it may.
-            Way::Plain | Way::Attached => Ok(()),
-            Way::Tls if self.is_trusted(login) => Ok(()),
-            Way::Tls => Err(NotAdmitted::NoCertificate),
-        }
-    }
-
-    fn reader(&self, login: &Login) -> Result<Verdict, NotAdmitted> {
-        if self.is_trusted(login) {
-            return Ok(Verdict::Reader);
+        if self.insecure || is_near(login) {
+            return Ok(());
         }
         Err(NotAdmitted::NoCertificate)
     }
 
-    fn is_trusted(&self, login: &Login) -> bool {
-        self.insecure || login.peer.ip().to_canonical().is_loopback()
+    fn reader(&self, login: &Login) -> Result<Verdict, NotAdmitted> {
+        let is_here = is_near(login) && !matches!(login.way, Way::Attached { .. });
+        if self.insecure || is_here {
+            return Ok(Verdict::Reader);
+        }
+        Err(NotAdmitted::NoCertificate)
     }
+}
+
+fn is_near(login: &Login) -> bool {
+    login.peer.ip().to_canonical().is_loopback()
 }
 
 fn certified(shown: &Peer, now: Wall) -> Result<NodeId, NotAdmitted> {

@@ -1,4 +1,5 @@
-//! Workers that come through the root: their bytes go into this cluster's own MQTT endpoint, as if they had dialled it.
+//! Workers that come through the root: their bytes go into this cluster's own MQTT endpoint, as if they had dialled it,
+//! and their TLS ends there.
 
 use mqtt::endpoint;
 use orchestrator::tunnels::Tunnels;
@@ -68,13 +69,12 @@ impl Relayed {
     /// The root said where its relay is, or that there is none.
     pub(super) fn learn(&self, welcome: &Welcome, root: &str) {
         let relay = welcome.relay.as_ref();
-        let relay = relay
-            .map(|at| address(at, root))
-            .map(|(host, port)| Address {
-                cluster: welcome.cluster,
-                host,
-                port,
-            });
+        let relay = relay.map(|at| Address {
+            cluster: welcome.cluster,
+            host: host(at, root),
+            port: at.port,
+            tls: at.tls,
+        });
         let fallback = Some(Fallback { relay });
         self.fallback.send_if_modified(|known| {
             let is_news = *known != fallback;
@@ -85,10 +85,9 @@ impl Relayed {
 }
 
 /// Where workers find the relay. A root on this machine is for them where this cluster is.
-fn address(at: &RelayAt, root: &str) -> (Option<String>, u16) {
+fn host(at: &RelayAt, root: &str) -> Option<String> {
     let host = at.host.clone().or_else(|| root_host(root));
-    let elsewhere = host.filter(|host| !daemon::dial::plain_allowed(host, false));
-    (elsewhere, at.port)
+    host.filter(|host| !daemon::dial::plain_allowed(host, false))
 }
 
 #[cfg(test)]
@@ -97,12 +96,13 @@ mod tests {
 
     #[test]
     fn a_relay_is_where_the_root_says_or_where_the_root_is() {
-        let at = |host: Option<&str>, root: &str| {
+        let at = |named: Option<&str>, root: &str| {
             let at = RelayAt {
-                host: host.map(str::to_owned),
+                host: named.map(str::to_owned),
                 port: 10_002,
+                tls: true,
             };
-            address(&at, root).0
+            host(&at, root)
         };
         assert_eq!(
             at(None, "http://192.0.2.1:10000").as_deref(),

@@ -1,4 +1,4 @@
-//! Listening, and the rule that plain text stays on this machine.
+//! Listening.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,16 +16,6 @@ const BACKLOG: u32 = 4_096;
 /// Why there is no listener.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The address is reachable from other machines, and nobody said that this is wanted.
-    #[error(
-        "refusing to listen in plain text on {address}, which other machines may reach: \
-         use a loopback address such as 127.0.0.1:{port}, or --insecure if the network is trusted",
-        port = address.port()
-    )]
-    Insecure {
-        /// The address asked for.
-        address: SocketAddr,
-    },
     /// Something else listens there.
     #[error("the address {address} is in use")]
     InUse {
@@ -46,7 +36,6 @@ impl BindError {
     /// The program's exit code for this error, of [`exit`].
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Insecure { .. } => exit::CONFIG,
             Self::InUse { .. } => exit::ADDRESS_IN_USE,
             Self::Io { .. } => exit::FAILURE,
         }
@@ -55,12 +44,8 @@ impl BindError {
 
 /// Listens on `address`; port 0 asks for a free one (`TcpListener::local_addr` tells which).
 ///
-/// Anything but loopback needs `insecure`. Must be called inside a tokio runtime.
-pub fn bind(address: SocketAddr, insecure: bool) -> Result<TcpListener, BindError> {
-    // An IPv4 loopback address may come dressed as IPv6 (`::ffff:127.0.0.1`).
-    if !insecure && !address.ip().to_canonical().is_loopback() {
-        return Err(BindError::Insecure { address });
-    }
+/// Must be called inside a tokio runtime.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     listen(address).map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse { address },
         _ => BindError::Io { address, source },
@@ -85,13 +70,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn loopback_needs_no_flag_and_a_taken_port_is_told_apart() {
-        let first = bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+    async fn a_taken_port_is_told_apart() {
+        let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = first.local_addr().unwrap();
-        let error = bind(address, false).unwrap_err();
+        let error = bind(address).unwrap_err();
         assert!(matches!(error, BindError::InUse { .. }), "{error}");
         assert_eq!(error.exit_code(), 69);
-        bind("[::ffff:127.0.0.1]:0".parse().unwrap(), false).unwrap();
     }
 
     #[tokio::test]
@@ -101,7 +85,7 @@ mod tests {
             .trim()
             .parse()
             .map_or(128, |most: usize| most.min(400));
-        let listener = bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let waiting: Vec<_> = (0..burst)
             .map(|_| std::net::TcpStream::connect_timeout(&address, Duration::from_secs(5)))
@@ -114,19 +98,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_addresses_are_refused_without_the_flag_and_the_remedy_is_named() {
-        for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:80"] {
-            let error = bind(address.parse().unwrap(), false).unwrap_err();
-            assert!(matches!(error, BindError::Insecure { .. }), "{error}");
-            assert!(error.to_string().contains("--insecure"));
-            assert_eq!(error.exit_code(), 64);
-        }
-        bind("0.0.0.0:0".parse().unwrap(), true).unwrap();
-    }
-
-    #[tokio::test]
     async fn an_address_of_another_machine_is_a_plain_failure() {
-        let error = bind("192.0.2.1:0".parse().unwrap(), true).unwrap_err();
+        let error = bind("192.0.2.1:0".parse().unwrap()).unwrap_err();
         assert_eq!(error.exit_code(), 1, "{error}");
     }
 }

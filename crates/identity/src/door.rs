@@ -9,18 +9,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, join, split};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
 use crate::gate::Peer;
+use crate::hello::HANDSHAKE;
 
-/// How a TLS connection begins.
-const HANDSHAKE: u8 = 0x16;
-
-/// A connection that was let in.
-pub type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+/// A connection in plain text, or by TLS.
+pub type Stream<S = TcpStream> = Either<S, Box<TlsStream<S>>>;
 
 /// Who may speak in plain text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +39,9 @@ pub struct Door {
 
 /// Who came in.
 #[derive(Debug)]
-pub struct Guest {
+pub struct Guest<S = TcpStream> {
     /// What is said.
-    pub stream: Stream,
+    pub stream: Stream<S>,
     /// Who it is, where it showed a certificate.
     pub peer: Option<Peer>,
 }
@@ -86,16 +85,7 @@ impl Door {
             return Err(Refused::Io(io::ErrorKind::UnexpectedEof.into()));
         }
         if first == [HANDSHAKE] {
-            let acceptor = self.tls.as_ref().ok_or(Refused::NoTls)?;
-            // On the heap, so that a connection in plain text has no room for one in TLS.
-            let accepted = Box::pin(acceptor.accept(stream)).await;
-            let stream = Box::new(accepted.map_err(Refused::Io)?);
-            let shown = stream.get_ref().1.peer_certificates();
-            let peer = shown.and_then(<[_]>::first).and_then(Peer::read);
-            return Ok(Guest {
-                stream: Either::Right(stream),
-                peer,
-            });
+            return self.tls(stream).await;
         }
         let near = from.ip().to_canonical().is_loopback();
         if !near && self.plain == Plain::ThisMachine {
@@ -104,6 +94,48 @@ impl Door {
         Ok(Guest {
             stream: Either::Left(stream),
             peer: None,
+        })
+    }
+
+    /// The same for what did not come from the network, for example a pipe. Who may speak in plain text there is for the
+    /// caller to say.
+    ///
+    /// # Errors
+    /// When the connection is not let in; never [`Refused::Plain`].
+    pub async fn enter_attached<S>(
+        &self,
+        mut stream: S,
+    ) -> Result<Guest<impl AsyncRead + AsyncWrite + Unpin + use<S>>, Refused>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut first = [0];
+        stream.read_exact(&mut first).await.map_err(Refused::Io)?;
+        let is_tls = first == [HANDSHAKE];
+        let (reading, writing) = split(stream);
+        let whole = join(io::Cursor::new(first).chain(reading), writing);
+        if is_tls {
+            return self.tls(whole).await;
+        }
+        Ok(Guest {
+            stream: Either::Left(whole),
+            peer: None,
+        })
+    }
+
+    async fn tls<S>(&self, stream: S) -> Result<Guest<S>, Refused>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let acceptor = self.tls.as_ref().ok_or(Refused::NoTls)?;
+        // On the heap, so that a connection in plain text has no room for one in TLS.
+        let accepted = Box::pin(acceptor.accept(stream)).await;
+        let stream = Box::new(accepted.map_err(Refused::Io)?);
+        let shown = stream.get_ref().1.peer_certificates();
+        let peer = shown.and_then(<[_]>::first).and_then(Peer::read);
+        Ok(Guest {
+            stream: Either::Right(stream),
+            peer,
         })
     }
 }

@@ -30,6 +30,8 @@ pub mod door;
 pub mod files;
 #[cfg(feature = "authority")]
 pub mod gate;
+#[cfg(feature = "authority")]
+pub mod hello;
 mod holder;
 mod key;
 mod pin;

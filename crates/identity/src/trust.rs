@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::id::ClusterId;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
@@ -174,13 +175,16 @@ pub enum Server {
     Orchestrator,
     /// MQTT: the orchestrator's own endpoint, or a broker that it made a certificate for.
     Broker,
+    /// The endpoint of that cluster, reached by way of a relay, which reads in the handshake whose it is.
+    Relayed(ClusterId),
 }
 
 impl Server {
-    fn name(self) -> ServerName<'static> {
+    pub(crate) fn name(self) -> ServerName<'static> {
         match self {
             Self::Orchestrator => any_name(),
             Self::Broker => name(BROKER),
+            Self::Relayed(cluster) => name(&relayed(cluster)),
         }
     }
 }
@@ -218,15 +222,32 @@ const ORCHESTRATOR: &str = "edgeio.internal";
 /// Stands in the certificate of a broker that is not the orchestrator.
 pub(crate) const BROKER: &str = "broker.edgeio.internal";
 
+/// Stands behind a cluster's id, in lower case and without its prefix, where a relay is asked for that cluster.
+const CLUSTERS: &str = ".clusters.edgeio.internal";
+
+fn relayed(cluster: ClusterId) -> String {
+    let id = cluster.to_string();
+    let (_, letters) = id.split_once('_').unwrap_or_default();
+    format!("{}{CLUSTERS}", letters.to_lowercase())
+}
+
+/// The cluster that a relay is asked for by that name.
+#[cfg(feature = "authority")]
+pub(crate) fn asked(name: &str) -> Option<ClusterId> {
+    let letters = name.strip_suffix(CLUSTERS)?;
+    let id = format!("{}_{}", ClusterId::KIND, letters.to_uppercase());
+    id.parse().ok()
+}
+
 /// Whether only programs of ours ask for that name.
 #[cfg(feature = "authority")]
 pub(crate) fn is_ours(asked: &str) -> bool {
     [ORCHESTRATOR, BROKER].contains(&asked)
 }
 
-fn name(text: &'static str) -> ServerName<'static> {
+fn name(text: &str) -> ServerName<'static> {
     // These are valid names, so they are read; the address is never looked at.
-    ServerName::try_from(text)
+    ServerName::try_from(text.to_owned())
         .unwrap_or_else(|_| ServerName::IpAddress(std::net::IpAddr::from([127, 0, 0, 1]).into()))
 }
 

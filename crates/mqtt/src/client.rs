@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use identity::Server;
 use rumqttc::{
     AsyncClient, Broker, ConnectionError, Event as Incident, EventLoop, LastWill, MqttOptions,
     NetworkOptions, Packet, PublishOptions, SubscribeFilter,
@@ -47,6 +48,8 @@ pub struct Options {
     pub port: u16,
     /// TLS, and whom it believes; plain text where there is none.
     pub tls: Option<Arc<ClientConfig>>,
+    /// What is asked for by TLS; default [`Server::Broker`].
+    pub server: Server,
     /// The client id; a worker's is its node id.
     pub client_id: String,
     /// The user name; a worker's is `<node id>:<boot id>`.
@@ -72,6 +75,7 @@ impl Options {
             host: host.into(),
             port,
             tls: None,
+            server: Server::Broker,
             client_id: client_id.into(),
             username: None,
             password: None,
@@ -200,13 +204,13 @@ pub fn connect(options: Options, shutdown: CancellationToken) -> (Client, Events
     let (events, queue) = mpsc::channel(options.queue.max(1));
     let max_packet = options.max_packet;
     let network = network(&options);
-    let tls = options.tls.clone();
+    let (tls, server) = (options.tls.clone(), options.server);
     let requests = options.queue.max(1);
     let (mut options, heard) = (translate(options), Heard::new());
     let noted = heard.clone();
     // TLS is put around it here, so that every byte is a sign of life, and whom it believes is ours to say.
     options.set_socket_connector(move |place, network| {
-        stream::dial(place, network, noted.clone(), tls.clone())
+        stream::dial(place, network, noted.clone(), (tls.clone(), server))
     });
     // The options were filled in by setters that cannot fail, so this builder has nothing to refuse.
     let (inner, mut eventloop) = AsyncClient::builder(options).capacity(requests).build();

@@ -1,7 +1,7 @@
 //! A cluster's own MQTT 3.1.1 server (OASIS standard), restricted to the topics of [`protocol::topic`].
 //!
 //! # Flow
-//! 1. A peer comes in by the [`Door`], with TLS or without, and sends CONNECT within [`Options::connect_within`]; the caller's
+//! 1. A peer comes in by the [`Door`], with TLS or without (or is brought, [`Handle::attach`]), and sends CONNECT within [`Options::connect_within`]; the caller's
 //!    [`Authenticate`] judges the [`Login`].
 //! 2. A worker's session takes the one seat of its node. Whoever sat there is displaced first.
 //! 3. The worker subscribes to its own `control` and `request`; what it publishes becomes [`Inbound::Message`]. All else is
@@ -61,10 +61,8 @@ use protocol::topic::Topic;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use connection::Arrival;
 pub use denied::{Attempt, Denied, NotAdmitted, TEXT_LIMIT, Who, Witness};
 use registry::Registry;
 pub use session::{TOLD, UNRELEASED_LIMIT};
@@ -147,8 +145,11 @@ pub enum Way {
     Plain,
     /// Over TCP with TLS.
     Tls,
-    /// By [`Handle::attach`]: whoever attached it vouches for the way.
-    Attached,
+    /// By [`Handle::attach`], in plain text or by TLS: where the peer is, is what whoever attached it says.
+    Attached {
+        /// By TLS, which ended here.
+        tls: bool,
+    },
 }
 
 /// What the owner of the endpoint says to a [`Login`].
@@ -275,6 +276,7 @@ impl fmt::Debug for Handle {
 
 /// What all connections of one endpoint share.
 pub(crate) struct Shared {
+    door: Door,
     options: Options,
     authenticate: Authenticate,
     inbound: mpsc::Sender<Inbound>,
@@ -293,15 +295,16 @@ pub fn serve(
     shutdown: CancellationToken,
 ) -> io::Result<Handle> {
     let local_addr = listener.local_addr()?;
-    let mut handle = detached(options, authenticate, inbound, shutdown);
+    let mut handle = detached(door, options, authenticate, inbound, shutdown);
     handle.local_addr = local_addr;
     let (shared, witness) = (Arc::clone(&handle.shared), handle.running.subscribe());
-    tokio::spawn(connection::accept((listener, door), shared, witness));
+    tokio::spawn(connection::accept(listener, shared, witness));
     Ok(handle)
 }
 
 /// An endpoint that nobody can dial: it serves what is given to [`Handle::attach`], until the token is cancelled.
 pub fn detached(
+    door: Door,
     options: Options,
     authenticate: Authenticate,
     inbound: mpsc::Sender<Inbound>,
@@ -309,6 +312,7 @@ pub fn detached(
 ) -> Handle {
     let registry = Registry::new(options.queue.max(1));
     let shared = Arc::new(Shared {
+        door,
         options,
         authenticate,
         inbound,
@@ -344,7 +348,7 @@ impl Handle {
         self.shared.registry.connections()
     }
 
-    /// Serves one peer on a stream that did not come from the listener, for example a pipe: a peer without a certificate.
+    /// Serves one peer on a stream that did not come from the listener, for example a pipe; by TLS, if the peer begins so.
     ///
     /// Returns when the peer is gone and its end was told. Does not count towards [`Options::max_connections`].
     pub async fn attach<S>(&self, stream: S, peer: SocketAddr)
@@ -352,13 +356,7 @@ impl Handle {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let _witness = self.running.subscribe();
-        let arrival = Arrival {
-            peer,
-            way: Way::Attached,
-            certificate: None,
-            until: Instant::now() + self.shared.options.connect_within,
-        };
-        connection::serve(stream, arrival, Arc::clone(&self.shared)).await;
+        connection::attached(stream, peer, Arc::clone(&self.shared)).await;
     }
 
     /// The address the endpoint listens on; port 0 if it does not.

@@ -13,6 +13,7 @@ mod door;
 mod identity;
 mod mqtt_session;
 mod names;
+mod relay;
 mod wire;
 
 pub use audited::audited;
@@ -20,13 +21,14 @@ pub use door::door;
 pub use identity::identity;
 pub use mqtt_session::mqtt_session;
 pub use names::names;
+pub use relay::relay;
 pub use wire::{document, messages, socketio, uplink};
 
 /// A target: its name, which is that of its corpus, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("mqtt_session", mqtt_session),
     ("document", document),
     ("messages", messages),
@@ -36,4 +38,5 @@ pub const TARGETS: [Target; 9] = [
     ("identity", identity),
     ("door", door),
     ("audited", audited),
+    ("relay", relay),
 ];

@@ -44,6 +44,9 @@ pub(crate) struct RelayAt {
     pub(crate) cluster: ClusterId,
     pub(crate) host: String,
     pub(crate) port: u16,
+    /// Whether it passes TLS on to the cluster.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) tls: bool,
 }
 
 impl RelayAt {
@@ -52,6 +55,7 @@ impl RelayAt {
             cluster: relay.cluster,
             host: relay.host.unwrap_or_else(|| cluster_host.to_owned()),
             port: relay.port,
+            tls: relay.tls,
         }
     }
 }
@@ -267,6 +271,7 @@ mod tests {
                 cluster,
                 host,
                 port,
+                tls: true,
             }),
         }
     }

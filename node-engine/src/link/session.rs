@@ -7,6 +7,7 @@ use bytes::Bytes;
 use daemon::crashpoint;
 use futures_util::TryFutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use identity::Server;
 use model::node::Leaving;
 use mqtt::client::{self, Client, ClientError, Closed, Event, Events, Options, Qos};
 use mqtt::endpoint::relay;
@@ -111,16 +112,18 @@ impl Session {
             leaving: None,
         });
         let username = format!("{node}:{}", self.boot_id);
-        let (host, port, username) = match &self.relay {
-            None => (&self.saved.host, self.saved.port, username),
+        let (host, port, server, username) = match &self.relay {
+            None => (&self.saved.host, self.saved.port, Server::Broker, username),
             Some(relay) => (
                 &relay.host,
                 relay.port,
+                Server::Relayed(relay.cluster),
                 relay::username(&username, relay.cluster),
             ),
         };
         Options {
             tls: self.tls.clone(),
+            server,
             username: Some(username),
             password: Some(Bytes::from(self.saved.password.clone())),
             keep_alive: self.saved.keep_alive(),

@@ -5,8 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use identity::authority::{Authority, Life};
+use identity::door::{Door, Plain};
+use identity::gate::{self, Showing};
+use identity::{Server, Trust};
 use model::id::{ClusterId, NodeId};
 use model::name::Name;
+use model::time::Wall;
 use mqtt::client::{self, Client, Event, Events, Qos};
 use mqtt::endpoint::relay::username;
 use mqtt::endpoint::{self, Handle, Inbound, NotAdmitted, Verdict};
@@ -14,6 +19,7 @@ use orchestrator::tunnels::Tunnels;
 use protocol::message::uplink::relay::{self, Frame};
 use protocol::message::uplink::{self, Question, Request};
 use protocol::topic::Topic;
+use rustls::ClientConfig;
 use serde_json::{Value, json};
 use socketio::Options;
 use store::Memory;
@@ -43,9 +49,26 @@ async fn within<T>(what: &str, done: impl Future<Output = T>) -> T {
     done
 }
 
+/// The door of a cluster, and TLS that believes it.
+fn door() -> (Door, Arc<ClientConfig>) {
+    let (authority, _) = Authority::make("cluster", Wall(0)).unwrap();
+    let life = Life {
+        from: Wall(0),
+        lasting: Duration::from_hours(1),
+    };
+    let showing = Showing::new(&authority.server(&[], life).unwrap()).unwrap();
+    let door = Door::new(
+        gate::server(&authority, showing).unwrap(),
+        Plain::ThisMachine,
+    );
+    let trust = Trust::authority(&authority.certificate()).unwrap();
+    (door, trust.client(None).unwrap())
+}
+
 /// A cluster that serves workers and nothing else.
 struct Cluster {
     id: ClusterId,
+    tls: Arc<ClientConfig>,
     endpoint: Handle,
     inbound: mpsc::Receiver<Inbound>,
     task: JoinHandle<()>,
@@ -59,7 +82,9 @@ impl Cluster {
             Some(PASSWORD) => Verdict::Worker(NODE),
             Some(_) | None => Verdict::Refused(NotAdmitted::Password),
         };
+        let (door, tls) = door();
         let endpoint = endpoint::detached(
+            door,
             endpoint::Options::default(),
             Arc::new(judge),
             sender,
@@ -88,7 +113,12 @@ impl Cluster {
         let welcome = uplink::read_answer(&answer.await.unwrap())
             .unwrap()
             .unwrap();
-        let port = welcome.relay.unwrap().port;
+        let uplink::RelayAt {
+            port, tls: true, ..
+        } = welcome.relay.unwrap()
+        else {
+            panic!("no TLS is passed on");
+        };
         assert!(root.mqtt.as_ref().unwrap().ends_with(&format!(":{port}")));
         let (tunnels, mut frames) = Tunnels::new();
         let serving = endpoint.clone();
@@ -117,6 +147,7 @@ impl Cluster {
         });
         Self {
             id: welcome.cluster,
+            tls,
             endpoint,
             inbound,
             task,
@@ -129,8 +160,24 @@ impl Cluster {
     }
 
     fn worker(&self, root: &Root, password: &'static [u8]) -> (Client, Events) {
-        let port = root.mqtt.as_ref().unwrap().rsplit_once(':').unwrap().1;
+        client::connect(self.options(root, password), CancellationToken::new())
+    }
+
+    /// The same by TLS, asking for the cluster `asked`.
+    fn secured(&self, root: &Root, asked: ClusterId) -> (Client, Events) {
         let options = client::Options {
+            tls: Some(Arc::clone(&self.tls)),
+            server: Server::Relayed(asked),
+            // The name of the handshake counts, and no other.
+            username: Some(format!("{NODE}:boot")),
+            ..self.options(root, PASSWORD)
+        };
+        client::connect(options, CancellationToken::new())
+    }
+
+    fn options(&self, root: &Root, password: &'static [u8]) -> client::Options {
+        let port = root.mqtt.as_ref().unwrap().rsplit_once(':').unwrap().1;
+        client::Options {
             username: Some(username(&format!("{NODE}:boot"), self.id)),
             password: Some(Bytes::from_static(password)),
             will: Some((
@@ -138,8 +185,7 @@ impl Cluster {
                 Bytes::from_static(b"offline"),
             )),
             ..client::Options::new("127.0.0.1", port.parse().unwrap(), NODE.to_string())
-        };
-        client::connect(options, CancellationToken::new())
+        }
     }
 }
 
@@ -209,6 +255,67 @@ async fn a_worker_is_served_by_its_cluster_and_ends_with_the_uplink() {
     assert!(matches!(cluster.next().await, Inbound::Closed { .. }));
     relayed(&root, 0).await;
     root.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_s_tls_ends_at_the_cluster_that_it_asks_for() {
+    let root = root().await;
+    let mut first = Cluster::join(&root, "c1", true).await;
+    let second = Cluster::join(&root, "c2", true).await;
+    let (client, mut events) = first.secured(&root, first.id);
+    assert_eq!(told(&mut events).await, Event::Connected);
+    let connected = first.next().await;
+    assert!(matches!(connected, Inbound::Connected { node: NODE, .. }));
+    relayed(&root, 1).await;
+    let large = Bytes::from(vec![7; 200_000]);
+    let up = Topic::Information(NODE).to_string();
+    let published = client.publish(&up, large.clone(), Qos::AtLeastOnce);
+    published.await.unwrap();
+    let Inbound::Message { payload, .. } = first.next().await else {
+        panic!("no message");
+    };
+    assert!(payload == large);
+
+    // What a root passes on to another cluster is not believed to be ours.
+    let failed = async |worker: (Client, Events)| {
+        let (_client, mut events) = worker;
+        match told(&mut events).await {
+            Event::Closed {
+                reason: client::Closed::Failed(why),
+            } => why,
+            other => panic!("{other:?}"),
+        }
+    };
+    let why = failed(first.secured(&root, second.id)).await;
+    assert!(why.contains("invalid peer certificate"), "{why}");
+    // A cluster that is not there, and one that passes nothing on.
+    let nobody = ClusterId::from_bits(9);
+    let why = failed(first.secured(&root, nobody)).await;
+    assert!(why.contains("alert"), "{why}");
+    let older = Cluster::join(&root, "c3", false).await;
+    let mut stream = dial(&root).await;
+    stream.write_all(&hello(&older).await).await.unwrap();
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    within("it is refused", read).await.unwrap();
+    assert_eq!(answer, [0x15, 3, 3, 0, 2, 2, 80]);
+    let text = root.get("/metrics").await.body;
+    assert!(
+        text.contains("refused_total{reason=\"unavailable\"} 2"),
+        "{text}"
+    );
+    root.stop().await;
+}
+
+/// What a worker of that cluster says first.
+async fn hello(cluster: &Cluster) -> Vec<u8> {
+    let (worker, mut relay) = tokio::io::duplex(4_096);
+    let (tls, asked) = (Arc::clone(&cluster.tls), Server::Relayed(cluster.id));
+    tokio::spawn(async move { identity::secured(worker, Some(tls), asked).await.map(drop) });
+    let mut said = vec![0; 4_096];
+    let read = within("it speaks", relay.read(&mut said)).await.unwrap();
+    said.truncate(read);
+    said
 }
 
 #[tokio::test]

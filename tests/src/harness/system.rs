@@ -151,8 +151,7 @@ impl System {
         let data = directory.path().join("root");
         let mut args = arguments(&["--http", &format!("{address}:0"), "--data-dir"], &data);
         args.extend(settings.options(false));
-        // A relay of MQTT at a root speaks plain text only.
-        let locked = address != "127.0.0.1" && !more.contains(&"--mqtt");
+        let locked = address != "127.0.0.1";
         args.extend(insecure(address, locked));
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
         let root = Program::start(

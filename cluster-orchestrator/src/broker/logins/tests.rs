@@ -136,6 +136,9 @@ fn a_certificate_counts_until_its_end_and_until_its_holder_is_revoked() {
     }
 }
 
+/// In plain text, by way of the root.
+const RELAYED: Way = Way::Attached { tls: false };
+
 #[test]
 fn who_shows_no_certificate_is_judged_by_the_way() {
     let cases = [
@@ -146,7 +149,11 @@ fn who_shows_no_certificate_is_judged_by_the_way() {
         (Way::Tls, THERE, false, false),
         (Way::Tls, THERE, true, true),
         (Way::Tls, "[::ffff:127.0.0.1]:1", false, true),
-        (Way::Attached, THERE, false, true),
+        (RELAYED, HERE, false, true),
+        (RELAYED, THERE, false, false),
+        (RELAYED, THERE, true, true),
+        (Way::Attached { tls: true }, HERE, false, true),
+        (Way::Attached { tls: true }, THERE, false, false),
     ];
     for (way, peer, insecure, welcome) in cases {
         let mut logins = logins(insecure);
@@ -175,7 +182,11 @@ fn readers_are_on_this_machine_or_everywhere_with_insecure() {
         (Way::Tls, HERE, false, true),
         (Way::Tls, THERE, false, false),
         (Way::Tls, THERE, true, true),
-        (Way::Attached, THERE, false, false),
+        // Where these are is what the root says.
+        (RELAYED, HERE, false, false),
+        (RELAYED, THERE, false, false),
+        (Way::Attached { tls: true }, HERE, false, false),
+        (RELAYED, THERE, true, true),
     ] {
         let reader = Login {
             client_id: "reader".to_owned(),

@@ -55,10 +55,10 @@ pub(super) async fn dial(
     place: String,
     options: NetworkOptions,
     heard: Heard,
-    tls: Option<Arc<ClientConfig>>,
+    (tls, server): (Option<Arc<ClientConfig>>, Server),
 ) -> io::Result<Either<Noted, Box<TlsStream<Noted>>>> {
     let stream = Noted::dial(place, options, heard).await?;
-    identity::secured(stream, tls, Server::Broker).await
+    identity::secured(stream, tls, server).await
 }
 
 /// A stream that notes when a byte comes.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity::door::{Door, Guest, Refused};
+use identity::door::{Guest, Refused};
 use identity::gate::Peer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -37,7 +37,7 @@ pub(super) struct Arrival {
 
 /// Accepts connections until the shutdown.
 pub(super) async fn accept(
-    (listener, door): (TcpListener, Door),
+    listener: TcpListener,
     shared: Arc<Shared>,
     witness: watch::Receiver<()>,
 ) {
@@ -53,9 +53,8 @@ pub(super) async fn accept(
             Ok((stream, peer)) if Arc::strong_count(&open) <= shared.options.max_connections => {
                 let shared = Arc::clone(&shared);
                 let held = (witness.clone(), Arc::clone(&open));
-                let door = door.clone();
                 tokio::spawn(async move {
-                    tcp(stream, peer, &door, shared).await;
+                    tcp(stream, peer, shared).await;
                     drop(held);
                 });
             }
@@ -68,34 +67,53 @@ pub(super) async fn accept(
     }
 }
 
-async fn tcp(stream: TcpStream, peer: SocketAddr, door: &Door, shared: Arc<Shared>) {
+async fn tcp(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     // Commands are small and urgent; without this option an old system delays them by 40 ms.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "the connection was gone before it was served");
         return;
     }
+    let way = |is_tls| if is_tls { Way::Tls } else { Way::Plain };
+    let entering = shared.door.enter(stream, peer);
+    come_in(entering, way, peer, &shared).await;
+}
+
+/// A connection that somebody else accepted.
+pub(super) async fn attached<S>(stream: S, peer: SocketAddr, shared: Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let way = |tls| Way::Attached { tls };
+    let entering = shared.door.enter_attached(stream);
+    come_in(entering, way, peer, &shared).await;
+}
+
+async fn come_in<S>(
+    entering: impl Future<Output = Result<Guest<S>, Refused>>,
+    way: impl FnOnce(bool) -> Way,
+    peer: SocketAddr,
+    shared: &Arc<Shared>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let until = Instant::now() + shared.options.connect_within;
     let entered = tokio::select! {
         // Nobody was told about this peer yet, so it may be dropped at any point.
         () = shared.shutdown.cancelled() => return,
-        entered = timeout_at(until, door.enter(stream, peer)) => entered,
+        entered = timeout_at(until, entering) => entered,
     };
     match entered {
         Ok(Ok(Guest {
             stream,
             peer: certificate,
         })) => {
-            let way = match &stream {
-                Either::Left(_) => Way::Plain,
-                Either::Right(_) => Way::Tls,
-            };
             let arrival = Arrival {
                 peer,
-                way,
+                way: way(matches!(stream, Either::Right(_))),
                 certificate,
                 until,
             };
-            serve(stream, arrival, shared).await;
+            serve(stream, arrival, Arc::clone(shared)).await;
         }
         Ok(Err(refused @ (Refused::Plain(_) | Refused::NoTls))) => {
             tracing::info!(%peer, %refused, "an MQTT connection was refused");
@@ -108,7 +126,7 @@ async fn tcp(stream: TcpStream, peer: SocketAddr, door: &Door, shared: Arc<Share
 }
 
 /// Serves one connection on any stream.
-pub(super) async fn serve<S>(stream: S, arrival: Arrival, shared: Arc<Shared>)
+async fn serve<S>(stream: S, arrival: Arrival, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

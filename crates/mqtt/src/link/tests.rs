@@ -2,6 +2,7 @@ use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use identity::door::{Door, Plain};
 use tokio::time::timeout;
 
 use super::*;
@@ -80,6 +81,7 @@ fn start(port: u16, shutdown: &CancellationToken) -> (Link, mpsc::Receiver<Inbou
     let refuse: endpoint::Authenticate =
         Arc::new(|_| endpoint::Verdict::Refused(endpoint::NotAdmitted::Password));
     let relayed = endpoint::detached(
+        Door::plain(Plain::ThisMachine),
         endpoint::Options::default(),
         refuse,
         sender.clone(),

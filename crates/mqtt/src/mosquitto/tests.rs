@@ -3,7 +3,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use identity::{Credential, Holder, Key, Trust};
+use identity::Holder;
 use model::id::NodeId;
 use protocol::topic::Topic;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -155,9 +155,10 @@ impl Stage {
         let broker = broker(&papers, port);
         let (sender, mut inbound) = mpsc::channel(64);
         let mut options = client::Options::new("127.0.0.1", port, "edgeio-cluster");
-        options.tls = Some(tls(&papers, Holder::Cluster(CLUSTER)));
+        options.tls = Some(papers.tls(Holder::Cluster(CLUSTER)));
         let shutdown = CancellationToken::new();
         let relayed = endpoint::detached(
+            papers.door(),
             endpoint::Options::default(),
             std::sync::Arc::new(|_| Verdict::Refused(NotAdmitted::Password)),
             sender.clone(),
@@ -213,19 +214,10 @@ impl Stage {
     }
 }
 
-fn tls(papers: &Papers, holder: Holder) -> std::sync::Arc<rustls::ClientConfig> {
-    let key = Key::make().unwrap();
-    let request = key.request().unwrap();
-    let issued = papers.authority.issue(&request, holder, LIFE).unwrap();
-    let own = Credential::new(&issued.certificate, &key).unwrap();
-    let trust = Trust::authority(&papers.authority.certificate()).unwrap();
-    trust.client(Some(&own)).unwrap()
-}
-
 /// A worker as engines connect, with a subscription to its `control`.
 async fn worker(papers: &Papers, port: u16, of: NodeId) -> (Client, Events) {
     let mut options = client::Options::new("127.0.0.1", port, of.to_string());
-    options.tls = Some(tls(papers, Holder::Worker(of)));
+    options.tls = Some(papers.tls(Holder::Worker(of)));
     options.username = Some(format!("{of}:boot-1"));
     options.password = Some(Bytes::from_static(b"of its registration"));
     let (client, mut events) = client::connect(options, CancellationToken::new());

@@ -9,8 +9,9 @@ use std::time::Duration;
 use identity::authority::{Authority, Life};
 use identity::door::{Door, Plain};
 use identity::gate::{self, Showing};
-use identity::{Holder, Key};
+use identity::{Credential, Holder, Key, Trust};
 use model::time::Wall;
+use rustls::ClientConfig;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -53,6 +54,16 @@ impl Papers {
         let server = self.authority.server(&names, LIFE).unwrap();
         let tls = gate::server(&self.authority, Showing::new(&server).unwrap()).unwrap();
         Door::new(Arc::clone(&tls), Plain::ThisMachine)
+    }
+
+    /// TLS towards servers of this authority, as `holder`.
+    pub(crate) fn tls(&self, holder: Holder) -> Arc<ClientConfig> {
+        let key = Key::make().unwrap();
+        let request = key.request().unwrap();
+        let issued = self.authority.issue(&request, holder, LIFE).unwrap();
+        let own = Credential::new(&issued.certificate, &key).unwrap();
+        let trust = Trust::authority(&self.authority.certificate()).unwrap();
+        trust.client(Some(&own)).unwrap()
     }
 
     /// A client of Mosquitto's over TLS, to be started: it shows what `holder` was issued.

@@ -29,6 +29,9 @@ pub struct Relay {
     pub host: Option<String>,
     /// The relay's port.
     pub port: u16,
+    /// Whether it passes TLS on, and the cluster ends it there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tls: bool,
 }
 
 impl Fallback {

@@ -391,6 +391,7 @@ fn fallbacks() -> Vec<Fallback> {
         cluster: ClusterId::from_bits(9),
         host: host.map(str::to_owned),
         port: 10_002,
+        tls: host.is_some(),
     };
     [None, Some(relay(None)), Some(relay(Some("192.0.2.7")))]
         .map(|relay| Fallback { relay })

@@ -130,6 +130,9 @@ pub struct RelayAt {
     pub host: Option<String>,
     /// Its port.
     pub port: u16,
+    /// Whether it passes TLS on, which is towards the cluster; a root that says nothing of it reads plain text alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tls: bool,
 }
 
 #[derive(Serialize, Deserialize)]

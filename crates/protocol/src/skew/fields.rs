@@ -240,6 +240,7 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
     ("relay", "cluster_id"),
     ("relay", "host"),
     ("relay", "port"),
+    ("relay", "tls"),
     ("report", "at"),
     ("report", "endpoints"),
     ("report", "health"),

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use identity::{Holder, Server, Trust};
 use model::id::ClusterId;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
 
-use crate::endpoint::relay::{Greeting, Refusal, greet, refuse, username};
-use crate::endpoint::{Inbound, Reason};
-use crate::rig::{Connect, DEADLINE, PASSWORD, Rig, node, packet, publish};
+use crate::endpoint::relay::{Greeting, Refusal, Speaks, greet, refuse, username};
+use crate::endpoint::{Inbound, Options, Reason};
+use crate::rig::{Connect, DEADLINE, PASSWORD, Papers, Rig, node, packet, publish};
 
 const CLUSTER: ClusterId = ClusterId::from_bits(9);
 
@@ -23,7 +24,19 @@ fn connect(boot: &str) -> Vec<u8> {
     connect.bytes()
 }
 
-async fn greeted(bytes: &[u8]) -> Result<Greeting, Refusal> {
+/// What a worker says first that goes by TLS.
+async fn hello(server: Server) -> Vec<u8> {
+    let nobody = Trust::pinned("A".repeat(43).parse().unwrap());
+    let (worker, mut relay) = duplex(4_096);
+    let tls = nobody.client(None).unwrap();
+    tokio::spawn(async move { identity::secured(worker, Some(tls), server).await.map(drop) });
+    let mut said = vec![0; 4_096];
+    let read = timeout(DEADLINE, relay.read(&mut said)).await.unwrap();
+    said.truncate(read.unwrap());
+    said
+}
+
+async fn greeted(bytes: &[u8]) -> Result<Greeting, (Refusal, Speaks)> {
     let (mut peer, mut stream) = duplex(64);
     let bytes = bytes.to_vec();
     tokio::spawn(async move {
@@ -40,7 +53,7 @@ async fn greeted(bytes: &[u8]) -> Result<Greeting, Refusal> {
 async fn a_greeting_says_where_to_and_keeps_every_byte() {
     let said = connect("boot-1");
     let greeting = greeted(&said).await.unwrap();
-    assert_eq!(greeting.cluster, CLUSTER);
+    assert_eq!((greeting.cluster, greeting.speaks), (CLUSTER, Speaks::Mqtt));
     assert_eq!(greeting.bytes, said);
     assert!(!format!("{greeting:?}").contains(PASSWORD));
 
@@ -50,6 +63,11 @@ async fn a_greeting_says_where_to_and_keeps_every_byte() {
     peer.write_all(&both).await.unwrap();
     let greeting = greet(&mut stream, DEADLINE).await.unwrap();
     assert_eq!(greeting.bytes, both);
+
+    let said = hello(Server::Relayed(CLUSTER)).await;
+    let greeting = greeted(&said).await.unwrap();
+    assert_eq!((greeting.cluster, greeting.speaks), (CLUSTER, Speaks::Tls));
+    assert_eq!(greeting.bytes, said);
 }
 
 #[tokio::test]
@@ -93,17 +111,41 @@ async fn what_is_no_greeting_is_refused_as_far_as_it_can_be_answered() {
         ),
     ];
     for (what, bytes, refusal) in cases {
-        assert_eq!(greeted(&bytes).await, Err(refusal), "{what}");
+        let refused = Err((refusal, Speaks::Mqtt));
+        assert_eq!(greeted(&bytes).await, refused, "{what}");
+    }
+    let said = hello(Server::Relayed(CLUSTER)).await;
+    let cases = [
+        ("no cluster", hello(Server::Broker).await, Refusal::NoRoute),
+        (
+            "half of it",
+            said[..said.len() / 2].to_vec(),
+            Refusal::Silent,
+        ),
+        (
+            "no TLS",
+            b"\x16\x03\x01\x00\x05hello".to_vec(),
+            Refusal::Silent,
+        ),
+    ];
+    for (what, bytes, refusal) in cases {
+        let refused = Err((refusal, Speaks::Tls));
+        assert_eq!(greeted(&bytes).await, refused, "{what}");
     }
 }
 
 #[tokio::test]
 async fn a_refusal_has_the_code_of_its_reason() {
-    for (refusal, answer) in [
-        (Refusal::Version, &[0x20, 2, 0, 1][..]),
-        (Refusal::Unavailable, &[0x20, 2, 0, 3]),
-        (Refusal::NoRoute, &[0x20, 2, 0, 5]),
-        (Refusal::Silent, &[]),
+    use Speaks::{Mqtt, Tls};
+    for (refusal, speaks, answer) in [
+        (Refusal::Version, Mqtt, &[0x20, 2, 0, 1][..]),
+        (Refusal::Unavailable, Mqtt, &[0x20, 2, 0, 3]),
+        (Refusal::NoRoute, Mqtt, &[0x20, 2, 0, 5]),
+        (Refusal::Plain, Mqtt, &[0x20, 2, 0, 5]),
+        (Refusal::Silent, Mqtt, &[]),
+        (Refusal::NoRoute, Tls, &[0x15, 3, 3, 0, 2, 2, 112]),
+        (Refusal::Unavailable, Tls, &[0x15, 3, 3, 0, 2, 2, 80]),
+        (Refusal::Silent, Tls, &[]),
     ] {
         let (mut peer, stream) = duplex(64);
         let said = async {
@@ -113,7 +155,7 @@ async fn a_refusal_has_the_code_of_its_reason() {
             all
         };
         let (said, ()) = timeout(DEADLINE, async {
-            tokio::join!(said, refuse(stream, refusal))
+            tokio::join!(said, refuse(stream, refusal, speaks))
         })
         .await
         .unwrap();
@@ -129,7 +171,7 @@ fn attach(rig: &Rig) -> DuplexStream {
     here
 }
 
-async fn answer(stream: &mut DuplexStream) -> [u8; 4] {
+async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> [u8; 4] {
     let mut answer = [0; 4];
     timeout(DEADLINE, stream.read_exact(&mut answer))
         .await
@@ -173,6 +215,43 @@ async fn a_relayed_worker_has_the_seat_that_it_has_directly() {
     clone.write_all(&connect("boot-2")).await.unwrap();
     assert_eq!(answer(&mut clone).await, [0x20, 2, 0, 2]);
     drop(client);
+}
+
+#[tokio::test]
+async fn the_tls_of_a_relayed_worker_ends_here_and_its_certificate_says_who_it_is() {
+    let papers = Papers::new();
+    let mut rig = Rig::behind(papers.door(), Options::default(), 64).await;
+    let tls = papers.tls(Holder::Worker(node(1)));
+    let dial = async |tls| {
+        let server = Server::Relayed(CLUSTER);
+        timeout(DEADLINE, identity::secured(attach(&rig), Some(tls), server))
+            .await
+            .unwrap()
+    };
+    let mut relayed = dial(tls).await.unwrap();
+    // No password: the rig takes the certificate for it.
+    let connect = Connect {
+        user: Some(username(&format!("{}:boot-1", node(1)), CLUSTER)),
+        password: None,
+        ..Connect::worker(node(1))
+    };
+    relayed.write_all(&connect.bytes()).await.unwrap();
+    assert_eq!(answer(&mut relayed).await, [0x20, 2, 0, 0]);
+    // Under another name than that of the certificate.
+    let mut other = dial(papers.tls(Holder::Worker(node(2)))).await.unwrap();
+    other.write_all(&connect.bytes()).await.unwrap();
+    assert_ne!(answer(&mut other).await[3], 0);
+    // Towards another cluster's authority the worker itself goes no further.
+    let stranger = Trust::authority(&Papers::new().authority.certificate()).unwrap();
+    assert!(dial(stranger.client(None).unwrap()).await.is_err());
+    assert_eq!(rig.connected().await.0, node(1));
+    let topic = format!("nodes/{}/information", node(1));
+    relayed
+        .write_all(&publish(&topic, b"up", 1, 7))
+        .await
+        .unwrap();
+    assert_eq!(answer(&mut relayed).await, [0x40, 2, 0, 7]);
+    assert_eq!(rig.message().await.1, "up");
 }
 
 #[tokio::test]

@@ -930,6 +930,7 @@ fn a_root_says_where_it_relays() {
     let at = |host: Option<&str>| uplink::RelayAt {
         host: host.map(str::to_owned),
         port: 10_002,
+        tls: host.is_some(),
     };
     for at in [at(None), at(Some("root.example"))] {
         let welcome = uplink_welcome(Some(at));
@@ -943,7 +944,8 @@ fn a_root_says_where_it_relays() {
               "cluster_id": "cl_00000000000000000000000009",
               "relay": {
                 "host": "root.example",
-                "port": 10002
+                "port": 10002,
+                "tls": true
               },
               "report_interval_ms": 15000,
               "version": 1
@@ -971,7 +973,7 @@ fn a_cluster_says_where_else_it_is_reached() {
     expect![[r#"
         {"version":1,"ask":"fallback","fallback":{}}
         {"version":1,"ask":"fallback","fallback":{"relay":{"cluster_id":"cl_00000000000000000000000009","port":10002}}}
-        {"version":1,"ask":"fallback","fallback":{"relay":{"cluster_id":"cl_00000000000000000000000009","host":"192.0.2.7","port":10002}}}"#]].assert_eq(&payloads.join("\n"));
+        {"version":1,"ask":"fallback","fallback":{"relay":{"cluster_id":"cl_00000000000000000000000009","host":"192.0.2.7","port":10002,"tls":true}}}"#]].assert_eq(&payloads.join("\n"));
     let welcome = register::Welcome {
         fallback: fallbacks().pop(),
         broker_tls: true,
@@ -990,7 +992,8 @@ fn a_cluster_says_where_else_it_is_reached() {
             "relay": {
               "cluster_id": "cl_00000000000000000000000009",
               "host": "192.0.2.7",
-              "port": 10002
+              "port": 10002,
+              "tls": true
             }
           },
           "keep_alive_ms": 5000,

@@ -69,6 +69,7 @@ fn all_messages() -> Vec<Value> {
         uplink::answer(&Ok(uplink_welcome(Some(uplink::RelayAt {
             host: Some("192.0.2.7".to_owned()),
             port: 10_002,
+            tls: true,
         })))),
     ]);
     all.extend(fallbacks().into_iter().map(welcome_with));
