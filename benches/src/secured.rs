@@ -136,11 +136,13 @@ async fn requests(
         ..Shape::default()
     };
     let open = Fleet::start(programs, &shape("memory")).await?;
+    // A root for each way, so that none waits for what the one before left to be written.
     let guarded = Fleet::start(programs, &shape("embedded")).await?;
+    let secured = Fleet::start(programs, &shape("embedded")).await?;
     let mut ways = [
         over_tcp(open.url()).await?,
         over_tcp(guarded.url()).await?,
-        over_tls(guarded.url(), &guarded.path("root")).await?,
+        over_tls(secured.url(), &secured.path("root")).await?,
     ];
     let document = b"api_version: v0.1\njob_name: bench\nimage_runtime: noop\n";
     let body = Some(("application/yaml", document.as_slice()));

@@ -107,6 +107,20 @@ fn data(system: &System, program: &str) -> PathBuf {
     system.directory().join(program)
 }
 
+/// A data directory is lost, but for a copy of its keys, which is brought back.
+fn lose(directory: &Path) {
+    let away = directory.with_extension("lost");
+    fs::rename(directory, &away).unwrap();
+    bring_back_keys(&away, directory);
+    fs::remove_dir_all(&away).unwrap();
+}
+
+/// By which others know an orchestrator; no backup has them.
+fn bring_back_keys(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    fs::rename(from.join("identity"), to.join("identity")).unwrap();
+}
+
 /// One root, one cluster, one worker, and two jobs of each orchestrator.
 fn system() -> System {
     let system = System::of_one(Settings::QUICK, "cpu=32,memory=4000");
@@ -151,7 +165,7 @@ fn an_emptied_cluster_store_stops_nothing_and_has_the_jobs_again() {
     assert_eq!(before.len(), 6);
     let sampler = sampler(&system);
     system.clusters[0].kill();
-    fs::remove_dir_all(data(&system, "cluster-1")).unwrap();
+    lose(&data(&system, "cluster-1"));
     let begun = Instant::now();
     system.clusters[0].again();
     wait_running(&system.cluster(0), &["of-cluster", "of-root"]);
@@ -184,7 +198,7 @@ fn an_emptied_root_store_stops_nothing_and_has_the_jobs_again() {
     let before = all_copies(&system);
     let sampler = sampler(&system);
     system.root.kill();
-    fs::remove_dir_all(data(&system, "root")).unwrap();
+    lose(&data(&system, "root"));
     let begun = Instant::now();
     system.root.again();
     wait_running(&system.root(), &["of-root"]);
@@ -257,6 +271,7 @@ fn a_restored_cluster_store_stops_nothing_that_has_a_right_to_run() {
     assert_eq!(system.clusters[0].stop().code(), Some(0));
     let directory = data(&system, "cluster-1");
     fs::rename(&directory, system.directory().join("away")).unwrap();
+    bring_back_keys(&system.directory().join("away"), &directory);
     let said = restore(&[
         file.to_str().unwrap(),
         "--data-dir",
@@ -316,6 +331,7 @@ fn a_restored_root_store_stops_nothing_that_has_a_right_to_run() {
     assert_eq!(system.root.stop().code(), Some(0));
     let directory = data(&system, "root");
     fs::rename(&directory, system.directory().join("away")).unwrap();
+    bring_back_keys(&system.directory().join("away"), &directory);
     let said = restore(&[
         file.to_str().unwrap(),
         "--data-dir",

@@ -37,8 +37,11 @@ impl Post {
         let endpoint = address(system.clusters[0].said("mqtt"));
         let listen = SocketAddr::new(ADVERTISED.parse().unwrap(), endpoint.port());
         let proxy = Proxy::start(Options::new(listen, endpoint, Speaks::Mqtt, seed()));
+        // In plain text: the proxy is to know one message from another.
+        let http = system.clusters[0].said("http").to_owned();
+        let options = [&ROOMY[..], &["--cluster", &http]].concat();
         for name in WORKERS {
-            system.add_worker(name, 0, &ROOMY);
+            system.add_worker(name, 0, &options);
         }
         assert!(
             proxy.counts().connections >= 2,

@@ -115,6 +115,11 @@ pub trait Guard: fmt::Debug + Send + Sync + 'static {
     /// user's business.
     fn admit(&self, need: Need, request: &Parts) -> Result<Caller, ApiError>;
 
+    /// Who sent a request that was not admitted, where that is somebody; it does not count as asking. It does not block.
+    fn known(&self, _request: &Parts) -> Option<Caller> {
+        None
+    }
+
     /// A request was answered. It does not block.
     fn told(&self, deed: &Deed<'_>);
 }
@@ -186,9 +191,12 @@ pub(crate) async fn guarded(need: Need, request: Request, next: Next) -> Respons
         Err(refusal) => {
             let status = refusal.problem.status;
             // Who is known is named, though it may not do this.
-            let known =
-                matches!(status, 403 | 404).then(|| guard.admit(Need::Account, &parts).ok());
-            deed(known.flatten().as_ref(), status, Some(&refusal.problem));
+            let known = if matches!(status, 403 | 404) {
+                guard.known(&parts)
+            } else {
+                None
+            };
+            deed(known.as_ref(), status, Some(&refusal.problem));
             return refusal.into_response();
         }
     };

@@ -44,10 +44,6 @@ const LINES: &[(&str, &str)] = &[
         "--mqtt|127.0.0.1:10000",
     ),
     (
-        "root-orchestrator --http 127.0.0.1:0 --mqtt 0.0.0.0:0 --data-dir {}/public",
-        "--insecure",
-    ),
-    (
         "root-orchestrator --mqtt 127.0.0.1:0 --advertise mqtt://root.example:10002",
         "--advertise|root.example",
     ),

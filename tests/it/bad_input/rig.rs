@@ -50,7 +50,21 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn start() -> Self {
-        let system = System::of_one(Settings::QUICK, "cpu=100,memory=100000");
+        // In the open, as rows do that register: names of those who joined are not told apart.
+        let mut system = System::start(Settings::QUICK);
+        let root = system.root.said("http").to_owned();
+        system.add_cluster("cluster-1", &["--root", &root]);
+        let cluster = system.clusters[0].said("http").to_owned();
+        let capacity = "cpu=100,memory=100000";
+        let options = [
+            "--cluster",
+            &cluster,
+            "--runtimes",
+            "native",
+            "--capacity",
+            capacity,
+        ];
+        system.add_worker("worker-1", 0, &options);
         system.root().submit(&sleeper(KEPT, HERE));
         let limit = Duration::from_secs(20);
         system.wait_state(KEPT, "RUNNING", limit);

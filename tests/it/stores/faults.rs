@@ -284,7 +284,9 @@ fn row_18_a_damaged_store_is_refused_with_the_way_out_and_a_backup_brings_it_bac
     assert!(found > 0, "no damage was found");
     still_there(&system, &before);
 
-    fs::rename(&directory, system.directory().join("damaged")).unwrap();
+    let damaged = system.directory().join("damaged");
+    fs::rename(&directory, &damaged).unwrap();
+    super::bring_back_keys(&damaged, &directory);
     super::restore(&[
         file.to_str().unwrap(),
         "--data-dir",

@@ -89,8 +89,6 @@ pub struct System {
     /// Workers, in the order of their start.
     pub workers: Vec<Worker>,
     settings: Settings,
-    /// Other machines are reached by TLS, and join by tokens.
-    locked: bool,
     directory: tempfile::TempDir,
 }
 
@@ -151,8 +149,6 @@ impl System {
         let data = directory.path().join("root");
         let mut args = arguments(&["--http", &format!("{address}:0"), "--data-dir"], &data);
         args.extend(settings.options(false));
-        let locked = address != "127.0.0.1";
-        args.extend(insecure(address, locked));
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
         let root = Program::start(
             "root-orchestrator",
@@ -166,7 +162,6 @@ impl System {
             clusters: Vec::new(),
             workers: Vec::new(),
             settings,
-            locked,
             directory,
         }
     }
@@ -185,7 +180,6 @@ impl System {
         more: &[&str],
     ) -> usize {
         let bind = format!("{address}:0");
-        let root = self.root.said("http").to_owned();
         let fixed = [
             "--name",
             name,
@@ -197,13 +191,7 @@ impl System {
         ];
         let mut args = arguments(&fixed, &self.directory.path().join(name));
         args.extend(self.settings.options(true));
-        args.extend(insecure(address, self.locked));
-        if self.locked {
-            args.extend(["--join-token".to_owned(), join_token(&self.root())]);
-            add(&mut args, &to_strings(more));
-        } else {
-            add(&mut args, &unless_given("--root", &root, more));
-        }
+        add(&mut args, &joining("--root", &self.root(), more));
         let program = Program::start(
             "cluster-orchestrator",
             name,
@@ -241,21 +229,14 @@ impl System {
         more: &[&str],
     ) -> usize {
         let directory = self.directory.path().join(name);
-        let http = self.cluster_program(cluster).said("http").to_owned();
         let mut args = arguments(&["--name", name, "--data-dir"], &directory);
         if let Some(time) = self.settings.reconnect_max {
             args.extend(["--reconnect-max".to_owned(), written(time)]);
         }
-        if self.locked {
-            args.extend([
-                "--join-token".to_owned(),
-                join_token(&self.cluster(cluster)),
-            ]);
-            add(&mut args, &to_strings(more));
-        } else {
-            args.extend(namespace.map(|_| "--insecure".to_owned()));
-            add(&mut args, &unless_given("--cluster", &http, more));
-        }
+        add(
+            &mut args,
+            &joining("--cluster", &self.cluster(cluster), more),
+        );
         let program = Program::start("node-engine", name, self.directory.path(), &args, namespace);
         let mut worker = Worker {
             program,
@@ -383,18 +364,14 @@ fn written(time: Duration) -> String {
     format!("{}ms", time.as_millis())
 }
 
-/// More arguments, and an option with its usual value if it is not among them: a test may put something in between.
-fn unless_given(option: &str, value: &str, more: &[&str]) -> Vec<String> {
+/// More arguments, and a token of the orchestrator that is to be joined, so that all goes by TLS; none where a test says itself
+/// how it is reached, since it puts something in between.
+fn joining(option: &str, at: &Client, more: &[&str]) -> Vec<String> {
     let mut args: Vec<String> = more.iter().map(|arg| (*arg).to_owned()).collect();
     if !more.contains(&option) {
-        args.extend([option.to_owned(), value.to_owned()]);
+        args.extend(["--join-token".to_owned(), join_token(at)]);
     }
     args
-}
-
-/// Plain text on an address that others reach must be wanted.
-fn insecure(address: &str, locked: bool) -> Option<String> {
-    (address != "127.0.0.1" && !locked).then(|| "--insecure".to_owned())
 }
 
 /// A client of an orchestrator, by TLS where that is what it serves.
@@ -411,8 +388,4 @@ fn client(program: &Program) -> Client {
 fn join_token(at: &Client) -> String {
     let answer = at.post("/api/v1/join-tokens", "{}").expect("it answers");
     field(&answer.body, "token").to_owned()
-}
-
-fn to_strings(args: &[&str]) -> Vec<String> {
-    args.iter().map(|arg| (*arg).to_owned()).collect()
 }

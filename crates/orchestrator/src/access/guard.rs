@@ -31,37 +31,20 @@ const OF_ROOT: &str = "administrator-of-the-root";
 
 impl Guard for Access {
     fn admit(&self, need: Need, request: &Parts) -> Result<Caller, ApiError> {
-        let from = from(request);
         let book = self.book();
         let asks = self.who(need, request, &book);
         self.pace(need, request, &asks)?;
-        let asks = asks?;
-        let wanted = tenant_of(request)?;
-        let (credential, subject) = match asks {
-            Asks::Near => return Ok(nobody(Credential::None, from, wanted)),
-            Asks::Somebody(credential) => return Ok(nobody(credential, from, wanted)),
-            Asks::OfRoot(user) => {
-                return Ok(Caller {
-                    user: Some(user),
-                    ..nobody(Credential::None, from, wanted)
-                });
-            }
-            Asks::Subject(credential, subject) => (credential, subject),
-        };
-        let caller = match &subject {
-            Subject::Stranger => return Err(Problem::unauthorized(NO_TOKEN).into()),
-            Subject::Invited { tenant, .. } => nobody(credential, from, Some((*tenant).clone())),
-            Subject::User { user, scope, .. } => Caller {
-                user: Some(user.name.clone()),
-                tenant: wanted.unwrap_or_else(|| own(user, scope)),
-                credential,
-                from,
-            },
-        };
-        if let Need::Right(verb, realm) = need {
-            may(&book, &subject, verb, &resource(realm, &caller.tenant))?;
+        let (caller, subject) = called(asks?, request)?;
+        if let (Need::Right(verb, realm), Some(subject)) = (need, &subject) {
+            may(&book, subject, verb, &resource(realm, &caller.tenant))?;
         }
         Ok(caller)
+    }
+
+    fn known(&self, request: &Parts) -> Option<Caller> {
+        let book = self.book();
+        let asks = self.who(Need::Account, request, &book).ok()?;
+        Some(called(asks, request).ok()?.0)
     }
 
     fn told(&self, deed: &Deed<'_>) {
@@ -98,6 +81,38 @@ impl Guard for Access {
             decision,
         });
     }
+}
+
+/// As whom the handler knows somebody, and who that is where rights are looked at.
+///
+/// # Errors
+/// 401 for a stranger; what is wrong with the tenant that is asked for.
+fn called<'a>(asks: Asks<'a>, request: &Parts) -> Result<(Caller, Option<Subject<'a>>), ApiError> {
+    let from = from(request);
+    let wanted = tenant_of(request)?;
+    let (credential, subject) = match asks {
+        Asks::Near => return Ok((nobody(Credential::None, from, wanted), None)),
+        Asks::Somebody(credential) => return Ok((nobody(credential, from, wanted), None)),
+        Asks::OfRoot(user) => {
+            let caller = Caller {
+                user: Some(user),
+                ..nobody(Credential::None, from, wanted)
+            };
+            return Ok((caller, None));
+        }
+        Asks::Subject(credential, subject) => (credential, subject),
+    };
+    let caller = match &subject {
+        Subject::Stranger => return Err(Problem::unauthorized(NO_TOKEN).into()),
+        Subject::Invited { tenant, .. } => nobody(credential, from, Some((*tenant).clone())),
+        Subject::User { user, scope, .. } => Caller {
+            user: Some(user.name.clone()),
+            tenant: wanted.unwrap_or_else(|| own(user, scope)),
+            credential,
+            from,
+        },
+    };
+    Ok((caller, Some(subject)))
 }
 
 /// Who asks, as far as its credential says.

@@ -262,7 +262,12 @@ impl Access {
             let keys = keys.iter().map(|key| (key.version, key.wrapped.as_str()));
             own.secrets().keep_all(keys)
         });
-        kept.await.unwrap_or(Ok(()))
+        match kept.await.map_err(tokio::task::JoinError::try_into_panic) {
+            Ok(kept) => kept,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // The program ends: whatever they came with comes again.
+            Err(Err(_)) => std::future::pending().await,
+        }
     }
 
     /// Forgets the keys to what no workload here has.

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use audit::verify;
 use axum::body::Body;
+use axum::http::request::Parts;
 use axum::http::{Request as HttpRequest, StatusCode};
 use axum::response::Response;
 use identity::Key;
@@ -366,13 +367,18 @@ async fn in_memory_everybody_of_this_machine_may_and_nobody_else() {
 
 /// What the guard says to a reader of jobs with that token, from there.
 fn asks(access: &Access, token: &str, from: &str) -> Result<Caller, rest::ApiError> {
+    let need = Need::Right(model::access::Verb::Read, Realm::Jobs);
+    access.admit(need, &reader(token, from))
+}
+
+/// The request of a reader of jobs.
+fn reader(token: &str, from: &str) -> Parts {
     let mut request = HttpRequest::get("/api/v1/jobs").body(()).unwrap();
     let bearer = format!("Bearer {}", token.trim()).parse().unwrap();
     request.headers_mut().insert("authorization", bearer);
     let from = rest::guard::From(from.parse().unwrap());
     request.extensions_mut().insert(from);
-    let need = Need::Right(model::access::Verb::Read, Realm::Jobs);
-    access.admit(need, &request.into_parts().0)
+    request.into_parts().0
 }
 
 #[tokio::test]
@@ -433,6 +439,11 @@ async fn who_asks_too_often_is_told_when_to_come_again_and_recorded_once() {
     let access = with_rates(dir.path(), Arc::new(Memory::new()), slow).await;
     let access = access.unwrap();
     let token = std::fs::read_to_string(dir.path().join(ADMIN_TOKEN)).unwrap();
+    // To be named in the audit log after a refusal costs nothing.
+    for _ in 0..100 {
+        let named = access.known(&reader(&token, "192.0.2.1:9")).unwrap();
+        assert_eq!(named.user.unwrap().as_str(), "admin");
+    }
     let refused: Vec<_> = (0..100)
         .filter_map(|_| asks(&access, &token, "192.0.2.1:9").err())
         .collect();
