@@ -94,10 +94,10 @@ async fn each_reason_not_to_start_has_its_exit_code() {
     let (code, log) = ended(on(directory.path())).await;
     assert!(code == 78 && log.contains("in use"), "{code} {log}");
     let (code, log) = ended(program(
-        &[&there[..], &["127.0.0.1:0", "--mqtt", "0.0.0.0:0"]].concat(),
+        &[&there[..], &["127.0.0.1:0", "--mqtt", address]].concat(),
     ))
     .await;
-    assert!(code == 64 && log.contains("--insecure"), "{code} {log}");
+    assert!(code == 69 && log.contains("in use"), "{code} {log}");
     assert!(!unmade.exists());
     let (code, log) = ended(program(&["--lost-after", "5", "--report", "x"])).await;
     assert!(code == 64 && log.contains("--lost-after"), "{code} {log}");
