@@ -12,7 +12,8 @@ use model::name::Name;
 use orchestrator::StoreKind;
 use orchestrator::access::{ADMIN_TOKEN, RateOptions};
 use orchestrator::keys::Brought;
-use schedulers::Algorithm;
+use orchestrator::scheduler::Client;
+use schedulers::Policy;
 
 use crate::{ClusterError, Ready};
 
@@ -61,9 +62,13 @@ pub struct Config {
     /// The file of the administrator's token, made at the first start; admin.token in --data-dir if it is not given.
     #[arg(long, value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
-    /// How workers are chosen: first-fit or location.
-    #[arg(long, value_name = "NAME", default_value = "first-fit")]
-    pub scheduler: Algorithm,
+    /// Who chooses workers: first-fit, location, or the URL of a scheduler elsewhere, which may be followed by deadline=TIME (2s)
+    /// and fallback=NAME or none (first-fit), as in "http://127.0.0.1:10005 deadline=500ms". What was set last if it is not given.
+    #[arg(long, value_name = "NAME")]
+    pub scheduler: Option<Policy>,
+    /// Whom to believe to be a scheduler at https://…: the certificate of its authority, a file in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub scheduler_ca: Option<PathBuf>,
     /// After a failure of the scheduler, how long until it is asked about the same again.
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration)]
     pub scheduler_pause: Duration,
@@ -161,6 +166,8 @@ pub(crate) struct Checked {
     pub(crate) core: cluster_core::Config,
     /// The external broker, if one is to be used.
     pub(crate) broker: Option<BrokerAddress>,
+    /// By what a scheduler elsewhere is asked.
+    pub(crate) scheduler: Client,
 }
 
 impl Config {
@@ -192,20 +199,30 @@ impl Config {
         faults.extend(self.wrong_root()?);
         let brought = Brought::check(self.tls_cert.as_deref(), self.tls_key.as_deref());
         faults.extend(brought.err().map(|error| error.to_string()));
-        if self.scheduler.is_for_tests() && !self.allow_noop {
-            let scheduler = self.scheduler.as_str();
-            faults.push(format!(
-                "--scheduler {scheduler} is for tests alone; leave it out"
-            ));
-        }
+        let client = Client::new(self.scheduler_ca.as_deref(), self.insecure, self.allow_noop);
+        let scheduler = match client {
+            Ok(client) => {
+                let checked = self.scheduler.as_ref().map(|policy| client.check(policy));
+                if let Some(Err(fault)) = checked {
+                    faults.push(format!("--scheduler: {fault}"));
+                }
+                Some(client)
+            }
+            Err(error) => {
+                let why = orchestrator::with_sources(&error);
+                faults.push(format!("--scheduler-ca cannot be used: {why}"));
+                None
+            }
+        };
         let broker = self.broker_address();
         let name = self.cluster_name();
-        match (name, broker) {
-            (Ok(name), Ok(broker)) if faults.is_empty() => Ok(Checked {
+        match (name, broker, scheduler) {
+            (Ok(name), Ok(broker), Some(scheduler)) if faults.is_empty() => Ok(Checked {
                 core: self.core(name),
                 broker,
+                scheduler,
             }),
-            (name, broker) => {
+            (name, broker, _) => {
                 let more = [name.err(), broker.err()];
                 faults.extend(more.into_iter().flatten().map(|error| error.to_string()));
                 Err(ClusterError::config(&faults))

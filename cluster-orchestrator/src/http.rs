@@ -7,6 +7,7 @@ mod refusal;
 #[cfg(test)]
 #[path = "../../tests/support/rights.rs"]
 mod rights;
+mod scheduler;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,7 @@ use axum::Router;
 use model::access::Verb;
 use orchestrator::access::Access;
 use orchestrator::http::logs::Logs;
-use protocol::rest::{ExplanationBody, List, NodeBody, NodePatch};
+use protocol::rest::{ExplanationBody, List, NodeBody, NodePatch, SchedulerBody};
 use rest::guard::{Guarded, Realm};
 use rest::{Api, op};
 
@@ -28,6 +29,8 @@ pub(crate) struct Service {
     pub(crate) handle: Handle,
     pub(crate) metrics: Metrics,
     pub(crate) access: Access,
+    /// By what a scheduler elsewhere is asked.
+    pub(crate) scheduler: orchestrator::scheduler::Client,
 }
 
 /// All routes with their descriptions; what every service has is added by `rest::finish`.
@@ -164,6 +167,29 @@ fn other_api() -> Api<Service> {
                 .about("Why each instance is where it is, or is nowhere, as far as this cluster decides it.")
                 .answers::<List<ExplanationBody>>(200, "The explanation, complete.")
                 .problems(&[404, 503]),
+        )
+        .get(
+            "/api/v1/scheduler",
+            scheduler::show,
+            op("Show the scheduler").may(Verb::Read, Realm::System)
+                .about("Who chooses the workers of this cluster.")
+                .tag("operations")
+                .answers::<SchedulerBody>(200, "The scheduler.")
+                .problems(&[503]),
+        )
+        .put(
+            "/api/v1/scheduler",
+            scheduler::exchange,
+            op("Exchange the scheduler").may(Verb::Change, Realm::System)
+                .about(
+                    "A built-in algorithm, or the URL of a scheduler elsewhere, which is asked by a POST of a `PlaceRequest` for \
+                     each replica. What is placed stays; what waits is tried anew. It holds until the next one, and through restarts \
+                     without `--scheduler`.",
+                )
+                .tag("operations")
+                .takes::<SchedulerBody>()
+                .answers::<SchedulerBody>(200, "The scheduler.")
+                .problems(&[400, 503]),
         )
         .get(
             "/metrics",

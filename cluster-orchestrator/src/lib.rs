@@ -45,6 +45,7 @@ use orchestrator::audited::Audit;
 use orchestrator::http::Backups;
 use orchestrator::http::logs::Logs;
 use orchestrator::keys::{self, Brought, Keys, KeysError};
+use orchestrator::scheduler;
 use orchestrator::streams::Streams;
 use orchestrator::{Controller, Tier, open_store};
 use protocol::message::fallback::Fallback;
@@ -59,7 +60,7 @@ use crate::approach::Root;
 use crate::broker::{Inlet, Kind, Logins};
 use crate::config::{BrokerAddress, Checked};
 use crate::metrics::Metrics;
-use crate::outlets::{Credentials, Open, Outlets, Sealing, Signing};
+use crate::outlets::{Advisor, Credentials, Open, Outlets, Sealing, Signing};
 use crate::places::{Places, Workers};
 use crate::tier::{Cluster, Handle};
 use crate::workers::Desk;
@@ -146,6 +147,7 @@ struct Place {
     core: cluster_core::Config,
     http: TcpListener,
     mqtt: Mqtt,
+    scheduler: scheduler::Client,
 }
 
 /// Where workers are heard.
@@ -158,14 +160,23 @@ enum Mqtt {
 
 impl Place {
     fn take(config: &Config) -> Result<Self, ClusterError> {
-        let Checked { core, broker } = config.checked()?;
+        let Checked {
+            core,
+            broker,
+            scheduler,
+        } = config.checked()?;
         // By TLS for other machines.
         let http = bind(config.http)?;
         let mqtt = match broker {
             Some(address) => Mqtt::External(address),
             None => Mqtt::Own(bind(config.mqtt)?),
         };
-        Ok(Self { core, http, mqtt })
+        Ok(Self {
+            core,
+            http,
+            mqtt,
+            scheduler,
+        })
     }
 }
 
@@ -176,7 +187,12 @@ async fn begin(
     shutdown: CancellationToken,
     ready: impl FnOnce(Ready) + Send,
 ) -> Result<(), ClusterError> {
-    let Place { core, http, mqtt } = place;
+    let Place {
+        core,
+        http,
+        mqtt,
+        scheduler,
+    } = place;
     let metrics = Metrics::new()?;
     let mut ports = vec![local(&http)?];
     if let Mqtt::Own(listener) = &mqtt {
@@ -201,7 +217,7 @@ async fn begin(
     let backups = Backups::new(Arc::clone(&store), Tier::Cluster, Some(name));
     let core = Cluster {
         config: core,
-        algorithm: config.scheduler,
+        policy: config.scheduler.clone(),
     };
     let (controller, handle) = orchestrator::open(store, core, metrics.common.clone()).await?;
     let root = config.root(controller.state().cluster()).await?;
@@ -210,6 +226,7 @@ async fn begin(
         users_door: keys.users_door(config.insecure),
         authority: keys.authority(),
         access,
+        scheduler,
         config,
         handle,
         metrics,
@@ -236,6 +253,8 @@ struct Site {
     authority: Arc<Authority>,
     /// Who may do what, and who may join.
     access: Access,
+    /// By what a scheduler elsewhere is asked.
+    scheduler: scheduler::Client,
     /// Whom this cluster belongs to, if to anybody.
     root: Option<Root>,
     tasks: Tasks,
@@ -278,6 +297,10 @@ impl Site {
             places,
             signing: Signing::new(Arc::clone(&self.authority)),
             sealing: Sealing::new(self.access.clone()),
+            advisor: Advisor {
+                client: self.scheduler.clone(),
+                handle: self.handle.clone(),
+            },
         };
         let cluster_id = controller.state().cluster();
         let token = self.tasks.token().clone();
@@ -451,6 +474,7 @@ impl Site {
             self.access.clone(),
         );
         let service = http::Service {
+            scheduler: self.scheduler.clone(),
             handle: self.handle.clone(),
             metrics: self.metrics.clone(),
             access: self.access.clone(),

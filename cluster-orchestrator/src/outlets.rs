@@ -10,19 +10,21 @@ use identity::authority::Authority;
 use model::access::{Quota, TenantPath};
 use model::desired::NodeItem;
 use model::id::{ClusterId, NodeId};
+use model::slot::Slot;
 use mqtt::endpoint::Published;
 use mqtt::link::Link;
 use orchestrator::access::Access;
 use protocol::message::question::Ask;
 use protocol::message::{DesiredEntry, SecretKey, control, question, signed};
 use protocol::topic::Topic;
+use schedulers::{Answer as Advice, Question};
 use secrets::PublicKey;
 use sha2::{Digest, Sha256};
 use sync::Change;
 
 use crate::metrics::Metrics;
 use crate::places::Places;
-use crate::tier::Cluster;
+use crate::tier::{Cluster, Handle};
 use crate::uplink::{Up, Upward};
 
 /// Hashes of the workers' credentials, as committed: what the MQTT endpoint checks logins against.
@@ -108,6 +110,36 @@ pub(crate) struct Outlets {
     pub(crate) places: Places,
     pub(crate) signing: Signing,
     pub(crate) sealing: Sealing,
+    pub(crate) advisor: Advisor,
+}
+
+/// Asks the scheduler elsewhere.
+#[derive(Debug, Clone)]
+pub(crate) struct Advisor {
+    pub(crate) client: orchestrator::scheduler::Client,
+    pub(crate) handle: Handle,
+}
+
+impl Advisor {
+    /// Does not wait. The core lets few be under way.
+    fn ask(&self, slot: Slot, question: Box<Question>) {
+        let Self { client, handle } = self.clone();
+        tokio::spawn(async move {
+            let advice = client.ask(&question).await;
+            if !matches!(advice, Advice::Choose(_)) {
+                let scheduler = &question.remote.url;
+                tracing::warn!(%slot, scheduler, ?advice, "the scheduler chose no worker");
+            }
+            let number = question.number;
+            let input = Input::Advised {
+                slot,
+                number,
+                advice,
+            };
+            // One that has ended asks again at its next start.
+            let _ = handle.tell(input).await;
+        });
+    }
 }
 
 /// Who hands on the keys to secrets, and for what they are encrypted on the way.
@@ -198,7 +230,8 @@ impl orchestrator::Outlets<Cluster> for Outlets {
             | Input::Patch { .. }
             | Input::ReleaseBrake { .. }
             | Input::Forget { .. }
-            | Input::Schedule(_)
+            | Input::Schedule { .. }
+            | Input::Advised { .. }
             | Input::Register { .. }
             | Input::Held { .. }
             | Input::Reported { .. }
@@ -292,6 +325,7 @@ impl orchestrator::Outlets<Cluster> for Outlets {
             Action::Report { report, held } => self.up(Up::Report { report, held }),
             Action::Adopt { held, desired } => self.up(Up::Adopt { held, desired }),
             Action::Aggregate(aggregate) => self.up(Up::Aggregate(aggregate)),
+            Action::AskScheduler(slot, question) => self.advisor.ask(slot, question),
             // The controller answers.
             Action::Answer(..) => {}
         }

@@ -14,7 +14,7 @@ use model::id::{ClusterId, NodeId};
 use orchestrator::record::{Changes, META, REVISION, Records, SLOT};
 use protocol::stored::{RecordError, Stored, StoredDesired, key};
 use protocol::workload::WorkloadError;
-use schedulers::Algorithm;
+use schedulers::Policy;
 use store::Table;
 use sync::{ParentMark, Update};
 
@@ -26,7 +26,7 @@ const UPSTREAM: Table = Table("upstream");
 /// Keys of [`META`].
 const UNSETTLED: &[u8] = b"unsettled";
 const TRUST: &[u8] = b"trust";
-const ALGORITHM: &[u8] = b"algorithm";
+const SCHEDULER: &[u8] = b"algorithm";
 const CLUSTER: &[u8] = b"cluster";
 const FLOOR: &[u8] = b"revision_floor";
 const UPSTREAM_MARK: &[u8] = b"upstream";
@@ -37,7 +37,7 @@ pub(crate) fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordErro
         Write::Term(term) => changes.term(term)?,
         Write::Superseded => changes.superseded()?,
         Write::Cluster(id) => changes.put(META, CLUSTER, || *id)?,
-        Write::Algorithm(algorithm) => changes.put(META, ALGORITHM, || algorithm.as_str())?,
+        Write::Policy(policy) => changes.put(META, SCHEDULER, || policy.to_string())?,
         Write::Job(job) => changes.job(job)?,
         Write::ForgetJob(id) => changes.forget_job(*id),
         // Only the doubt is a record, as in a snapshot.
@@ -94,10 +94,10 @@ pub(crate) fn read(records: &mut Records<'_>) -> Result<Vec<Write>, RecordError>
     let mut writes = Vec::new();
     writes.extend(records.term()?.map(Write::Term));
     writes.extend(records.is_superseded().then_some(Write::Superseded));
-    if let Some(record) = records.meta(ALGORITHM) {
-        // An algorithm that this program does not have is replaced by the option's.
-        let algorithm = record.value::<String>()?.parse::<Algorithm>();
-        writes.push(Write::Algorithm(algorithm.unwrap_or_default()));
+    if let Some(record) = records.meta(SCHEDULER) {
+        // One that this program does not have is replaced by the option's.
+        let policy = record.value::<String>()?.parse::<Policy>();
+        writes.push(Write::Policy(policy.unwrap_or_default()));
     }
     if let Some(record) = records.meta(CLUSTER) {
         writes.push(Write::Cluster(record.value::<ClusterId>()?));

@@ -13,7 +13,7 @@ use model::view::JobView;
 use orchestrator::record::{Changes, Records};
 use orchestrator::{Core, Decision, Effect, Jobs};
 use protocol::stored::RecordError;
-use schedulers::Algorithm;
+use schedulers::Policy;
 use sync::{Incarnation, Term};
 
 use crate::record;
@@ -25,8 +25,8 @@ pub(crate) type Handle = orchestrator::Handle<Cluster>;
 #[derive(Debug, Clone)]
 pub(crate) struct Cluster {
     pub(crate) config: Config,
-    /// The scheduler that the options ask for.
-    pub(crate) algorithm: Algorithm,
+    /// The scheduler that the options ask for, if they do.
+    pub(crate) policy: Option<Policy>,
 }
 
 impl Core for Cluster {
@@ -45,8 +45,14 @@ impl Core for Cluster {
     }
 
     fn started(&self, state: &State, term: Term, fresh: bool) -> Vec<Input> {
-        let schedule =
-            (state.algorithm() != self.algorithm).then_some(Input::Schedule(self.algorithm));
+        let wanted = self
+            .policy
+            .iter()
+            .filter(|policy| *policy != state.policy());
+        let schedule = wanted.map(|policy| Input::Schedule {
+            request: None,
+            policy: policy.clone(),
+        });
         std::iter::once(Input::Started { term, fresh })
             .chain(schedule)
             .collect()
@@ -92,6 +98,7 @@ impl Core for Cluster {
             | Action::Adopt { .. }
             | Action::Confirm(..)
             | Action::Tell(_)
+            | Action::AskScheduler(..)
             | Action::Aggregate(_) => Effect::Outward(action),
         }
     }
@@ -130,6 +137,7 @@ impl Jobs for Cluster {
             Answer::Job(answer) => Some(answer),
             Answer::Patched(_)
             | Answer::Released(_)
+            | Answer::Scheduled
             | Answer::Registered(_)
             | Answer::Forgotten(_)
             | Answer::NodeIsThere(..)

@@ -335,7 +335,7 @@ impl Uplink {
             .read(move |state, _now| uplink::Request {
                 name,
                 location: location.text,
-                scheduler: state.algorithm().as_str().to_owned(),
+                scheduler: state.policy().name().to_owned(),
                 cluster_id: root.cluster().or_else(|| state.cluster()),
                 boot: state.term().number,
                 start: state.term().nonce,
@@ -416,11 +416,14 @@ impl Uplink {
             Up::Aggregate(aggregate) => {
                 let (held, beat, scheduler) = self
                     .handle
-                    .read(|state, _now| (state.held(), state.beat(), state.algorithm().as_str()))
+                    .read(|state, _now| {
+                        let scheduler = state.policy().name().to_owned();
+                        (state.held(), state.beat(), scheduler)
+                    })
                     .await?;
                 let standing = Standing {
                     aggregate: *aggregate,
-                    scheduler: scheduler.to_owned(),
+                    scheduler,
                     held,
                     beat: wire(beat),
                 };

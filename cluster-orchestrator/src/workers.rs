@@ -205,6 +205,7 @@ impl Desk {
             )),
             Answer::Job(_)
             | Answer::Patched(_)
+            | Answer::Scheduled
             | Answer::Released(_)
             | Answer::Forgotten(_)
             | Answer::NodeIsThere(..)

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use model::reason::ReasonCode;
 
 use crate::guard::guarded;
-use crate::{Candidate, Request, Scheduler, Unplaceable};
+use crate::{Candidate, Offer, Request, Scheduler, Unplaceable};
 
 /// The label of a document's placement at which [`Algorithm::Faulty`] fails; its value says how: `panic`, `garbage` (a number
 /// that no candidate has) or `misfit` (a candidate that will not do).
@@ -67,12 +67,12 @@ impl Algorithm {
         request: &Request<'_>,
         candidates: &[C],
     ) -> Result<usize, Unplaceable> {
-        let best = candidates
+        let will_do = candidates
             .iter()
             .enumerate()
-            .filter(|(_, candidate)| candidate.reject(request).is_none())
-            .min_by_key(|(_, candidate)| (candidate.replicas(), self.score(request, *candidate)));
-        best.map(|(position, _)| position).ok_or_else(|| {
+            .filter(|(_, candidate)| candidate.reject(request).is_none());
+        let wish = request.rules.location.as_deref();
+        self.best(wish, will_do).ok_or_else(|| {
             let mut unplaceable = Unplaceable::default();
             for candidate in candidates {
                 let Some(code) = candidate.reject(request) else {
@@ -92,11 +92,26 @@ impl Algorithm {
         })
     }
 
+    /// Which of those that will do: its position; `None`: there is none.
+    pub fn among(self, wish: Option<&str>, offers: &[Offer]) -> Option<usize> {
+        self.best(wish, offers.iter().enumerate())
+    }
+
+    fn best<'c, C: Candidate + 'c>(
+        self,
+        wish: Option<&str>,
+        will_do: impl Iterator<Item = (usize, &'c C)>,
+    ) -> Option<usize> {
+        let best = will_do
+            .min_by_key(|(_, candidate)| (candidate.replicas(), self.score(wish, *candidate)));
+        best.map(|(position, _)| position)
+    }
+
     /// Less is better.
-    fn score<C: Candidate>(self, request: &Request<'_>, candidate: &C) -> u32 {
+    fn score<C: Candidate>(self, wish: Option<&str>, candidate: &C) -> u32 {
         match self {
             Self::FirstFit | Self::Faulty => 0,
-            Self::Location => match &request.rules.location {
+            Self::Location => match wish {
                 Some(wish) if !candidate.is_at(wish) => 1,
                 Some(_) | None => 0,
             },

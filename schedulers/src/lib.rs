@@ -5,14 +5,23 @@
 //! ([`WorkerCandidate`]). Every candidate that is filtered out is counted by a typed reason.
 //!
 //! Whatever the algorithm, replicas of one service go first to the feasible candidates that have fewest of them.
+//!
+//! Who chooses is a [`Policy`]: an algorithm of this crate, or a program elsewhere, which is asked a [`Question`] with an
+//! [`Offer`] for each candidate that will do; [`Questions`] are those that a tier has asked.
 
 mod algorithm;
 mod cluster;
 mod guard;
+mod offer;
+mod policy;
+mod questions;
 mod worker;
 
 pub use algorithm::{Algorithm, FAULT_LABEL, UnknownAlgorithm};
 pub use cluster::ClusterCandidate;
+pub use offer::{Offer, Question};
+pub use policy::{DEADLINE, LONGEST, Policy, PolicyError, Remote};
+pub use questions::{Answer, Look, OPEN, Questions, TRIES};
 pub use worker::{PortKey, WorkerCandidate, fixed_ports};
 
 use model::job::PlacementRules;
@@ -52,19 +61,32 @@ pub struct Unplaceable {
     pub most_free: Resources,
     /// The scheduler failed: nothing is known of the candidates, and this says what it did.
     pub fault: Option<String>,
+    /// Candidates will do, and the scheduler takes none of them: this says why.
+    pub declined: Option<String>,
 }
 
 impl Unplaceable {
+    /// The scheduler of that name takes none of those that will do.
+    pub fn declined(name: &str, why: &str) -> Self {
+        Self {
+            declined: Some(format!("the scheduler {name} places it nowhere: {why}")),
+            ..Self::default()
+        }
+    }
+
     /// The scheduler of that name failed.
-    pub(crate) fn fault(name: &str, what: &str) -> Self {
+    pub fn fault(name: &str, what: &str) -> Self {
         Self {
             fault: Some(format!("the scheduler {name} failed: {what}")),
             ..Self::default()
         }
     }
 
-    /// The reason for it, where it is the scheduler's fault.
-    pub fn scheduler_fault(&self) -> Option<Reason> {
+    /// The reason for it, where it is the scheduler's: its fault, or its will.
+    pub fn by_scheduler(&self) -> Option<Reason> {
+        if let Some(declined) = &self.declined {
+            return Some(Reason::new(ReasonCode::Refused, declined.clone()));
+        }
         let fault = self.fault.as_ref()?;
         let message = format!(
             "{fault}; that is no fault of the document, and it is tried again in a while, or at once with another scheduler"

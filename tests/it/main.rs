@@ -33,6 +33,7 @@ mod one_shot;
 mod outages;
 mod quarantine;
 mod regressions;
+mod remote_scheduler;
 mod rounds;
 mod rush;
 mod scaling;

@@ -28,9 +28,11 @@ impl State {
                 Write::Term(term) => self.take_term(now, term),
                 Write::Superseded => self.fenced = true,
                 Write::Cluster(id) => self.take_cluster(*id),
-                Write::Algorithm(algorithm) => {
-                    self.algorithm = *algorithm;
+                Write::Policy(policy) => {
+                    self.policy = policy.clone();
                     self.forgive_all();
+                    self.questions.clear();
+                    self.dirty.append(&mut self.asking.clone());
                 }
                 Write::Job(job) => self.take_job(now, job),
                 Write::ForgetJob(id) => {
@@ -71,7 +73,7 @@ impl State {
     pub fn snapshot(&self) -> Vec<Write> {
         let mut writes = vec![
             Write::Term(self.term.clone()),
-            Write::Algorithm(self.algorithm),
+            Write::Policy(self.policy.clone()),
         ];
         writes.extend(self.fenced.then_some(Write::Superseded));
         writes.extend(self.cluster.map(Write::Cluster));
@@ -505,6 +507,16 @@ impl State {
             Soft::Wake(slot) => {
                 self.dirty.insert(slot.clone());
             }
+            Soft::AskedScheduler { slot, key, due } => self.questions.ask(slot, *key, *due),
+            Soft::Advised { slot, answer } => {
+                self.questions.answer(slot, answer);
+                self.dirty.insert(slot.clone());
+            }
+            Soft::SchedulerRests { until, why } => {
+                self.questions.rest(*until, why);
+                self.dirty.append(&mut self.asking.clone());
+            }
+            Soft::SchedulerResumes => self.questions.resume(),
             // It was made an event of those that are told.
             Soft::Pass(_) => {}
             Soft::SentUp(sent) => self.untold.told(now.steady, *sent),
@@ -559,6 +571,12 @@ impl State {
             self.braked.insert(slot.clone());
         } else {
             self.braked.remove(slot);
+        }
+        if waiting.is_some_and(|waiting| waiting.asks.is_some()) {
+            self.asking.insert(slot.clone());
+        } else {
+            self.asking.remove(slot);
+            self.questions.forget(slot);
         }
         if let Some(waiting) = waiting {
             self.note_fault(waiting);

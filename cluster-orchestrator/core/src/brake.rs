@@ -56,6 +56,7 @@ impl State {
             unheard: false,
             takes_over: false,
             again_at: None,
+            asks: None,
         })
     }
 

@@ -18,11 +18,16 @@ impl State {
             | Input::Patch { request, .. }
             | Input::ReleaseBrake { request }
             | Input::Forget { request, .. }
+            | Input::Schedule {
+                request: Some(request),
+                ..
+            }
             | Input::Register { request, .. } => {
                 let answer = Answer::Job(JobAnswer::Fenced);
                 Some(Decision::default().act(Action::Answer(*request, answer)))
             }
-            Input::Schedule(_)
+            Input::Schedule { request: None, .. }
+            | Input::Advised { .. }
             | Input::Adopt { .. }
             | Input::Assigned(_)
             | Input::RootAsksWhole

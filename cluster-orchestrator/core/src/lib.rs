@@ -11,6 +11,7 @@
 mod adopt;
 mod apply;
 mod brake;
+mod choosing;
 mod copies;
 mod decision;
 mod entry;
@@ -32,6 +33,7 @@ mod upstream;
 mod view;
 mod waking;
 
+pub use choosing::Asks;
 pub use decision::Decision;
 pub use entry::{
     AssignmentEntry, DesiredEntry, ReportEntry, SlotEntry, assignment_entry, desired_entry,
@@ -57,7 +59,7 @@ use model::slot::Slot;
 use model::telling::{Heard, Sent, Stamp, Telling, Told, Untell};
 use model::time::{Instant, Now};
 use model::workload::RuntimeKind;
-use schedulers::Algorithm;
+use schedulers::{Answer as Advice, Policy, Question};
 use sync::{Change, Digest, Held, Parcel, Term, UpReport, Update};
 
 /// Names a waiting request, so that the shell can answer it.
@@ -141,8 +143,22 @@ pub enum Input {
         /// Name or id.
         key: String,
     },
-    /// Another algorithm from now on; nothing placed is touched.
-    Schedule(Algorithm),
+    /// Another scheduler from now on; nothing placed is touched.
+    Schedule {
+        /// To be answered; `None`: the options of the program say so.
+        request: Option<RequestId>,
+        /// Which.
+        policy: Policy,
+    },
+    /// The scheduler elsewhere has answered, or has not.
+    Advised {
+        /// About which slot.
+        slot: Slot,
+        /// The number of the question.
+        number: u64,
+        /// What.
+        advice: Advice,
+    },
     /// A worker asks to join.
     Register {
         /// To be answered.
@@ -257,7 +273,7 @@ pub enum Write {
     /// Durable: the id that the root gave.
     Cluster(ClusterId),
     /// Durable: the scheduler in force.
-    Algorithm(Algorithm),
+    Policy(Policy),
     /// Durable: a job of this cluster's own, as it now is.
     Job(Job),
     /// Durable: a deleted job is forgotten.
@@ -434,6 +450,31 @@ pub enum Soft {
     Forgiven(String),
     /// The first slot of a waiting class is tried again.
     Wake(Slot),
+    /// The scheduler elsewhere was asked about a slot.
+    AskedScheduler {
+        /// Which.
+        slot: Slot,
+        /// What makes it another question.
+        key: u64,
+        /// When it counts as not answered.
+        due: Instant,
+    },
+    /// It has answered.
+    Advised {
+        /// About which slot.
+        slot: Slot,
+        /// What.
+        answer: Advice,
+    },
+    /// It cannot be reached, and is left alone.
+    SchedulerRests {
+        /// Until when.
+        until: Instant,
+        /// What happened.
+        why: String,
+    },
+    /// It is asked again.
+    SchedulerResumes,
     /// An event that the root is told, and nobody remembers here.
     Pass(Box<Event>),
     /// Events went out to the root.
@@ -486,6 +527,8 @@ pub enum Answer {
     Job(JobAnswer),
     /// The worker was changed.
     Patched(NodeId),
+    /// Another scheduler chooses from now on.
+    Scheduled,
     /// Whether a brake was engaged, which now is released.
     Released(bool),
     /// The worker has this id.
@@ -538,6 +581,8 @@ pub enum Action {
     },
     /// Tell the root what is free.
     Aggregate(Box<Aggregate>),
+    /// Ask the scheduler elsewhere where the copy of a slot is to run.
+    AskScheduler(Slot, Box<Question>),
 }
 
 impl State {
@@ -561,7 +606,18 @@ impl State {
             } => self.patch(*request, key, patch),
             Input::ReleaseBrake { request } => self.release_brake(*request),
             Input::Forget { request, key } => self.forget(now, *request, key),
-            Input::Schedule(algorithm) => Decision::default().write(Write::Algorithm(*algorithm)),
+            Input::Schedule { request, policy } => {
+                let decision = Decision::default().write(Write::Policy(policy.clone()));
+                match request {
+                    Some(request) => decision.act(Action::Answer(*request, Answer::Scheduled)),
+                    None => decision,
+                }
+            }
+            Input::Advised {
+                slot,
+                number,
+                advice,
+            } => self.advised(now, slot, *number, advice),
             Input::Register {
                 request,
                 registration,
@@ -612,8 +668,10 @@ impl State {
                     .first()
                     .map(|slot| self.reconcile_slot(now, slot))
             })
+            .or_else(|| self.due_question(now))
             .or_else(|| self.due_again(now))
             .or_else(|| self.wake_one(now))
+            .or_else(|| self.ask_next(now))
             .or_else(|| self.finished_operation())
             .or_else(|| self.expired_job(now))
             .or_else(|| self.expired_submission(now))

@@ -163,10 +163,11 @@ impl State {
                 && known.is_some_and(|known| known.state.has_settled(begun))
         };
         let mut holders = record.copies.iter().filter(stands);
-        match holders.next() {
-            Some(copy) => rests(copy),
-            None => !wanted || (!begun && self.waiting.contains_key(slot)),
+        if let Some(copy) = holders.next() {
+            return rests(copy);
         }
+        let waiting = self.waiting.get(slot);
+        !wanted || (!begun && waiting.is_some_and(|waiting| !waiting.is_asking()))
     }
 
     /// The next operation whose slots have all settled.

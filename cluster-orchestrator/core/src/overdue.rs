@@ -5,7 +5,7 @@ use model::id::NodeId;
 use model::instance::{InstanceEvent, InstanceState, Observed, Report};
 use model::reason::{Reason, ReasonCode};
 use model::time::Now;
-use schedulers::{Request, Scheduler};
+use schedulers::{Candidate as _, Request};
 
 use crate::Decision;
 use crate::state::{Copy, Node, SlotRecord, State};
@@ -90,6 +90,6 @@ impl State {
             workload: &wanted.service.workload,
             rules: &wanted.service.placement,
         };
-        self.algorithm.place(&request, &candidates).is_ok()
+        candidates.iter().any(|it| it.reject(&request).is_none())
     }
 }

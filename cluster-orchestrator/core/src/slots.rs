@@ -8,6 +8,7 @@ use model::reason::{Reason, ReasonCode, Rejections};
 use model::slot::{Generation, Slot};
 use model::time::{Instant, Now};
 
+use crate::choosing::NotChosen;
 use crate::state::{Copy, Node, SlotRecord, State, Waiting};
 use crate::waking::class;
 use crate::{Decision, Soft, Write};
@@ -39,7 +40,8 @@ impl State {
             .iter()
             .any(|copy| copy.counts() && !self.is_lost(now.steady, copy));
         if let (Some(waiting), Some(wanted)) = (&waiting, &wanted)
-            && !self.waiting.contains_key(slot)
+            && !waiting.is_asking()
+            && self.waiting.get(slot).is_none_or(Waiting::is_asking)
             && !stands
         {
             decision = decision.and(Self::event(
@@ -300,12 +302,16 @@ impl State {
             handover: Handover::default(),
             ..wanted.clone()
         };
-        let node = self
-            .choose_for(wanted, record, None)
-            .or_else(|_| self.choose_for(&free, record, None))
-            .map_err(|unplaceable| Box::new(self.no_room_for(now, wanted, unplaceable)))?;
+        let chosen = match self.choose_for(wanted, record, None) {
+            Err(NotChosen::Unplaceable(_)) => self.choose_for(&free, record, None),
+            chosen => chosen,
+        };
+        let chosen = chosen.map_err(|why| match why {
+            NotChosen::Unplaceable(why) => Box::new(self.no_room_for(now, wanted, why)),
+            NotChosen::Asking(asks) => Box::new(self.asking(wanted, asks)),
+        })?;
         let replaces = !record.copies.is_empty();
-        let placed = self.put_copy(now, wanted, record, node);
+        let placed = self.put_copy(now, wanted, record, &chosen);
         Ok(if replaces {
             placed.soft(Soft::Replaced)
         } else {
@@ -342,6 +348,7 @@ impl State {
             unheard: false,
             takes_over: false,
             again_at: None,
+            asks: None,
         }
     }
 }

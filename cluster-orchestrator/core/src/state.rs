@@ -21,9 +21,10 @@ use model::telling::{Heard, Untold};
 use model::time::{Instant, Wall};
 use model::units::Resources;
 use model::workload::RuntimeKind;
-use schedulers::{Algorithm, PortKey};
+use schedulers::{Policy, PortKey, Questions};
 use sync::{Child, Incarnation, Observed, Observer, Parent, Term, Timing};
 
+use crate::choosing::Asks;
 use crate::{AssignmentEntry, DesiredEntry, ReportEntry, SlotEntry};
 
 /// Settings of the decisions; the defaults are those of protocol, section 5.
@@ -192,9 +193,16 @@ pub struct Waiting {
     pub takes_over: bool,
     /// The scheduler failed on it, and is asked again then.
     pub again_at: Option<Instant>,
+    /// It waits for the answer of a scheduler elsewhere to this.
+    pub asks: Option<Box<Asks>>,
 }
 
 impl Waiting {
+    /// Whether it waits for a scheduler's answer: it is on its way.
+    pub const fn is_asking(&self) -> bool {
+        self.asks.is_some()
+    }
+
     /// Whether it is too early to say that it cannot be placed: the root is not offered it, and no operation fails of it.
     pub const fn is_held_back(&self) -> bool {
         self.held_back || self.unheard
@@ -346,7 +354,11 @@ pub struct State {
     pub(crate) fenced: bool,
     /// The root's ids for first copies are known to be unused here.
     pub(crate) trusting: bool,
-    pub(crate) algorithm: Algorithm,
+    pub(crate) policy: Policy,
+    /// What the scheduler elsewhere was asked.
+    pub(crate) questions: Questions<Slot>,
+    /// Slots that wait for its answer.
+    pub(crate) asking: BTreeSet<Slot>,
     pub(crate) cluster: Option<ClusterId>,
     pub(crate) book: JobBook,
     pub(crate) heads: BTreeMap<JobId, Arc<JobHead>>,
@@ -407,7 +419,9 @@ impl State {
             started: false,
             fenced: false,
             trusting: true,
-            algorithm: Algorithm::default(),
+            policy: Policy::default(),
+            questions: Questions::default(),
+            asking: BTreeSet::new(),
             cluster: None,
             book: JobBook::default(),
             heads: BTreeMap::new(),

@@ -19,8 +19,11 @@ use model::job::{PlacementRules, Strategy};
 use model::reason::{Reason, ReasonCode, Rejections};
 use model::slot::{Generation, Role, Slot};
 use model::time::{Instant, Now};
-use schedulers::{PortKey, Request, Scheduler, Unplaceable, WorkerCandidate, fixed_ports};
+use schedulers::{
+    Algorithm, PortKey, Request, Scheduler, Unplaceable, WorkerCandidate, fixed_ports,
+};
 
+use crate::choosing::{Asks, Chosen, NotChosen};
 use crate::state::{Copy, Node, RefusedTakeover, SlotRecord, State, Waiting};
 use crate::{Decision, Soft};
 
@@ -104,8 +107,16 @@ impl State {
         let mut why = None;
         if order.start_first {
             match self.choose_for(wanted, record, Some((&old_copy, &order, false))) {
-                Ok(node) => return (None, self.put_copy(now, wanted, record, node)),
-                Err(unplaceable) => why = Some(unplaceable),
+                Ok(chosen) => return (None, self.put_copy(now, wanted, record, &chosen)),
+                Err(NotChosen::Unplaceable(unplaceable)) => why = Some(unplaceable),
+                Err(NotChosen::Asking(asks)) => {
+                    let waiting = Waiting {
+                        takes_over: true,
+                        ..self.asking(wanted, asks)
+                    };
+                    let waits = Decision::default().soft(Soft::Begun(wanted.slot.clone()));
+                    return (Some(waiting), waits);
+                }
             }
         }
         if !order.keep_old {
@@ -121,7 +132,9 @@ impl State {
                         Decision::default().soft(Soft::Begun(wanted.slot.clone())),
                     );
                 }
-                Err(unplaceable) => why = Some(unplaceable),
+                Err(NotChosen::Unplaceable(unplaceable)) => why = Some(unplaceable),
+                // Nobody is asked whether it would fit.
+                Err(NotChosen::Asking(_)) => {}
             }
         }
         let waiting = self.no_room_for(now, wanted, why.unwrap_or_default());
@@ -332,11 +345,13 @@ impl State {
         wanted: &Desired,
         record: &SlotRecord,
         beside: Option<(&Copy, &Handover, bool)>,
-    ) -> Result<NodeId, Unplaceable> {
+    ) -> Result<Chosen, NotChosen> {
         let last: Vec<NodeId> = record.withdrawn.into_iter().chain(record.avoid).collect();
         let first = self.choose_but(wanted, beside, &last);
         match first {
-            Err(_) if !last.is_empty() => self.choose_but(wanted, beside, &[]),
+            Err(NotChosen::Unplaceable(_)) if !last.is_empty() => {
+                self.choose_but(wanted, beside, &[])
+            }
             Ok(_) | Err(_) => first,
         }
     }
@@ -346,7 +361,7 @@ impl State {
         wanted: &Desired,
         beside: Option<(&Copy, &Handover, bool)>,
         except: &[NodeId],
-    ) -> Result<NodeId, Unplaceable> {
+    ) -> Result<Chosen, NotChosen> {
         let freed = beside.filter(|(.., instead)| *instead).map(|(old, ..)| old);
         let ports = freed.map(|old| self.ports_without(old)).unwrap_or_default();
         let mut candidates = self.candidates(&wanted.slot);
@@ -371,11 +386,20 @@ impl State {
             workload: &wanted.service.workload,
             rules: pinned.as_ref().unwrap_or(&wanted.service.placement),
         };
-        let chosen = self.algorithm.place(&request, &candidates)?;
-        candidates
-            .get(chosen)
-            .map(|candidate| candidate.id)
-            .ok_or_else(Unplaceable::default)
+        let (chosen, by) = if freed.is_some() {
+            // Only whether it would fit: the place is chosen once the old copy is gone.
+            (
+                Algorithm::FirstFit.place(&request, &candidates)?,
+                String::new(),
+            )
+        } else {
+            let but = || except.iter().copied().chain(leaves).collect();
+            let asks = || Asks::new(wanted, request.rules, but());
+            self.pick(&wanted.slot, &request, &candidates, asks)?
+        };
+        let node = candidates.get(chosen).map(|candidate| candidate.id);
+        let node = node.ok_or_else(Unplaceable::default)?;
+        Ok(Chosen { node, by })
     }
 
     /// The fixed ports that are taken on a copy's worker, but for its own.
@@ -426,8 +450,9 @@ impl State {
         now: Now,
         wanted: &Desired,
         record: &mut SlotRecord,
-        node: NodeId,
+        chosen: &Chosen,
     ) -> Decision {
+        let node = chosen.node;
         let slot = &wanted.slot;
         record.placement += 1;
         let first =
@@ -465,12 +490,13 @@ impl State {
             .nodes
             .get(&node)
             .map_or("", |node| node.record.facts.name.as_str());
-        let from = if self.waiting.contains_key(slot) {
+        let waited = self.waiting.get(slot);
+        let from = if waited.is_some_and(|waiting| !waiting.is_asking()) {
             "NOT_DEPLOYED"
         } else {
             "SCHEDULED_CLUSTER"
         };
-        let message = format!("placed on worker {name} by {}", self.algorithm.name());
+        let message = format!("placed on worker {name} by {}", chosen.by);
         let placed = Self::event(now, &desired, (from, "SCHEDULED_NODE"), "placed", message);
         if beside {
             placed.soft(Soft::Begun(slot.clone()))

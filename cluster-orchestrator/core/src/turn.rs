@@ -88,6 +88,7 @@ impl State {
             deadline,
             drain,
             again,
+            self.questions.next_at(),
             self.brake_at(),
             self.hold,
             turn,

@@ -1,8 +1,10 @@
 //! What a cluster shows of itself.
 
+use std::collections::BTreeMap;
+
 use model::access::{TenantPath, Usage};
 use model::book::Asked;
-use model::id::{JobId, NodeId};
+use model::id::{InstanceId, JobId, NodeId};
 use model::instance::InstanceState;
 use model::job::{Job, JobState, Owner, Tally};
 use model::slot::{Generation, Role, Slot};
@@ -28,8 +30,8 @@ impl State {
     }
 
     /// The scheduler in force.
-    pub const fn algorithm(&self) -> schedulers::Algorithm {
-        self.algorithm
+    pub const fn policy(&self) -> &schedulers::Policy {
+        &self.policy
     }
 
     /// The id that the root gave.
@@ -276,7 +278,8 @@ impl State {
         let filled = rows.iter().any(|row| row.role == Role::Holder);
         if !filled && let Some(wanted) = self.wanted(slot) {
             let waiting = self.waiting.get(slot);
-            let state = waiting.map_or(InstanceState::ScheduledCluster, |waiting| {
+            let told = waiting.filter(|waiting| !waiting.is_asking());
+            let state = told.map_or(InstanceState::ScheduledCluster, |waiting| {
                 InstanceState::NotDeployed {
                     reason: waiting.reason.clone(),
                     rejections: waiting.rejections.clone(),
@@ -389,26 +392,44 @@ impl State {
             .chain(self.assigned_of(id).map(|desired| desired.slot.clone()))
             .chain(self.slots_of(id).map(|(slot, _)| slot.clone()))
             .collect();
+        let by = self.placed_by(id);
         slots
             .iter()
             .flat_map(|slot| {
                 self.rows(now, slot)
                     .into_iter()
-                    .map(|row| self.explain_row(slot, row))
+                    .map(|row| self.explain_row(slot, row, &by))
                     .collect::<Vec<_>>()
             })
             .collect()
     }
 
-    fn explain_row(&self, slot: &Slot, row: InstanceView) -> Explanation {
+    /// Who chose the workers of a job's copies, as far as it is remembered: the scheduler may be another one by now, or have
+    /// failed.
+    fn placed_by(&self, job: JobId) -> BTreeMap<InstanceId, &str> {
+        let events = self.history.of(job);
+        let placed = events.filter(|event| event.cause == "placed");
+        let by = placed.filter_map(|event| {
+            let (_, by) = event.message.split_once(" by ")?;
+            Some((event.instance?, by))
+        });
+        by.collect()
+    }
+
+    fn explain_row(
+        &self,
+        slot: &Slot,
+        row: InstanceView,
+        by: &BTreeMap<InstanceId, &str>,
+    ) -> Explanation {
         let waiting = self.waiting.get(slot);
         let message = match (&row.worker, waiting) {
             (_, Some(waiting)) => waiting.reason.message.clone(),
-            (Some(worker), None) => format!(
-                "{} chose worker {worker} out of {}",
-                self.algorithm.as_str(),
-                self.nodes.len()
-            ),
+            (Some(worker), None) => {
+                let by = row.instance.and_then(|instance| by.get(&instance));
+                let by = by.copied().unwrap_or_else(|| self.policy.name());
+                format!("{by} chose worker {worker} out of {}", self.nodes.len())
+            }
             (None, None) => "not placed yet".to_owned(),
         };
         Explanation {
@@ -428,8 +449,10 @@ impl State {
         for copy in self.copies.values() {
             tally.count(&copy.state);
         }
-        for _ in self.waiting.keys() {
-            tally.not_deployed += 1;
+        for waiting in self.waiting.values() {
+            if !waiting.is_asking() {
+                tally.not_deployed += 1;
+            }
         }
         tally
     }

@@ -6,7 +6,7 @@ use model::node::Liveness;
 use model::reason::{Reason, ReasonCode, Rejections};
 use model::slot::Slot;
 use model::time::Now;
-use schedulers::{Request, Scheduler, WorkerCandidate};
+use schedulers::{Algorithm, Policy, Request, Scheduler, WorkerCandidate};
 
 use crate::state::{Node, State, Waiting};
 use crate::{Decision, Soft};
@@ -39,7 +39,13 @@ impl State {
             workload: &wanted.service.workload,
             rules: &wanted.service.placement,
         };
-        match self.algorithm.place(&request, &self.candidates(slot)) {
+        let candidates = self.candidates(slot);
+        let looked = match &self.policy {
+            Policy::BuiltIn(algorithm) => algorithm.place(&request, &candidates),
+            // Whether anything will do; which of it is asked for each slot.
+            Policy::Remote(_) => Algorithm::FirstFit.place(&request, &candidates),
+        };
+        match looked {
             Ok(_) => Some(Decision::default().soft(Soft::Wake(slot.clone()))),
             Err(unplaceable) => {
                 Some(self.stay_asleep(class, &self.no_room_for(now, &wanted, unplaceable)))
@@ -91,6 +97,7 @@ impl State {
             class: class(&wanted.service),
             held_back: false,
             takes_over: false,
+            asks: None,
         }
     }
 
@@ -127,7 +134,7 @@ pub(crate) fn class(service: &ServiceSpec) -> String {
 
 /// The sentence for what no worker can host.
 fn no_room(unplaceable: &schedulers::Unplaceable, service: &ServiceSpec) -> Reason {
-    if let Some(fault) = unplaceable.scheduler_fault() {
+    if let Some(fault) = unplaceable.by_scheduler() {
         return fault;
     }
     let rejections = &unplaceable.rejections;

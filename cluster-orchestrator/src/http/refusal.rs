@@ -17,6 +17,7 @@ pub(super) fn refused(answer: &Answer) -> ApiError {
         Answer::Job(JobAnswer::Fenced) => superseded(),
         Answer::Job(_)
         | Answer::Patched(_)
+        | Answer::Scheduled
         | Answer::Released(_)
         | Answer::Registered(_)
         | Answer::Forgotten(_) => unexpected(answer),

@@ -19,7 +19,7 @@ use model::workload::{
 };
 use orchestrator::record::{incarnation, load, ops};
 use proptest::prelude::*;
-use schedulers::Algorithm;
+use schedulers::Policy;
 use store::{Memory, Store};
 use sync::{Change, Digest, Held, Incarnation, Item, Term};
 
@@ -43,6 +43,8 @@ enum Step {
     Algorithm,
     Wait(u32),
 }
+
+const ELSEWHERE: &str = "http://127.0.0.1:10005 deadline=500ms fallback=none";
 
 fn step() -> impl Strategy<Value = Step> {
     let few = 0..4_u8;
@@ -234,7 +236,12 @@ impl World {
                 }
             }
             Step::Root => self.turn(Input::RootConnected(ClusterId::from_bits(9))),
-            Step::Algorithm => self.turn(Input::Schedule(Algorithm::Location)),
+            Step::Algorithm => {
+                let known = self.state.policy() == &Policy::default();
+                let next = if known { "location" } else { ELSEWHERE };
+                let (request, policy) = (None, next.parse().unwrap());
+                self.turn(Input::Schedule { request, policy });
+            }
             Step::Wait(millis) => {
                 self.now.steady = self.now.steady.plus(Duration::from_millis(millis.into()));
                 self.now.wall.0 += i64::from(millis);

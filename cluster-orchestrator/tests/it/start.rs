@@ -81,7 +81,7 @@ async fn a_start_that_cannot_succeed_says_why_and_makes_no_store() {
         ),
     ];
     for (config, code, remedy) in cases {
-        let (given, text) = failure(config, &unmade).await;
+        let (given, text) = Box::pin(failure(config, &unmade)).await;
         assert!(given == code && text.contains(remedy), "{given} {text}");
         assert!(!unmade.exists(), "{text}");
     }

@@ -20,6 +20,7 @@ pub mod clock;
 pub mod http;
 pub mod keys;
 pub mod record;
+pub mod scheduler;
 pub mod streams;
 pub mod tunnels;
 

@@ -15,6 +15,7 @@ mod joining;
 mod node;
 mod plan;
 mod request;
+mod scheduler;
 #[cfg(feature = "openapi")]
 pub mod schema;
 mod secret;
@@ -43,6 +44,7 @@ pub use joining::{JoinRequest, JoinedBody, RenewRequest};
 pub use node::NodeBody;
 pub use plan::{PlanBody, PlannedBody};
 pub use request::{MigrateRequest, NodePatch, RestartRequest, ScaleRequest, Strategy};
+pub use scheduler::{PlaceAnswer, PlaceCandidate, PlaceRequest, SchedulerBody};
 pub use secret::{SecretBody, SecretRequest};
 pub use yaml::to_yaml;
 

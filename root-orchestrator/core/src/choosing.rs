@@ -85,7 +85,7 @@ impl State {
 
     /// The sentence for what no cluster can host.
     pub(crate) fn no_cluster(&self, unplaceable: &Unplaceable, service: &ServiceSpec) -> Reason {
-        if let Some(fault) = unplaceable.scheduler_fault() {
+        if let Some(fault) = unplaceable.by_scheduler() {
             return fault;
         }
         let rejections = &unplaceable.rejections;

@@ -29,7 +29,7 @@ fn each_way_to_fail_is_a_fault_with_its_words_and_nobody_panics() {
         let failed = Algorithm::Faulty
             .place(&wish.request(), &workers(&all))
             .unwrap_err();
-        let reason = failed.scheduler_fault().unwrap();
+        let reason = failed.by_scheduler().unwrap();
         assert_eq!(reason.code, ReasonCode::SchedulerFault);
         assert!(reason.message.contains(words), "{how}: {}", reason.message);
         assert!(
@@ -45,7 +45,7 @@ fn what_nobody_asks_to_fail_is_placed_and_what_fits_nowhere_is_no_fault() {
     let placed = Algorithm::Faulty.place(&Wish::anything().request(), &workers(&all));
     assert_eq!(placed, Ok(0));
     let nowhere = Algorithm::Faulty.place(&Wish::anything().request(), &workers(&[]));
-    assert_eq!(nowhere.unwrap_err().scheduler_fault(), None);
+    assert_eq!(nowhere.unwrap_err().by_scheduler(), None);
 }
 
 #[test]

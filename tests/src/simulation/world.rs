@@ -14,12 +14,14 @@ use model::desired::Desired;
 use model::id::{ClusterId, InstanceId, JobId};
 use model::job::JobSpec;
 use model::node::NodeFacts;
+use model::slot::Slot;
 use model::telling::{Stamp, Telling};
 use model::time::{Instant, Now, Wall};
 use model::units::{Bytes, Millicores, Resources};
 use model::workload::RuntimeKind;
 use node_core::Input as NodeInput;
 use root_core::Input as RootInput;
+use schedulers::Answer as Advice;
 use sync::{Change, Held, Incarnation, UpReport};
 
 use super::checks::{self, Violation};
@@ -135,6 +137,14 @@ pub(crate) enum Message {
         session: u64,
         by_cluster: bool,
         silent: bool,
+    },
+    /// A scheduler elsewhere answers the start of a cluster that asked.
+    Advised {
+        cluster: usize,
+        epoch: u64,
+        slot: Slot,
+        number: u64,
+        advice: Advice,
     },
     Restart(Who),
     Tick(Who),
@@ -386,6 +396,11 @@ impl World {
         self.queue.insert((self.now + delay, self.issued), message);
     }
 
+    /// Whether clusters ask a scheduler elsewhere: in every fourth seed.
+    pub(crate) const fn asks_elsewhere(&self) -> bool {
+        self.seed % 4 == 3
+    }
+
     /// Over the network: late, lost or doubled.
     #[expect(
         clippy::needless_pass_by_value,
@@ -499,6 +514,22 @@ impl World {
                     held,
                     desired,
                 });
+            }
+            Message::Advised {
+                cluster,
+                epoch,
+                slot,
+                number,
+                advice,
+            } => {
+                if self.clusters[cluster].program.epoch == epoch {
+                    let input = ClusterInput::Advised {
+                        slot,
+                        number,
+                        advice,
+                    };
+                    self.cluster(cluster, input);
+                }
             }
             Message::Runtime {
                 worker,

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod adopting;
+mod asking;
 #[cfg(test)]
 mod brake;
 #[cfg(test)]

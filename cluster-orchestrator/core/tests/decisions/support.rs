@@ -20,6 +20,7 @@ use model::slot::Slot;
 use model::time::{Instant, Now, Wall};
 use model::units::{Bytes, Resources};
 use model::view::JobView;
+use schedulers::{Answer as Advice, Policy, Question};
 use sync::{Incarnation, Term};
 
 pub(crate) use documents::{Document, name};
@@ -37,6 +38,8 @@ pub(crate) struct Site {
     requests: u64,
     answers: BTreeMap<RequestId, Answer>,
     jobs: u128,
+    /// Questions to a scheduler elsewhere that were not answered yet.
+    pub(crate) questions: Vec<(Slot, Question)>,
     /// All actions of the last turn.
     pub(crate) last: Vec<Action>,
     /// Time that the core took, where it is measured instead of checked.
@@ -64,6 +67,7 @@ impl Site {
             requests: 0,
             answers: BTreeMap::new(),
             jobs: 0,
+            questions: Vec::new(),
             last: Vec::new(),
             measured: None,
         };
@@ -193,6 +197,7 @@ impl Site {
                         worker.confirmed.push(stamp);
                     }
                 }
+                Action::AskScheduler(slot, question) => self.questions.push((slot, *question)),
                 Action::Acknowledge { .. } | Action::Adopt { .. } | Action::Aggregate(_) => {}
             }
         }
@@ -352,6 +357,39 @@ impl Site {
         self.jobs += 1;
         let (path, draft) = (document.name.clone(), document.draft(self.jobs));
         self.request(JobRequest::Put { path, draft })
+    }
+
+    /// Another scheduler from now on.
+    pub(crate) fn schedule_by(&mut self, policy: &str) {
+        let policy: Policy = policy.parse().unwrap();
+        let answer = self.ask(|request| Input::Schedule {
+            request: Some(request),
+            policy,
+        });
+        assert_eq!(answer, Answer::Scheduled);
+    }
+
+    /// The scheduler elsewhere answers all that it was asked.
+    pub(crate) fn advise(&mut self, mut advice: impl FnMut(&Question) -> Advice) {
+        for (slot, question) in std::mem::take(&mut self.questions) {
+            let (number, advice) = (question.number, advice(&question));
+            self.turn([Input::Advised {
+                slot,
+                number,
+                advice,
+            }]);
+        }
+        self.deliver();
+    }
+
+    /// What users are told of why a job is where it is, or nowhere.
+    pub(crate) fn told(&self, key: &str) -> Vec<String> {
+        let job = self.job(key).job.id;
+        let events = self.state.history().of(job);
+        let placed = events.map(|event| event.message.clone());
+        let waits = self.state.explain(self.now, job);
+        let waits = waits.into_iter().map(|row| row.message);
+        placed.chain(waits).collect()
     }
 
     pub(crate) fn delete(&mut self, key: &str) -> JobAnswer {

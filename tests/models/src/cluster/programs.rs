@@ -40,6 +40,7 @@ impl World {
                 | ClusterAction::Adopt { .. }
                 | ClusterAction::Tell(_)
                 | ClusterAction::Confirm(..)
+                | ClusterAction::AskScheduler(..)
                 | ClusterAction::Aggregate(_) => {}
             }
         }

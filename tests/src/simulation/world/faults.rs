@@ -4,6 +4,7 @@ use cluster_core::Input as ClusterInput;
 use model::id::InstanceId;
 use node_core::Input as NodeInput;
 use root_core::Input as RootInput;
+use schedulers::{Algorithm, Policy, Remote};
 use sync::Incarnation;
 
 use super::super::runtime::Runtime;
@@ -88,6 +89,15 @@ impl World {
                 self.clusters[index].broken_at = self.now;
                 self.note(format!("cluster {index} starts"));
                 self.cluster(index, ClusterInput::Started { term, fresh });
+                if self.asks_elsewhere() {
+                    let policy = Policy::Remote(Remote {
+                        url: "http://scheduler".to_owned(),
+                        deadline: schedulers::DEADLINE,
+                        fallback: Some(Algorithm::FirstFit),
+                    });
+                    let request = None;
+                    self.cluster(index, ClusterInput::Schedule { request, policy });
+                }
                 self.later(50, Message::Reconnect(who));
                 self.later(15_000, Message::Report15(who));
             }

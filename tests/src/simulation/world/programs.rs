@@ -3,9 +3,11 @@
 use cluster_core::{Action as ClusterAction, Input as ClusterInput, Write as ClusterWrite};
 use model::desired::Desired;
 use model::id::InstanceId;
+use model::slot::Slot;
 use model::telling::Telling;
 use node_core::{Action as NodeAction, Input as NodeInput, ProbeOutcome, Write as NodeWrite};
 use root_core::{Action as RootAction, Input as RootInput};
+use schedulers::{Answer as Advice, Question};
 use sync::{Held, UpReport};
 
 use super::{Fate, Message, Program, Sabotage, Who, World, down_beat, up_beat};
@@ -208,6 +210,7 @@ impl World {
                 }
             }
             ClusterAction::Tell(telling) => self.send(Message::UpTold(index, telling)),
+            ClusterAction::AskScheduler(slot, question) => self.advise(index, slot, &question),
             ClusterAction::AskWhole(id) | ClusterAction::AskAdopt(id) => {
                 let adopt = matches!(action, ClusterAction::AskAdopt(_));
                 if let Some(worker) = self.worker_index(index, id) {
@@ -237,6 +240,35 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A scheduler elsewhere chooses any of those that will do; while there are faults it also is away, says what nobody
+    /// understands, and answers late or never.
+    fn advise(&mut self, cluster: usize, slot: Slot, question: &Question) {
+        let (mut delay, mut advice) = (self.rng.between(1, 40), None);
+        if !self.calm {
+            match self.rng.between(0, 20) {
+                0 => advice = Some(Advice::Silence("it is away".to_owned())),
+                1 => advice = Some(Advice::Unusable("it is drunk".to_owned())),
+                2 => advice = Some(Advice::Choose("nobody".to_owned())),
+                3 => delay = self.rng.between(1_000, 9_000),
+                4 => return,
+                _ => {}
+            }
+        }
+        let advice = advice.unwrap_or_else(|| {
+            let last = question.offers.len().saturating_sub(1);
+            let chosen = self.rng.between(0, last as u64) as usize;
+            Advice::Choose(question.offers[chosen].id.clone())
+        });
+        let message = Message::Advised {
+            cluster,
+            epoch: self.clusters[cluster].program.epoch,
+            slot,
+            number: question.number,
+            advice,
+        };
+        self.later(delay, message);
     }
 
     pub(super) fn worker_action(&mut self, index: usize, action: NodeAction) {

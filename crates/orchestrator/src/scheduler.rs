@@ -1,0 +1,255 @@
+//! Asking a scheduler elsewhere where something is to run.
+//!
+//! # Flow
+//! A core's question goes to the URL of the scheduler as one POST of a [`PlaceRequest`], over a connection of its own, and the
+//! [`PlaceAnswer`] back to the core as an [`Answer`]. The core bounds how many are under way.
+//!
+//! # Guarantees
+//! - Each question has an answer within its deadline, whatever the scheduler does: the last one is [`Answer::Silence`].
+//! - An answer of more than [`ANSWER`] bytes is not read.
+//! - Plain text goes to this machine, or with `--insecure`; TLS believes the authority in the file of `--scheduler-ca`.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::{Request, StatusCode};
+use daemon::dial::{Dialled, Remote as Place};
+use hyper_util::rt::TokioIo;
+use identity::{Server, Trust, TrustError};
+use protocol::rest::{PlaceAnswer, PlaceCandidate, PlaceRequest, SchedulerBody};
+use rustls::ClientConfig;
+use schedulers::{Algorithm, Answer, Offer, Policy, PolicyError, Question, Remote};
+use tokio::net::TcpStream;
+
+use crate::with_sources;
+
+/// Bytes of an answer that are read.
+const ANSWER: usize = 64 * 1024;
+/// Characters of a scheduler's own words that are shown.
+const SHOWN: usize = 200;
+
+const SCHEDULER: Dialled = Dialled {
+    option: "the scheduler",
+    schemes: &["http"],
+    secure: &["https"],
+    path: true,
+    example: "http://127.0.0.1:10005",
+};
+
+/// The policy that a user asks for.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn policy(body: &SchedulerBody) -> Result<Policy, PolicyError> {
+    let setting = |name: &str, value: &Option<String>| {
+        value
+            .as_ref()
+            .map_or_else(String::new, |value| format!(" {name}={value}"))
+    };
+    let scheduler = &body.scheduler;
+    let (deadline, fallback) = (
+        setting("deadline", &body.deadline),
+        setting("fallback", &body.fallback),
+    );
+    format!("{scheduler}{deadline}{fallback}").parse()
+}
+
+/// A policy as users see it, with all that is in force.
+pub fn body(policy: &Policy) -> SchedulerBody {
+    let scheduler = policy.name().to_owned();
+    match policy {
+        Policy::BuiltIn(_) => SchedulerBody {
+            scheduler,
+            deadline: None,
+            fallback: None,
+        },
+        Policy::Remote(remote) => SchedulerBody {
+            scheduler,
+            deadline: Some(format!("{}ms", remote.deadline.as_millis())),
+            fallback: Some(remote.fallback.map_or("none", Algorithm::as_str).to_owned()),
+        },
+    }
+}
+
+/// By what schedulers elsewhere are reached.
+#[derive(Debug, Clone)]
+pub struct Client {
+    tls: Option<Arc<ClientConfig>>,
+    insecure: bool,
+    testing: bool,
+}
+
+impl Client {
+    /// One that believes the authority in that file, if there is one. `testing`: algorithms for tests may be asked for.
+    ///
+    /// # Errors
+    /// When the file cannot be used.
+    pub fn new(ca: Option<&Path>, insecure: bool, testing: bool) -> Result<Self, TrustError> {
+        let tls = ca.map(|file| Trust::file(file)?.client(None)).transpose()?;
+        Ok(Self {
+            tls,
+            insecure,
+            testing,
+        })
+    }
+
+    /// Whether a scheduler may be asked.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    pub fn check(&self, policy: &Policy) -> Result<(), String> {
+        if policy.is_for_tests() && !self.testing {
+            return Err(format!("the scheduler {policy} is for tests alone"));
+        }
+        match policy {
+            Policy::BuiltIn(_) => Ok(()),
+            Policy::Remote(remote) => self.place(remote).map(drop),
+        }
+    }
+
+    fn place(&self, remote: &Remote) -> Result<Place, String> {
+        let place = SCHEDULER.read(&remote.url, self.insecure);
+        let place = place.map_err(|error| error.to_string())?;
+        if place.secure && self.tls.is_none() {
+            return Err(format!(
+                "the scheduler {} is to be reached by TLS; say whom to believe with --scheduler-ca FILE",
+                remote.url
+            ));
+        }
+        Ok(place)
+    }
+
+    /// Asks, and waits for the answer until the deadline.
+    pub async fn ask(&self, question: &Question) -> Answer {
+        let remote = &question.remote;
+        let asked = tokio::time::timeout(remote.deadline, self.answer(question));
+        if let Ok(answer) = asked.await {
+            return answer.unwrap_or_else(|silence| silence);
+        }
+        let millis = remote.deadline.as_millis();
+        Answer::Silence(format!("no answer came within {millis} ms"))
+    }
+
+    async fn answer(&self, question: &Question) -> Result<Answer, Answer> {
+        let remote = &question.remote;
+        let place = self.place(remote).map_err(Answer::Silence)?;
+        let broken = |error: io::Error| {
+            Answer::Silence(format!("it cannot be reached: {}", with_sources(&error)))
+        };
+        let port = place.port.unwrap_or(if place.secure { 443 } else { 80 });
+        let dialled = TcpStream::connect((place.host.as_str(), port)).await;
+        let stream = dialled.map_err(broken)?;
+        stream.set_nodelay(true).map_err(broken)?;
+        let tls = self.tls.clone().filter(|_| place.secure);
+        let stream = identity::secured(stream, tls, Server::Orchestrator).await;
+        let stream = TokioIo::new(stream.map_err(broken)?);
+        let failed = |error: hyper::Error| {
+            Answer::Silence(format!("it does not speak HTTP: {}", with_sources(&error)))
+        };
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
+            .await
+            .map_err(failed)?;
+        let exchange = async {
+            let answer = sender
+                .send_request(request(question)?)
+                .await
+                .map_err(failed)?;
+            let status = answer.status();
+            let body = to_bytes(Body::new(answer.into_body()), ANSWER).await;
+            // More than that, or half of it.
+            let body = body.map_err(|_| unusable("it cannot be read to its end"))?;
+            Ok((status, body))
+        };
+        tokio::pin!(connection, exchange);
+        let exchanged = tokio::select! {
+            biased;
+            exchanged = &mut exchange => exchanged,
+            // The other side has hung up: perhaps after its answer, which then is here.
+            _ = &mut connection => exchange.await,
+        };
+        let (status, body) = exchanged?;
+        Ok(read(status, &body))
+    }
+}
+
+fn unusable(what: &str) -> Answer {
+    Answer::Unusable(format!("its answer cannot be used: {what}"))
+}
+
+fn request(question: &Question) -> Result<Request<Body>, Answer> {
+    let (_, rest) = question.remote.url.split_once("://").unwrap_or_default();
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let body = serde_json::to_vec(&place_request(question));
+    let body = body.map_err(|error| unusable(&error.to_string()))?;
+    Request::post(format!("/{path}"))
+        .header(HOST, host)
+        .header(CONTENT_TYPE, "application/json")
+        .body(Body::from(body))
+        .map_err(|error| unusable(&error.to_string()))
+}
+
+fn read(status: StatusCode, body: &[u8]) -> Answer {
+    let text = || {
+        let text = String::from_utf8_lossy(body);
+        text.trim().chars().take(SHOWN).collect::<String>()
+    };
+    if status.is_server_error() {
+        return Answer::Silence(format!("it answered {status}: {}", text()));
+    }
+    if status != StatusCode::OK {
+        return Answer::Unusable(format!("it answered {status}: {}", text()));
+    }
+    match serde_json::from_slice::<PlaceAnswer>(body) {
+        Ok(PlaceAnswer {
+            choose: Some(choice),
+            ..
+        }) => Answer::Choose(choice),
+        Ok(PlaceAnswer {
+            choose: None,
+            reason,
+        }) => {
+            let reason = reason.unwrap_or_else(|| "it does not say why".to_owned());
+            Answer::Nobody(reason.chars().take(SHOWN).collect())
+        }
+        Err(error) => unusable(&format!("{error}; it says {:?}", text())),
+    }
+}
+
+fn place_request(question: &Question) -> PlaceRequest {
+    let (workload, rules) = (&question.spec.workload, &question.spec.placement);
+    let asked = workload.resources;
+    PlaceRequest {
+        version: 1,
+        job_name: question.job.to_string(),
+        service: question.service.to_string(),
+        replica: question.index,
+        image_runtime: workload.runtime.to_string(),
+        image: workload.image.clone(),
+        cpu_cores: asked.cpu.cores(),
+        memory_in_mb: asked.memory.mb(),
+        disk_in_mb: asked.disk.mb(),
+        location: rules.location.clone(),
+        labels: rules.labels.clone(),
+        candidates: question.offers.iter().map(candidate).collect(),
+    }
+}
+
+fn candidate(offer: &Offer) -> PlaceCandidate {
+    PlaceCandidate {
+        id: offer.id.clone(),
+        name: offer.name.clone(),
+        location: offer.location.clone(),
+        architecture: offer.architecture.clone(),
+        labels: offer.labels.clone(),
+        free_cores: offer.room.cpu.cores(),
+        memory_free_in_mb: offer.room.memory.mb(),
+        disk_free_in_mb: offer.room.disk.mb(),
+        replicas: offer.replicas,
+    }
+}
+
+#[cfg(test)]
+mod tests;
