@@ -85,10 +85,15 @@ impl<S: Ord + Clone> Questions<S> {
             .unwrap_or(Look::Wait)
     }
 
+    /// Whether a question about anything may go out now.
+    pub fn has_room(&self) -> bool {
+        self.rests.is_none() && self.open.len() < OPEN
+    }
+
     /// Whether a question about it may go out now.
     pub fn may_ask(&self, of: &S, key: u64) -> bool {
         let is_open = |known: &Question| known.answer.is_none() && known.key == key;
-        self.rests.is_none() && self.open.len() < OPEN && !self.known.get(of).is_some_and(is_open)
+        self.has_room() && !self.known.get(of).is_some_and(is_open)
     }
 
     /// The number of the next question.

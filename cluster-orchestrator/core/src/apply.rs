@@ -32,7 +32,7 @@ impl State {
                     self.policy = policy.clone();
                     self.forgive_all();
                     self.questions.clear();
-                    self.dirty.append(&mut self.asking.clone());
+                    self.dirty.extend(self.asking.iter().cloned());
                 }
                 Write::Job(job) => self.take_job(now, job),
                 Write::ForgetJob(id) => {
@@ -514,7 +514,7 @@ impl State {
             }
             Soft::SchedulerRests { until, why } => {
                 self.questions.rest(*until, why);
-                self.dirty.append(&mut self.asking.clone());
+                self.dirty.extend(self.asking.iter().cloned());
             }
             Soft::SchedulerResumes => self.questions.resume(),
             // It was made an event of those that are told.

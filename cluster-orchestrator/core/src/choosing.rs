@@ -14,7 +14,6 @@ use std::sync::Arc;
 use model::desired::Desired;
 use model::id::NodeId;
 use model::job::PlacementRules;
-use model::reason::{Reason, ReasonCode, Rejections};
 use model::slot::Slot;
 use model::time::Now;
 use schedulers::{
@@ -23,7 +22,6 @@ use schedulers::{
 };
 
 use crate::state::{State, Waiting};
-use crate::waking::class;
 use crate::{Action, Decision, Soft};
 
 /// A worker that was chosen.
@@ -129,6 +127,10 @@ impl State {
         let Policy::Remote(remote) = &self.policy else {
             return None;
         };
+        // Else all that wait would be looked at in vain, each turn.
+        if !self.questions.has_room() {
+            return None;
+        }
         let asks = |slot: &Slot| self.waiting.get(slot)?.asks.as_deref();
         let (slot, asks) = self
             .asking
@@ -172,18 +174,13 @@ impl State {
         if !self.questions.awaits(slot, number) {
             return Decision::default();
         }
-        let decision = Decision::default();
         match answer {
-            Answer::Silence(why) => decision.soft(Soft::SchedulerRests {
-                until: now.steady.plus(self.config.scheduler_pause),
-                why: why.clone(),
-            }),
-            Answer::Choose(_) | Answer::Nobody(_) | Answer::Unusable(_) => {
-                decision.soft(Soft::Advised {
+            Answer::Silence(why) => self.leave_alone(now, why),
+            Answer::Choose(_) | Answer::Nobody(_) | Answer::Unusable(_) => Decision::default()
+                .soft(Soft::Advised {
                     slot: slot.clone(),
                     answer: answer.clone(),
-                })
-            }
+                }),
         }
     }
 
@@ -193,9 +190,15 @@ impl State {
             return Some(Decision::default().soft(Soft::SchedulerResumes));
         }
         self.questions.overdue(now.steady)?;
-        let why = "no answer came".to_owned();
-        let until = now.steady.plus(self.config.scheduler_pause);
-        Some(Decision::default().soft(Soft::SchedulerRests { until, why }))
+        Some(self.leave_alone(now, "no answer came"))
+    }
+
+    /// The scheduler elsewhere is not asked for a while.
+    fn leave_alone(&self, now: Now, why: &str) -> Decision {
+        Decision::default().soft(Soft::SchedulerRests {
+            until: now.steady.plus(self.config.scheduler_pause),
+            why: why.to_owned(),
+        })
     }
 
     /// A slot waits for the scheduler's answer.
@@ -205,15 +208,8 @@ impl State {
             self.policy.name()
         );
         Waiting {
-            reason: Reason::new(ReasonCode::NoWorker, message),
-            rejections: Rejections::default(),
-            capacity_revision: self.capacity_revision,
-            class: class(&wanted.service),
-            held_back: true,
-            unheard: false,
-            takes_over: false,
-            again_at: None,
             asks: Some(asks),
+            ..self.held_back_because(wanted, message)
         }
     }
 }

@@ -338,7 +338,7 @@ impl State {
         self.held_back_because(wanted, message.to_owned())
     }
 
-    fn held_back_because(&self, wanted: &Desired, message: String) -> Waiting {
+    pub(crate) fn held_back_because(&self, wanted: &Desired, message: String) -> Waiting {
         Waiting {
             reason: Reason::new(ReasonCode::NoWorker, message),
             rejections: Rejections::default(),
