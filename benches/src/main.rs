@@ -22,6 +22,7 @@ mod programs;
 mod samples;
 mod secured;
 mod sockets;
+mod stores;
 mod swarm;
 mod usage;
 
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         | What::Idle(_)
         | What::Heal(_)
         | What::Secured(_)
+        | What::Stores(_)
         | What::All => measure(&options),
     };
     match outcome {
@@ -88,6 +90,7 @@ async fn sections(options: &Options, programs: &program::Programs) -> anyhow::Re
         What::Idle(wanted) => Box::pin(idle::measure(programs, wanted)).await?,
         What::Heal(wanted) => Box::pin(heal::measure(programs, wanted)).await?,
         What::Secured(wanted) => Box::pin(secured::measure(programs, wanted)).await?,
+        What::Stores(wanted) => Box::pin(stores::measure(programs, wanted)).await?,
         What::All => return Box::pin(all(programs)).await,
         What::FloorServer => return Ok(done),
     };
@@ -103,6 +106,7 @@ async fn all(programs: &program::Programs) -> anyhow::Result<Vec<Section>> {
         "placements",
         "deploy",
         "secured",
+        "stores",
         "programs",
         "idle",
         "heal",
@@ -117,6 +121,7 @@ async fn all(programs: &program::Programs) -> anyhow::Result<Vec<Section>> {
             }
             "deploy" => Box::pin(deploy::measure(programs, &options::Deploy::default())).await,
             "secured" => Box::pin(secured::measure(programs, &options::Secured::default())).await,
+            "stores" => Box::pin(stores::measure(programs, &options::Stores::default())).await,
             "programs" => Box::pin(programs::measure(&options::Programs::default())).await,
             "idle" => Box::pin(idle::measure(programs, &options::Idle::default())).await,
             _ => Box::pin(heal::measure(programs, &options::Heal::default())).await,

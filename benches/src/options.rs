@@ -38,6 +38,8 @@ pub(crate) enum What {
     Heal(Heal),
     /// What TLS, tokens and the audit log cost a deploy and a request.
     Secured(Secured),
+    /// What a store in MongoDB costs beside the embedded one.
+    Stores(Stores),
     /// All of them, with their defaults.
     All,
     /// The floor of `placements`: a bare HTTP server.
@@ -157,6 +159,23 @@ pub(crate) struct Secured {
     pub(crate) requests: u32,
 }
 
+/// Options of `stores`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Stores {
+    /// Submissions one at a time, in each round.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) alone: u32,
+    /// Submissions over many connections, in each round.
+    #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) submissions: u32,
+    /// How many connections those are.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) connections: u32,
+    /// How often each store is measured.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) rounds: u32,
+}
+
 /// The defaults of a subcommand's options.
 #[derive(Debug, Parser)]
 struct Alone<T: Args> {
@@ -199,6 +218,12 @@ impl Default for Secured {
     }
 }
 
+impl Default for Stores {
+    fn default() -> Self {
+        defaults()
+    }
+}
+
 impl Default for Heal {
     fn default() -> Self {
         defaults()
@@ -217,6 +242,7 @@ mod tests {
         assert_eq!(Idle::default().seconds, 120);
         assert_eq!(Heal::default().replicas, 5);
         assert_eq!(Secured::default().deploys, 300);
+        assert_eq!(Stores::default().rounds, 3);
     }
 
     #[test]

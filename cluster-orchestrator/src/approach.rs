@@ -8,7 +8,7 @@ use daemon::dial::Dialled;
 use identity::{Holder, JoinToken, Joining};
 use joining::{Address, Approach, EntryError, Membership, MembershipError, Wanted};
 use model::id::ClusterId;
-use orchestrator::{StoreKind, with_sources};
+use orchestrator::{StoreAt, with_sources};
 
 use crate::ClusterError;
 use crate::config::Config;
@@ -78,7 +78,7 @@ impl Root {
         match self {
             Self::Known(approach) => match approach.holder() {
                 Some(Holder::Cluster(cluster)) => Some(cluster),
-                Some(Holder::Worker(_)) | None => None,
+                Some(Holder::Worker(_) | Holder::Root) | None => None,
             },
             Self::ToJoin(_) => None,
         }
@@ -120,7 +120,7 @@ impl Config {
 
     /// As whom this cluster has joined its root, if it has. A store in memory has nothing of the kind.
     fn membership(&self) -> Result<Option<Membership>, ClusterError> {
-        if self.store == StoreKind::Memory {
+        if self.store == StoreAt::Memory {
             return Ok(None);
         }
         let membership = Membership::load(&self.membership_dir());
@@ -134,7 +134,7 @@ impl Config {
         let file = self.join_token_file.as_deref();
         let token = joining::given(self.join_token.as_deref(), file, is_needed);
         let token = token.map_err(|error| with_sources(&error))?;
-        if token.is_some() && self.store == StoreKind::Memory {
+        if token.is_some() && self.store == StoreAt::Memory {
             let fault = "--join-token needs --store embedded: what a root gives is kept in the data directory";
             return Err(fault.to_owned());
         }
@@ -277,10 +277,10 @@ mod tests {
             config.wrong_root().unwrap()
         };
         for root in [None, Some("https://192.0.2.1"), Some("http://192.0.2.1")] {
-            assert_eq!(of(root, StoreKind::Embedded), [""; 0]);
+            assert_eq!(of(root, StoreAt::Embedded), [""; 0]);
         }
-        assert!(of(Some("nonsense"), StoreKind::Embedded)[0].contains("--root"));
-        assert!(of(None, StoreKind::Memory)[0].contains("--store embedded"));
+        assert!(of(Some("nonsense"), StoreAt::Embedded)[0].contains("--root"));
+        assert!(of(None, StoreAt::Memory)[0].contains("--store embedded"));
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use daemon::notify::Notifier;
 use daemon::value::{duration, listen_address};
 use model::location::Location;
 use model::name::Name;
-use orchestrator::StoreKind;
+use orchestrator::StoreAt;
 use orchestrator::access::{ADMIN_TOKEN, RateOptions};
 use orchestrator::keys::Brought;
 use orchestrator::scheduler::Client;
@@ -56,9 +56,11 @@ pub struct Config {
     /// The directory of the store; made if it is not there.
     #[arg(long, value_name = "DIR", default_value = "./edgeio-cluster")]
     pub data_dir: PathBuf,
-    /// Where the state is kept: embedded (a file in --data-dir), or memory (nothing survives the process).
-    #[arg(long, value_name = "KIND", default_value = "embedded")]
-    pub store: StoreKind,
+    /// Where the state is kept: embedded (a file in --data-dir), memory (nothing survives the process), or the URL of a
+    /// database of a MongoDB replica set, mongodb://HOST:PORT/DATABASE. A URL with a password belongs into EDGEIO_STORE or the
+    /// configuration file.
+    #[arg(long, value_name = "KIND|URL", default_value = "embedded")]
+    pub store: StoreAt,
     /// The file of the administrator's token, made at the first start; admin.token in --data-dir if it is not given.
     #[arg(long, value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,

@@ -47,7 +47,7 @@ use orchestrator::http::logs::Logs;
 use orchestrator::keys::{self, Brought, Keys, KeysError};
 use orchestrator::scheduler;
 use orchestrator::streams::Streams;
-use orchestrator::{Controller, Tier, open_store};
+use orchestrator::{Controller, Opened, Tier, Wait, Waiting, open_store};
 use protocol::message::fallback::Fallback;
 use serde::Serialize;
 use store::Store;
@@ -85,7 +85,7 @@ pub const CRASH_POINTS: &[&str] = daemon::crashpoints![
 ];
 
 pub use config::Config;
-pub use orchestrator::{RunError as ClusterError, StoreKind};
+pub use orchestrator::{RunError as ClusterError, StoreAt};
 
 /// Messages of workers that wait for the controller.
 const INBOUND: usize = 1_024;
@@ -120,8 +120,16 @@ pub async fn run(
 ) -> Result<(), ClusterError> {
     // What is wrong with the options must not leave a data directory behind.
     let place = Place::take(&config)?;
-    let store = open_store(config.store, &config.data_dir, Tier::Cluster)?;
-    begin(config, place, store, shutdown, ready).await
+    let waiting = Waiting {
+        wait: Wait::Briefly,
+        place: String::new(),
+        held: &watch::Sender::new(None),
+        shutdown: &shutdown,
+    };
+    match open_store(&config.store, &config.data_dir, Tier::Cluster, waiting).await? {
+        Some(opened) => begin(config, place, opened, shutdown, ready).await,
+        None => Ok(()),
+    }
 }
 
 /// As [`run`], on a store of the caller's; `--store` and `--data-dir` are not looked at, and its authority lives in memory.
@@ -135,11 +143,12 @@ pub async fn run_on(
     ready: impl FnOnce(Ready) + Send,
 ) -> Result<(), ClusterError> {
     let config = Config {
-        store: StoreKind::Memory,
+        store: StoreAt::Memory,
         ..config
     };
     let place = Place::take(&config)?;
-    begin(config, place, store, shutdown, ready).await
+    let opened = Opened { store, lost: None };
+    begin(config, place, opened, shutdown, ready).await
 }
 
 /// What the options ask for, checked, with the addresses taken.
@@ -183,7 +192,7 @@ impl Place {
 async fn begin(
     config: Config,
     place: Place,
-    store: Arc<dyn Store>,
+    Opened { store, lost }: Opened,
     shutdown: CancellationToken,
     ready: impl FnOnce(Ready) + Send,
 ) -> Result<(), ClusterError> {
@@ -199,18 +208,18 @@ async fn begin(
         ports.push(local(listener)?);
     }
     let names = keys::names(&ports, config.advertise.as_deref());
-    let keys = Keys::open(config.store, &config.data_dir, Tier::Cluster, names)?;
+    let keys = Keys::open(config.store.kind(), &config.data_dir, Tier::Cluster, names)?;
     let brought = Brought::of(config.tls_cert.as_deref(), config.tls_key.as_deref());
     let keys = Arc::new(keys.showing_users(brought.map_err(KeysError::from)?)?);
     let settings = access::Settings {
         tier: Tier::Cluster,
-        store: config.store,
+        store: config.store.kind(),
         admin_token: config.admin_token(),
         insecure: config.insecure,
         places: keys::places(local(&http)?, config.advertise.as_deref()),
         rates: config.rates,
     };
-    let audit = Audit::open(config.store, &config.data_dir, Tier::Cluster)?;
+    let audit = Audit::open(config.store.kind(), &config.data_dir, Tier::Cluster)?;
     let access = Access::open(settings, Arc::clone(&store), Arc::clone(&keys), audit).await?;
     access.count(&metrics.common.registry)?;
     let name = config.cluster_name()?.to_string();
@@ -234,6 +243,9 @@ async fn begin(
         root,
         tasks: Tasks::new(shutdown.child_token()),
     };
+    if let Some(lost) = lost {
+        lost.ends(&mut site.tasks);
+    }
     let token = site.tasks.token().clone();
     site.tasks.spawn("keys", keys.renew(token));
     site.serve(controller, http, mqtt, ready).await
@@ -427,7 +439,7 @@ impl Site {
         options: mqtt::client::Options,
         secure: bool,
     ) -> impl Fn() -> std::io::Result<mqtt::client::Options> + Send + 'static {
-        if secure && self.config.store == StoreKind::Embedded {
+        if secure && self.config.store != StoreAt::Memory {
             let file = self.config.data_dir.join(foreign::RULES);
             let token = self.tasks.token().clone();
             let rules = foreign::keep_rules(self.access.clone(), file, token);

@@ -32,7 +32,7 @@ const CLUSTER: Dialled = Dialled {
 pub(crate) fn node(approach: &Approach) -> Option<NodeId> {
     match approach.holder() {
         Some(Holder::Worker(node)) => Some(node),
-        Some(Holder::Cluster(_)) | None => None,
+        Some(Holder::Cluster(_) | Holder::Root) | None => None,
     }
 }
 

@@ -7,6 +7,7 @@ mod refusal;
 #[cfg(test)]
 #[path = "../../tests/support/rights.rs"]
 mod rights;
+pub(crate) mod standby;
 #[cfg(test)]
 mod tests;
 

@@ -16,6 +16,7 @@ mod metrics;
 mod outlets;
 mod record;
 mod relay;
+mod standby;
 mod tier;
 mod uplink;
 
@@ -33,7 +34,7 @@ use orchestrator::http::Backups;
 use orchestrator::http::logs::Logs;
 use orchestrator::keys::{self, Brought, Keys, KeysError};
 use orchestrator::streams::Streams;
-use orchestrator::{Tier, open_store};
+use orchestrator::{Opened, Tier};
 use protocol::message::uplink::RelayAt;
 use root_core::Input;
 use serde::Serialize;
@@ -61,7 +62,7 @@ pub const CRASH_POINTS: &[&str] = daemon::crashpoints![
 ];
 
 pub use config::Config;
-pub use orchestrator::{RunError as RootError, StoreKind};
+pub use orchestrator::{RunError as RootError, StoreAt};
 
 /// From the shutdown to the end of everything.
 const GRACE: Duration = Duration::from_secs(8);
@@ -91,8 +92,10 @@ pub async fn run(
 ) -> Result<(), RootError> {
     // What is wrong with the options must not leave a data directory behind.
     let place = Place::take(&config)?;
-    let store = open_store(config.store, &config.data_dir, Tier::Root)?;
-    begin(config, place, store, shutdown, ready).await
+    match standby::store(&config, &place, &shutdown).await? {
+        Some(opened) => begin(config, place, opened, shutdown, ready).await,
+        None => Ok(()),
+    }
 }
 
 /// As [`run`], on a store of the caller's; `--store` and `--data-dir` are not looked at, and its authority lives in memory.
@@ -106,11 +109,12 @@ pub async fn run_on(
     ready: impl FnOnce(Ready) + Send,
 ) -> Result<(), RootError> {
     let config = Config {
-        store: StoreKind::Memory,
+        store: StoreAt::Memory,
         ..config
     };
     let place = Place::take(&config)?;
-    begin(config, place, store, shutdown, ready).await
+    let opened = Opened { store, lost: None };
+    begin(config, place, opened, shutdown, ready).await
 }
 
 /// What the options ask for, checked, with the address taken.
@@ -148,7 +152,7 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), RootError> {
 async fn begin(
     config: Config,
     place: Place,
-    store: Arc<dyn Store>,
+    Opened { store, lost }: Opened,
     shutdown: CancellationToken,
     ready: impl FnOnce(Ready) + Send,
 ) -> Result<(), RootError> {
@@ -167,6 +171,9 @@ async fn begin(
     let (controller, handle) =
         orchestrator::open(store, Root(core), metrics.common.clone()).await?;
     let mut tasks = Tasks::new(shutdown.child_token());
+    if let Some(lost) = lost {
+        lost.ends(&mut tasks);
+    }
     let token = tasks.token().clone();
     // Connections are tasks of their own: they end with this future, however it ends.
     let _ending = token.clone().drop_guard();
@@ -236,7 +243,7 @@ async fn begin(
 /// What this root proves itself with, and shows to users.
 fn keys(config: &Config, address: SocketAddr) -> Result<Keys, KeysError> {
     let names = keys::names(&[address], config.advertise.as_deref());
-    let keys = Keys::open(config.store, &config.data_dir, Tier::Root, names)?;
+    let keys = Keys::open(config.store.kind(), &config.data_dir, Tier::Root, names)?;
     let brought = Brought::of(config.tls_cert.as_deref(), config.tls_key.as_deref());
     keys.showing_users(brought.map_err(KeysError::from)?)
 }
@@ -250,13 +257,13 @@ async fn access(
 ) -> Result<Access, RootError> {
     let settings = Settings {
         tier: Tier::Root,
-        store: config.store,
+        store: config.store.kind(),
         admin_token: config.admin_token(),
         insecure: config.insecure,
         places: keys::places(address, None),
         rates: config.rates,
     };
-    let audit = Audit::open(config.store, &config.data_dir, Tier::Root)?;
+    let audit = Audit::open(config.store.kind(), &config.data_dir, Tier::Root)?;
     let access = Access::open(settings, Arc::clone(store), Arc::clone(keys), audit);
     Ok(access.await?)
 }

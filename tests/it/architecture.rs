@@ -49,6 +49,7 @@ const MAY_IMPORT: [(&str, &[&str]); 27] = [
         "root-orchestrator",
         &[
             "daemon",
+            "identity",
             "model",
             "mqtt",
             "orchestrator",
@@ -151,12 +152,13 @@ const MAY_IMPORT: [(&str, &[&str]); 27] = [
 ];
 
 /// A library's name in sources, and the beginnings of the paths where it may stand.
-const ONLY_IN: [(&str, &[&str]); 11] = [
+const ONLY_IN: [(&str, &[&str]); 12] = [
     ("rcgen", &["crates/identity/src/"]),
     ("x509_parser", &["crates/identity/src/"]),
     ("hpke", &["crates/secrets/src/"]),
     ("chacha20poly1305", &["crates/secrets/src/"]),
     ("redb", &["crates/store/src/"]),
+    ("mongodb", &["crates/store/src/mongo"]),
     ("rumqttc", &["crates/mqtt/src/"]),
     ("rmqtt_codec", &["crates/mqtt/src/"]),
     ("bollard", &["node-engine/src/runtime/"]),

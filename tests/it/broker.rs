@@ -34,13 +34,13 @@ fn write_files(data: &Path, out: &Path, port: u16) -> Output {
 }
 
 /// Debian's Mosquitto with those files.
-struct Mosquitto {
+pub(crate) struct Mosquitto {
     child: Child,
     log: PathBuf,
 }
 
 impl Mosquitto {
-    fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         let log = folder.join("log");
         let written = fs::read_to_string(folder.join("mosquitto.conf")).unwrap();
         // Whoever runs the test owns the files, and Mosquitto would become somebody else.

@@ -14,9 +14,12 @@
     reason = "it is called by tests alone, and a test that panics is a test that fails"
 )]
 
+mod balancer;
 mod command;
 mod engine;
 mod http;
+#[path = "../support/mongod.rs"]
+mod mongod;
 mod namespace;
 mod processes;
 mod program;
@@ -26,9 +29,11 @@ mod system;
 mod turn;
 mod wait;
 
+pub use balancer::Balancer;
 pub use command::{Done, edgeio};
 pub use engine::{Container, Engine, Image, Replica};
 pub use http::{Answer, Client};
+pub use mongod::Mongod;
 pub use namespace::inside;
 pub use processes::{Copy, copies, copies_at_once, copies_in, end_all_in, listening};
 pub use program::{Program, TOKEN, token_file};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cluster_orchestrator::{ClusterError, Config, Ready, StoreKind};
+use cluster_orchestrator::{ClusterError, Config, Ready, StoreAt};
 use identity::authority::{Authority, Life};
 use identity::door::{Door, Guest, Plain, Stream};
 use identity::gate::{self, Peer, Showing};
@@ -130,7 +130,7 @@ type Ended = JoinHandle<Result<(), ClusterError>>;
 /// A cluster with a data directory of its own.
 async fn start(folder: &Path, token: Option<String>) -> (Ready, CancellationToken, Ended) {
     let config = Config {
-        store: StoreKind::Embedded,
+        store: StoreAt::Embedded,
         data_dir: folder.to_owned(),
         join_token: token,
         ..config()

@@ -26,6 +26,7 @@ pub(crate) mod revoke;
 pub(crate) mod scale;
 pub(crate) mod secret;
 mod shown;
+pub(crate) mod store;
 pub(crate) mod tenant;
 pub(crate) mod token;
 pub(crate) mod top;
@@ -65,6 +66,7 @@ pub(crate) fn run(options: &Options, environment: Environment<'_>) -> Result<(),
         Action::Wait(wait) => wait::run(&client()?, wait, format),
         Action::Backup(backup) => backup::run(&client()?, backup, format),
         Action::Restore(restore) => restore::run(restore, format),
+        Action::Store(store) => store::run(&store.what, format),
         Action::Delete(delete) => delete::run(&client()?, &delete.jobs, format),
         Action::Token(token) => token::run(&client()?, &token.what, format),
         Action::Top(top) => top::run(&client()?, top, format),

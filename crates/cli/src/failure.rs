@@ -44,6 +44,9 @@ pub(crate) enum Failure {
     /// A backup cannot be used.
     #[error("{0}")]
     Backup(Box<orchestrator::backup::RestoreError>),
+    /// A store stays where it is.
+    #[error("{0}")]
+    Migrate(Box<orchestrator::migrate::MigrateError>),
     /// An audit log is broken, or cannot be read.
     #[error("{0}")]
     Audit(Box<audit::VerifyError>),
@@ -124,6 +127,7 @@ impl Failure {
             Self::Read { .. }
             | Self::Write { .. }
             | Self::Backup(_)
+            | Self::Migrate(_)
             | Self::Audit(_)
             | Self::Print { .. }
             | Self::Unreachable { .. }
@@ -146,6 +150,7 @@ impl Failure {
             | Self::Read { .. }
             | Self::Write { .. }
             | Self::Backup(_)
+            | Self::Migrate(_)
             | Self::Audit(_)
             | Self::Print { .. }
             | Self::Unreachable { .. }
@@ -176,6 +181,7 @@ impl Failure {
             Self::Read { source, .. } | Self::Write { source, .. } | Self::Print { source } => {
                 vec![first(&format!(": {source}"))]
             }
+            Self::Migrate(error) => vec![format!("error: {}", orchestrator::with_sources(error.as_ref()))],
             Self::Backup(error) => vec![format!("error: {}", orchestrator::with_sources(error.as_ref()))],
             Self::Audit(error) => vec![format!("error: {}", orchestrator::with_sources(error.as_ref()))],
             Self::Unreachable { named_by, source, .. } => vec![

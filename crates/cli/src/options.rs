@@ -81,6 +81,7 @@ pub(crate) enum Action {
     Revoke(revoke::Options),
     Backup(backup::Options),
     Restore(restore::Options),
+    Store(store::Options),
     Doctor(doctor::Options),
     Whoami(whoami::Options),
     Login(login::Options),

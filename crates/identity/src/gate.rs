@@ -73,6 +73,19 @@ impl Peer {
         Standing::Expired(Duration::from_millis(now.0.abs_diff(self.until.0)))
     }
 
+    /// What was read before from what [`Peer`]'s `Display` gives: whom one root was shown, as it tells another one.
+    pub fn told(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let (holder, serial, until) = (words.next()?, words.next()?, words.next()?);
+        let is_hex = |serial: &str| serial.bytes().all(|byte| byte.is_ascii_hexdigit());
+        Some(Self {
+            holder: holder.parse().ok()?,
+            serial: Serial(Some(serial).filter(|serial| is_hex(serial))?.to_owned()),
+            until: Wall(until.parse().ok()?),
+        })
+        .filter(|_| words.next().is_none())
+    }
+
     /// Reads a certificate that was verified.
     pub(crate) fn read(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, read) = x509_parser::parse_x509_certificate(certificate).ok()?;
@@ -91,6 +104,13 @@ impl Peer {
             serial: Serial::of(read.raw_serial()),
             until: Wall(until.checked_mul(1_000)?),
         })
+    }
+}
+
+/// Its holder, its number and its end in milliseconds, with spaces between.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.holder, self.serial, self.until.0)
     }
 }
 

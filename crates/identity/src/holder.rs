@@ -13,6 +13,8 @@ pub enum Holder {
     Worker(NodeId),
     /// A cluster, to its root: `spiffe://edgeio/cluster/<id>`.
     Cluster(ClusterId),
+    /// A root, to another one with which it shares authority and store: `spiffe://edgeio/root`.
+    Root,
 }
 
 /// The text names no holder.
@@ -22,6 +24,7 @@ pub struct HolderError(String);
 
 const WORKER: &str = "spiffe://edgeio/node/";
 const CLUSTER: &str = "spiffe://edgeio/cluster/";
+const ROOT: &str = "spiffe://edgeio/root";
 
 impl Holder {
     /// The id without its kind of holder.
@@ -29,6 +32,7 @@ impl Holder {
         match self {
             Self::Worker(node) => node.to_string(),
             Self::Cluster(cluster) => cluster.to_string(),
+            Self::Root => "root".to_owned(),
         }
     }
 }
@@ -38,6 +42,7 @@ impl fmt::Display for Holder {
         match self {
             Self::Worker(node) => write!(f, "{WORKER}{node}"),
             Self::Cluster(cluster) => write!(f, "{CLUSTER}{cluster}"),
+            Self::Root => f.write_str(ROOT),
         }
     }
 }
@@ -48,8 +53,10 @@ impl FromStr for Holder {
     fn from_str(text: &str) -> Result<Self, HolderError> {
         let worker = || text.strip_prefix(WORKER)?.parse().ok().map(Self::Worker);
         let cluster = || text.strip_prefix(CLUSTER)?.parse().ok().map(Self::Cluster);
+        let root = || (text == ROOT).then_some(Self::Root);
         worker()
             .or_else(cluster)
+            .or_else(root)
             .ok_or_else(|| HolderError(text.chars().take(120).collect()))
     }
 }
@@ -63,6 +70,7 @@ mod tests {
         let holders = [
             Holder::Worker(NodeId::from_bits(7)),
             Holder::Cluster(ClusterId::from_bits(8)),
+            Holder::Root,
         ];
         for holder in holders {
             assert_eq!(holder.to_string().parse(), Ok(holder));

@@ -317,7 +317,8 @@ impl Joined {
 pub(crate) fn kind(holder: Holder) -> Joining {
     match holder {
         Holder::Worker(_) => Joining::Worker,
-        Holder::Cluster(_) => Joining::Cluster,
+        // Roots share what they are by files; none joins another one.
+        Holder::Cluster(_) | Holder::Root => Joining::Cluster,
     }
 }
 

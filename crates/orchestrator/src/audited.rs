@@ -59,7 +59,7 @@ impl Audit {
         let now = format_wall(clock::now().wall);
         let log = match kind {
             StoreKind::Memory => None,
-            StoreKind::Embedded => Some(Arc::new(Log::open(
+            StoreKind::Embedded | StoreKind::Mongodb => Some(Arc::new(Log::open(
                 &dir.join(FOLDER),
                 Options::default(),
                 &now,

@@ -1,21 +1,82 @@
-//! The data directory and the store in it.
+//! The data directory, and the store: in it, in a database, or nowhere.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use store::{Embedded, Memory, Store};
+use store::{Embedded, Memory, MongoUrl, Store};
 
 use crate::RunError;
+use crate::lease::{Lost, Waiting};
 
-/// Where the state is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+/// What keeps the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreKind {
+    /// A file of the data directory.
+    Embedded,
+    /// Nothing.
+    Memory,
+    /// A database of `MongoDB`.
+    Mongodb,
+}
+
+/// Where the state is kept, as `--store` says it: `embedded`, `memory`, or `mongodb://…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreAt {
     /// In a file of the data directory.
     Embedded,
     /// Nowhere.
     Memory,
+    /// In that database.
+    Mongodb(MongoUrl),
+}
+
+impl StoreAt {
+    /// What keeps it there.
+    pub const fn kind(&self) -> StoreKind {
+        match self {
+            Self::Embedded => StoreKind::Embedded,
+            Self::Memory => StoreKind::Memory,
+            Self::Mongodb(_) => StoreKind::Mongodb,
+        }
+    }
+}
+
+/// As `--store` takes it, without what is secret in it.
+impl fmt::Display for StoreAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("embedded"),
+            Self::Memory => f.write_str("memory"),
+            Self::Mongodb(url) => url.fmt(f),
+        }
+    }
+}
+
+impl FromStr for StoreAt {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "embedded" => Ok(Self::Embedded),
+            "memory" => Ok(Self::Memory),
+            _ if text.starts_with("mongodb") => {
+                let url = text
+                    .parse()
+                    .map_err(|error: store::UrlError| error.to_string())?;
+                if cfg!(feature = "mongodb") {
+                    return Ok(Self::Mongodb(url));
+                }
+                let missing = "this program was built without MongoDB; take one that is shipped, or build it with \
+                    --features mongodb";
+                Err(missing.to_owned())
+            }
+            _ => Err("write embedded, memory, or mongodb://HOST:PORT/DATABASE".to_owned()),
+        }
+    }
 }
 
 /// Whose store it is.
@@ -67,20 +128,50 @@ pub(crate) fn options() -> store::Options {
     }
 }
 
-/// Opens the store of that kind; an embedded one is the tier's file in the directory, which is made if it is not there.
+/// A store that this program may write.
+#[derive(Debug)]
+pub struct Opened {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Tells when it is somebody else's; `None` where it cannot become that.
+    pub lost: Option<Lost>,
+}
+
+impl Opened {
+    fn for_good(store: impl Store) -> Self {
+        Self {
+            store: Arc::new(store),
+            lost: None,
+        }
+    }
+}
+
+/// Opens the store that is meant: an embedded one is the tier's file in the directory, which is made if it is not there;
+/// that of a database when it is this program's, which then serves at `url`. `None` if the token is cancelled before that.
 ///
 /// # Errors
-/// When the directory or the store in it cannot be used.
-pub fn open_store(kind: StoreKind, dir: &Path, tier: Tier) -> Result<Arc<dyn Store>, RunError> {
-    if kind == StoreKind::Memory {
-        return Ok(Arc::new(Memory::new()));
+/// When the directory or the store cannot be used, or somebody else has it for longer than is waited.
+pub async fn open_store(
+    at: &StoreAt,
+    dir: &Path,
+    tier: Tier,
+    waiting: Waiting<'_>,
+) -> Result<Option<Opened>, RunError> {
+    if *at == StoreAt::Memory {
+        return Ok(Some(Opened::for_good(Memory::new())));
     }
+    // What it proves itself with, and what was done, is kept there whatever has the state.
     make_private(dir).map_err(|source| RunError::DataDir {
         path: dir.to_owned(),
         source,
     })?;
-    let store = Embedded::open(&dir.join(tier.file()), options())?;
-    Ok(Arc::new(store))
+    match at {
+        StoreAt::Memory | StoreAt::Embedded => {
+            let store = Embedded::open(&dir.join(tier.file()), options())?;
+            Ok(Some(Opened::for_good(store)))
+        }
+        StoreAt::Mongodb(database) => crate::lease::take(database, tier, waiting).await,
+    }
 }
 
 /// Makes a directory that only its owner may read: the store holds hashes of credentials and what users run.

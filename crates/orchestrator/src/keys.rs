@@ -12,8 +12,8 @@ use identity::authority::{Authority, IssueError, Life};
 use identity::door::{Door, Plain};
 use identity::files::{self, FileError, Readers};
 use identity::gate::{self, Both, Showing};
-use identity::{Key, KeyError};
-use rustls::ServerConfig;
+use identity::{Holder, Key, KeyError, Trust, TrustError};
+use rustls::{ClientConfig, ServerConfig};
 use secrets::{Keyring, KeyringError};
 use tokio_util::sync::CancellationToken;
 
@@ -84,6 +84,9 @@ pub enum KeysError {
     /// What secrets are encrypted with cannot be used.
     #[error("cannot use the keys of secrets")]
     Secrets(#[from] KeyringError),
+    /// The authority cannot be believed.
+    #[error("cannot use the authority's certificate")]
+    Trust(#[from] TrustError),
     /// TLS refuses them.
     #[error("cannot set TLS up")]
     Tls(#[from] rustls::Error),
@@ -106,11 +109,11 @@ impl Keys {
     ) -> Result<Self, KeysError> {
         let authority = match kind {
             StoreKind::Memory => Authority::make(tier.as_str(), clock::now().wall)?.0,
-            StoreKind::Embedded => authority(&dir.join(FOLDER), tier)?,
+            StoreKind::Embedded | StoreKind::Mongodb => authority(&dir.join(FOLDER), tier)?,
         };
         let secrets = match kind {
             StoreKind::Memory => Keyring::temporary()?,
-            StoreKind::Embedded => Keyring::open(&dir.join(FOLDER))?,
+            StoreKind::Embedded | StoreKind::Mongodb => Keyring::open(&dir.join(FOLDER))?,
         };
         let showing = Showing::new(&authority.server(&names, life())?)?;
         let tls = gate::server(&authority, Arc::clone(&showing))?;
@@ -174,6 +177,15 @@ impl Keys {
         } else {
             Plain::ThisMachine
         }
+    }
+
+    /// TLS by which a root passes on to another one of the same authority what came to it.
+    ///
+    /// # Errors
+    /// When a certificate cannot be made.
+    pub fn as_root(&self) -> Result<Arc<ClientConfig>, KeysError> {
+        let own = self.authority.client(Holder::Root, life())?;
+        Ok(Trust::authority(&self.authority.certificate())?.client(Some(&own))?)
     }
 
     /// Exchanges what the ports show in time, until the token is cancelled; what was made elsewhere as soon as its files

@@ -8,7 +8,7 @@
 //! - [`keys`] is what an orchestrator proves itself with.
 //! - [`record`] keeps what both store, [`http`] serves what both serve, [`streams`] carries answers
 //!   in chunks, [`tunnels`] connections of workers through the root, [`Metrics`] counts what both count.
-//! - [`backup`] is what a store is carried away as, and what is made of it again.
+//! - [`backup`] is what a store is carried away as, and what is made of it again; [`migrate`] carries it to another place.
 //! - [`program`] is what is around all of it: options, signals, exit code.
 //!
 //! A program adds its children: what it hears from them becomes inputs, and actions go out to them.
@@ -19,6 +19,7 @@ pub mod backup;
 pub mod clock;
 pub mod http;
 pub mod keys;
+pub mod migrate;
 pub mod record;
 pub mod scheduler;
 pub mod streams;
@@ -33,6 +34,7 @@ mod controller;
 mod data;
 mod error;
 mod feed;
+mod lease;
 mod metrics;
 mod program;
 mod tier;
@@ -53,8 +55,9 @@ pub const CRASH_POINTS: &[&str] = daemon::crashpoints![
 ];
 
 pub use controller::{Controller, Handle, StartError, Unavailable, open};
-pub use data::{StoreKind, Tier, open_store};
+pub use data::{Opened, StoreAt, StoreKind, Tier, open_store};
 pub use error::RunError;
+pub use lease::{HeldBy, Lost, Wait, Waiting};
 pub use metrics::{Counts, Metrics, registered};
 pub use program::{Options, program, with_sources};
 pub use tier::{Core, Decision, Effect, Jobs, Outlets};

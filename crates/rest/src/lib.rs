@@ -38,7 +38,7 @@ pub use page::{Cursor, DEFAULT_LIMIT, MAX_LIMIT, PageQuery};
 pub use path::{Path, Query};
 pub use router::finish;
 pub use schemars;
-pub use serve::{Limits, Shown, serve, serve_with};
+pub use serve::{Limits, PASSED_ON_CERTIFICATE, PASSED_ON_FROM, Shown, serve, serve_with};
 
 #[cfg(test)]
 mod tests;

@@ -15,8 +15,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use identity::Holder;
 use identity::door::{Door, Guest, Refused};
-use identity::gate::Peer;
+use identity::gate::{Peer, Standing};
+use model::time::Wall;
 use rustix::net::sockopt::{
     set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl,
     set_tcp_user_timeout,
@@ -160,6 +162,11 @@ fn keep_alive(stream: &TcpStream, stuck: Duration) -> io::Result<()> {
     Ok(())
 }
 
+/// In a request that a root passes on to another one: the address that it came from.
+pub const PASSED_ON_FROM: &str = "edgeio-passed-on-from";
+/// In such a request: the certificate that was shown with it, as [`Peer`] is written; left out where there was none.
+pub const PASSED_ON_CERTIFICATE: &str = "edgeio-passed-on-certificate";
+
 /// By what a client proved who it is, if it did.
 pub type Shown = Option<Arc<Peer>>;
 
@@ -182,9 +189,28 @@ impl Service<Request<Incoming>> for Known {
     }
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
-        request.extensions_mut().insert(self.peer.clone());
-        request.extensions_mut().insert(From(self.from));
+        let (peer, from) = self.speaks_for(&request);
+        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(From(from));
         self.router.call(request)
+    }
+}
+
+impl Known {
+    /// Whom a request is of: of whoever opened the connection, or, where that is another root that passes on what came to
+    /// it, of whom that says.
+    fn speaks_for(&self, request: &Request<Incoming>) -> (Shown, SocketAddr) {
+        let is_root = |peer: &Arc<Peer>| {
+            let valid = peer.standing(Wall(daemon::clock::wall_millis())) == Standing::Valid;
+            peer.holder == Holder::Root && valid
+        };
+        if !self.peer.as_ref().is_some_and(is_root) {
+            return (self.peer.clone(), self.from);
+        }
+        let said = |name: &str| request.headers().get(name)?.to_str().ok();
+        let peer = said(PASSED_ON_CERTIFICATE).and_then(Peer::told);
+        let from = said(PASSED_ON_FROM).and_then(|from| from.parse().ok());
+        (peer.map(Arc::new), from.unwrap_or(self.from))
     }
 }
 

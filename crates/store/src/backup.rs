@@ -198,6 +198,14 @@ pub fn restore(
     options: Options,
     last: &[Op],
 ) -> Result<Summary, BackupError> {
+    fresh(path, |temporary| fill(file, temporary, options, last))
+}
+
+/// A store where there is none, which has its name when it is whole.
+fn fresh<T>(
+    path: &Path,
+    fill: impl FnOnce(&Path) -> Result<T, BackupError>,
+) -> Result<T, BackupError> {
     if path.exists() {
         return Err(BackupError::Exists {
             path: path.to_owned(),
@@ -206,25 +214,52 @@ pub fn restore(
     let temporary = beside(path, ".restoring");
     // Of an attempt that was interrupted.
     let _ = fs::remove_file(&temporary);
-    let restored = fill(file, &temporary, options, last).and_then(|summary| {
+    let filled = fill(&temporary).and_then(|filled| {
         publish(&temporary, path).map_err(|source| BackupError::Io {
             operation: "give its name to",
             path: path.to_owned(),
             source,
         })?;
-        Ok(summary)
+        Ok(filled)
     });
-    if restored.is_err() {
+    if filled.is_err() {
         let _ = fs::remove_file(&temporary);
     }
-    restored
+    filled
+}
+
+/// Makes a store at `path` of all records of another one, and gives their number.
+///
+/// # Errors
+/// When there is a store at `path`, or when either cannot be used. Then there is nothing of it.
+pub fn copy(from: &mut dyn Snapshot, path: &Path, options: Options) -> Result<u64, BackupError> {
+    fresh(path, |temporary| {
+        let schema = from.schema();
+        let store = Embedded::open(
+            temporary,
+            Options {
+                schema,
+                reads_from: schema,
+                ..options
+            },
+        )?;
+        let mut number = 0;
+        loop {
+            let records = from.next(GROUP)?;
+            if records.is_empty() {
+                return Ok(number);
+            }
+            number += records.len() as u64;
+            store.fill(&records)?;
+        }
+    })
 }
 
 fn fill(file: &Path, path: &Path, options: Options, last: &[Op]) -> Result<Summary, BackupError> {
     let mut archive = Archive::open(file)?;
     if !(options.reads_from..=options.schema).contains(&archive.schema) {
         return Err(StoreError::Schema {
-            path: file.to_owned(),
+            store: file.display().to_string(),
             found: archive.schema,
             expected: options.schema,
         }

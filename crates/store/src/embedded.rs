@@ -201,7 +201,7 @@ impl Embedded {
                 return Ok(database);
             }
             Err(StoreError::Schema {
-                path: self.path.clone(),
+                store: self.path.display().to_string(),
                 found,
                 expected: self.options.schema,
             })

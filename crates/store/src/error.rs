@@ -31,19 +31,83 @@ pub enum StoreError {
         reason: String,
     },
 
-    /// The file was written by an older or a newer program.
+    /// It was written by an older or a newer program.
     #[error(
-        "the store {} has schema {found} and this program needs schema {expected}; {}",
-        path.display(),
+        "the store {store} has schema {found} and this program needs schema {expected}; {}",
         if found > expected { "run the newer version that wrote it" } else { "run the version that wrote it, or restore a backup of schema the program needs" }
     )]
     Schema {
-        /// The file.
-        path: PathBuf,
-        /// The schema in the file.
+        /// The file, or the URL of the database.
+        store: String,
+        /// The schema it has.
         found: u32,
         /// The schema of this program.
         expected: u32,
+    },
+
+    /// Another program holds the lease of the database.
+    #[error(
+        "the store {database} is in use by {holder}; stop that one first, or name another database: mongodb://…/NAME"
+    )]
+    Held {
+        /// Its URL, without user and password.
+        database: String,
+        /// Who.
+        holder: String,
+    },
+
+    /// Another program took the lease of the database, so nothing of this one is stored any more.
+    #[error(
+        "the store {database} was taken over by {holder}, and nothing of this program is stored in it any more"
+    )]
+    Superseded {
+        /// Its URL, without user and password.
+        database: String,
+        /// Who.
+        holder: String,
+    },
+
+    /// A commit may or may not be there, and whoever decides has to load again.
+    #[error(
+        "it is not known what the store {database} has of the last commits; the state has to be loaded again"
+    )]
+    Unknown {
+        /// Its URL, without user and password.
+        database: String,
+    },
+
+    /// What is in the database is no store, or damaged; nothing of it was changed.
+    #[error(
+        "the database {database} holds no store that can be used: {reason}; name another database: mongodb://…/NAME"
+    )]
+    Foreign {
+        /// Its URL, without user and password.
+        database: String,
+        /// What was found.
+        reason: String,
+    },
+
+    /// The server cannot keep a store, or does not let this program in.
+    #[error("the database {database} cannot be used: {reason}")]
+    Server {
+        /// Its URL, without user and password.
+        database: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+
+    /// No server of the database answers.
+    #[error(
+        "cannot {operation} the store {database}: it cannot be reached ({reason}); see that a primary runs there and that this \
+         machine reaches it, the store then recovers by itself"
+    )]
+    Unreachable {
+        /// `open`, `commit to`, ...
+        operation: &'static str,
+        /// Its URL, without user and password.
+        database: String,
+        /// What the driver said.
+        reason: String,
     },
 
     /// The disk is full; reads still work, and commits do again once there is space.

@@ -19,7 +19,10 @@ pub mod backup;
 mod embedded;
 mod error;
 mod memory;
+#[cfg(feature = "mongodb")]
+pub mod mongo;
 mod snapshot;
+mod url;
 mod writer;
 
 use std::fmt::Debug;
@@ -28,6 +31,7 @@ pub use embedded::{Embedded, Options, Syncs};
 pub use error::StoreError;
 pub use memory::Memory;
 pub use snapshot::Snapshot;
+pub use url::{MongoUrl, UrlError};
 pub use writer::Writer;
 
 /// The name of a table; not empty and without a zero byte, which every commit and read checks.

@@ -24,6 +24,16 @@ macro_rules! contract {
                 super::$rule(&super::Embedded::open(&path, super::Options::default()).unwrap());
             })*
         }
+        // One server for all, since each takes seconds to start.
+        #[cfg(feature = "mongodb")]
+        #[test]
+        fn mongodb() {
+            let Some(rig) = crate::mongo::tests::Rig::required() else { return };
+            $({
+                eprintln!(stringify!($rule));
+                super::tests::$rule(&rig.store(&stringify!($rule)[..stringify!($rule).len().min(60)]));
+            })*
+        }
     };
 }
 

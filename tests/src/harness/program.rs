@@ -217,6 +217,23 @@ impl Program {
         self.args.extend(more.iter().map(OsString::from));
     }
 
+    /// The value of an option that it is started with; empty if it has none.
+    pub fn argument(&self, option: &str) -> String {
+        let at = self.args.iter().position(|arg| arg == option);
+        let value = at.and_then(|at| self.args.get(at + 1));
+        value
+            .map(|value| value.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    }
+
+    /// Gives an option another value, from its next start on.
+    pub fn set_argument(&mut self, option: &str, value: &str) {
+        match self.args.iter().position(|arg| arg == option) {
+            Some(at) => *self.args.get_mut(at + 1).unwrap() = value.into(),
+            None => self.add_arguments(&[option, value]),
+        }
+    }
+
     /// From its next start on it dies where [`Program::arm`] says.
     pub const fn let_crash(&mut self) {
         self.may_crash = true;

@@ -89,9 +89,9 @@ impl Plan {
             data_dir: dir.join("root"),
             admin_token_file: Some(dir.join(ADMIN_TOKEN)),
             store: if options.ephemeral {
-                root_orchestrator::StoreKind::Memory
+                root_orchestrator::StoreAt::Memory
             } else {
-                root_orchestrator::StoreKind::Embedded
+                root_orchestrator::StoreAt::Embedded
             },
             ..root_orchestrator::Config::default()
         };
@@ -120,9 +120,9 @@ fn cluster(
         mqtt: port(options.http, number, 3)?,
         admin_token_file: Some(dir.join(ADMIN_TOKEN)),
         store: if options.ephemeral {
-            cluster_orchestrator::StoreKind::Memory
+            cluster_orchestrator::StoreAt::Memory
         } else {
-            cluster_orchestrator::StoreKind::Embedded
+            cluster_orchestrator::StoreAt::Embedded
         },
         ..cluster_orchestrator::Config::default()
     })

@@ -245,7 +245,7 @@ fn judge(connect: Connect, arrival: Arrival, shared: &Shared) -> Result<Guest, R
 fn of(holder: Holder) -> Verdict {
     match holder {
         Holder::Worker(node) => Verdict::Worker(node),
-        Holder::Cluster(_) => Verdict::Refused(NotAdmitted::NoWorker),
+        Holder::Cluster(_) | Holder::Root => Verdict::Refused(NotAdmitted::NoWorker),
     }
 }
 

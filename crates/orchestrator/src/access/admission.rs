@@ -151,6 +151,8 @@ impl Access {
         match holder {
             Holder::Worker(node) => node.bits(),
             Holder::Cluster(cluster) => cluster.bits(),
+            // No member's id.
+            Holder::Root => 0,
         }
     }
 
@@ -175,7 +177,7 @@ impl Access {
         let who = match holder {
             Some(Holder::Worker(node)) => Who::Worker(node.to_string()),
             Some(Holder::Cluster(cluster)) => Who::Cluster(cluster.to_string()),
-            None => Who::Anonymous,
+            Some(Holder::Root) | None => Who::Anonymous,
         };
         self.0.audit.record(Decided {
             who,

@@ -1,0 +1,346 @@
+//! Several roots on one database: one decides, the others stand by, and each takes over from one that dies.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use edgeio_tests::harness::{
+    Balancer, Client, Mongod, Program, alone, copies_in, end_all_in, pause, required, wait_until,
+};
+use rustix::process::Signal;
+
+use crate::documents::sleeper;
+use crate::joining::{join_token, worker};
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// Holders of the lease that are killed.
+const KILLS: usize = 20;
+/// How long nobody may answer after one was killed (issue: at most 5 s), beside what a client takes to notice.
+const GAP: Duration = Duration::from_secs(5);
+
+/// Three roots, what is before them, and what is behind.
+struct Roots {
+    roots: Vec<Program>,
+    balancer: Balancer,
+    dir: tempfile::TempDir,
+    _server: Mongod,
+}
+
+impl Roots {
+    fn start() -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("edgeio-it-")
+            .tempdir()
+            .unwrap();
+        let data = dir.path().join("mongod");
+        fs::create_dir(&data).unwrap();
+        let server = Mongod::start(&data);
+        let addresses: Vec<SocketAddr> = (0..3).map(|_| free()).collect();
+        let mut roots: Vec<Program> = Vec::new();
+        for (number, address) in addresses.iter().enumerate() {
+            let name = format!("root-{number}");
+            let data = dir.path().join(&name);
+            let mut args = vec![
+                "--http".to_owned(),
+                address.to_string(),
+                "--store".to_owned(),
+            ];
+            args.extend([
+                server.url("edgeio"),
+                "--reconnect-max".to_owned(),
+                "300ms".to_owned(),
+            ]);
+            args.extend(["--data-dir".to_owned(), data.display().to_string()]);
+            let mut root = Program::prepare("root-orchestrator", &name, dir.path(), &args);
+            if number == 0 {
+                root.again();
+            } else {
+                // What they prove themselves with is the same for all, as the handbook has it.
+                carry(&dir.path().join("root-0/identity"), &data.join("identity"));
+                root.spawn();
+            }
+            roots.push(root);
+        }
+        Self {
+            roots,
+            balancer: Balancer::start(addresses),
+            dir,
+            _server: server,
+        }
+    }
+
+    fn client(&self) -> Client {
+        let authority = self.dir.path().join("root-0/identity/authority.pem");
+        let url = format!("https://{}", self.balancer.address());
+        Client::new(&url, None).believing(&authority)
+    }
+
+    /// Who decides.
+    fn leader(&self) -> usize {
+        wait_until("one of them decides", LIMIT, || {
+            let ready = |root: &Program| {
+                let answer = plain(root).get("/readyz");
+                answer.is_ok_and(|answer| answer.status == 200)
+            };
+            self.roots
+                .iter()
+                .position(ready)
+                .ok_or_else(|| "nobody is ready".to_owned())
+        })
+    }
+}
+
+impl Drop for Roots {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            for root in &self.roots {
+                let log = root.log();
+                let lines: Vec<&str> = log.lines().collect();
+                eprintln!(
+                    "--- {}:\n{}",
+                    root.name(),
+                    lines[lines.len().saturating_sub(40)..].join("\n")
+                );
+            }
+        }
+        end_all_in(self.dir.path());
+    }
+}
+
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+fn carry(from: &Path, to: &PathBuf) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let path = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            carry(&entry.path(), &path);
+        } else {
+            fs::copy(entry.path(), path).unwrap();
+        }
+    }
+}
+
+/// A client of one root itself, from its machine.
+fn plain(root: &Program) -> Client {
+    let address = root.argument("--http");
+    Client::new(&format!("http://{address}"), None)
+}
+
+/// A cluster behind the balancer, with a worker.
+fn children(roots: &Roots) -> (Program, Program) {
+    let dir = roots.dir.path();
+    let url = format!("https://{}", roots.balancer.address());
+    let token = join_token(&roots.client(), 1, "1h");
+    let data = dir.join("munich").display().to_string();
+    let args = [
+        "--name",
+        "munich",
+        "--http",
+        "127.0.0.1:0",
+        "--mqtt",
+        "127.0.0.1:0",
+        "--root",
+        &url,
+        "--join-token",
+        &token,
+        "--reconnect-max",
+        "300ms",
+        "--report-interval",
+        "1s",
+        "--data-dir",
+        &data,
+    ];
+    let mut cluster = Program::prepare(
+        "cluster-orchestrator",
+        "munich",
+        dir,
+        &args.map(str::to_owned),
+    );
+    cluster.again();
+    let authority = dir.join("munich/identity/authority.pem");
+    let client = Client::new(cluster.said("http"), None).believing(&authority);
+    let mut engine = worker(dir, "first", &join_token(&client, 1, "1h"));
+    engine.again();
+    let root = roots.client();
+    wait_until("the root hears of the worker", LIMIT, || {
+        let rows = root.list("/api/v1/clusters")?;
+        let there = rows.iter().any(|row| row["number_of_nodes"] == 1);
+        there.then_some(()).ok_or_else(|| format!("{rows:?}"))
+    });
+    (cluster, engine)
+}
+
+/// Submits jobs one after another until it is told to stop; gives the names of those that were accepted.
+fn submitting(client: &Client, stop: &AtomicBool) -> Vec<String> {
+    let mut accepted = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let name = format!("job-{}", accepted.len());
+        let document = sleeper(&name, "requirements: {memory: 1}\n");
+        // Until it is known that it is there: an answer that was lost is not a job that was.
+        while !stop.load(Ordering::Relaxed) {
+            let answer = client.another().post("/api/v1/jobs", &document);
+            if answer.is_ok_and(|answer| [202, 409].contains(&answer.status)) {
+                accepted.push(name.clone());
+                break;
+            }
+            pause(Duration::from_millis(50));
+        }
+        pause(Duration::from_millis(300));
+    }
+    accepted
+}
+
+/// Reads until it is told to stop; gives the longest time between two answers, and how many there were.
+fn reading(client: &Client, stop: &AtomicBool) -> (Duration, usize) {
+    let (mut last, mut longest, mut answers) = (Instant::now(), Duration::ZERO, 0);
+    while !stop.load(Ordering::Relaxed) {
+        let answer = client.another().get("/api/v1/jobs?limit=1");
+        if answer.is_ok_and(|answer| answer.status == 200) {
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+            answers += 1;
+        }
+        pause(Duration::from_millis(50));
+    }
+    (longest, answers)
+}
+
+#[test]
+fn twenty_holders_die_under_load_and_no_job_is_lost_or_doubled() {
+    if !required("mongod") {
+        return;
+    }
+    let _turn = alone();
+    let mut roots = Roots::start();
+    let (_cluster, _engine) = children(&roots);
+    let client = roots.client();
+    let stop = AtomicBool::new(false);
+    let mut gaps = Vec::new();
+    let (accepted, (longest, answers)) = thread::scope(|scope| {
+        let submitter = scope.spawn(|| submitting(&client, &stop));
+        let reader = scope.spawn(|| reading(&client, &stop));
+        for _ in 0..KILLS {
+            let leader = roots.leader();
+            let killed = Instant::now();
+            roots.roots[leader].kill();
+            wait_until("another one answers", LIMIT, || {
+                let answer = client.another().get("/api/v1/jobs?limit=1")?;
+                (answer.status == 200)
+                    .then_some(())
+                    .ok_or_else(|| answer.body.to_string())
+            });
+            gaps.push(killed.elapsed());
+            roots.roots[leader].spawn();
+        }
+        stop.store(true, Ordering::Relaxed);
+        (submitter.join().unwrap(), reader.join().unwrap())
+    });
+    gaps.sort();
+    eprintln!(
+        "{KILLS} kills, {} jobs accepted, {answers} reads; nobody answered for {:?} (median), {:?} (longest) after a kill; \
+         the longest time between two answers was {longest:?}",
+        accepted.len(),
+        gaps[gaps.len() / 2],
+        gaps[gaps.len() - 1],
+    );
+    assert!(accepted.len() > KILLS, "{accepted:?}");
+    assert!(gaps[gaps.len() - 1] < GAP, "{gaps:?}");
+
+    let root = roots.client();
+    wait_until("all that was accepted runs", LIMIT * 2, || {
+        let rows = root.list("/api/v1/jobs?limit=100")?;
+        let states: BTreeMap<&str, &str> = rows
+            .iter()
+            .filter_map(|row| Some((row["job_name"].as_str()?, row["state"].as_str()?)))
+            .collect();
+        let missing: Vec<_> = accepted
+            .iter()
+            .filter(|name| states.get(name.as_str()) != Some(&"RUNNING"))
+            .collect();
+        missing
+            .is_empty()
+            .then_some(())
+            .ok_or_else(|| format!("{missing:?} of {states:?}"))
+    });
+    // A job whose answer was lost at the very end may run, and is not among the accepted.
+    let jobs = root.list("/api/v1/jobs?limit=100").unwrap().len();
+    wait_until("each runs once", LIMIT, || {
+        let copies = copies_in(roots.dir.path()).len();
+        (copies == jobs)
+            .then_some(())
+            .ok_or_else(|| format!("{copies} copies of {jobs} jobs"))
+    });
+}
+
+#[test]
+fn who_stands_by_says_so_and_who_slept_decides_nothing_any_more() {
+    if !required("mongod") {
+        return;
+    }
+    let _turn = alone();
+    let mut roots = Roots::start();
+    let (_cluster, _engine) = children(&roots);
+    let leader = roots.leader();
+    for (number, root) in roots.roots.iter().enumerate() {
+        let client = plain(root);
+        wait_until("it answers", LIMIT, || {
+            let answer = client.get("/healthz")?;
+            (answer.status == 200)
+                .then_some(())
+                .ok_or_else(|| answer.body.to_string())
+        });
+        if number != leader {
+            let answer = client.get("/readyz").unwrap();
+            assert_eq!(answer.status, 503);
+            let missing = answer.body["missing"][0].as_str().unwrap().to_owned();
+            assert!(missing.contains("stands by"), "{missing}");
+            // What comes to it goes to the one that decides, as whoever sent it.
+            let document = sleeper(&format!("by-{number}"), "");
+            let answer = client.post("/api/v1/jobs", &document).unwrap();
+            assert_eq!(answer.status, 202, "{}", answer.body);
+            let nobody = client.with_token(None).get("/api/v1/jobs").unwrap();
+            assert_eq!(nobody.status, 401, "{}", nobody.body);
+        }
+    }
+    // Asleep for longer than its lease; the others go on.
+    roots.roots[leader].signal(Signal::STOP);
+    let client = roots.client();
+    wait_until("another one takes a job", LIMIT, || {
+        let answer = client
+            .another()
+            .post("/api/v1/jobs", &sleeper("taken", ""))?;
+        (answer.status == 202)
+            .then_some(())
+            .ok_or_else(|| answer.body.to_string())
+    });
+    let asleep = &mut roots.roots[leader];
+    asleep.signal(Signal::CONT);
+    // It notices, and ends: whoever looks after it starts it again, and it stands by.
+    let status = wait_until("it ends", LIMIT, || asleep.ended().ok_or("it runs"));
+    assert_eq!(status.code(), Some(1));
+    assert!(
+        asleep
+            .log()
+            .contains("was taken over by root-orchestrator on"),
+        "{}",
+        asleep.log()
+    );
+    asleep.spawn();
+    wait_until("all jobs run", LIMIT, || {
+        let rows = client.another().list("/api/v1/jobs")?;
+        let all = rows.len() == 3 && rows.iter().all(|row| row["state"] == "RUNNING");
+        all.then_some(()).ok_or_else(|| format!("{rows:?}"))
+    });
+    assert_eq!(copies_in(roots.dir.path()).len(), 3);
+}
