@@ -327,7 +327,9 @@ fn who_stands_by_says_so_and_who_slept_decides_nothing_any_more() {
     let asleep = &mut roots.roots[leader];
     asleep.signal(Signal::CONT);
     // It notices, and ends: whoever looks after it starts it again, and it stands by.
-    let status = wait_until("it ends", LIMIT, || asleep.ended().ok_or("it runs"));
+    let status = wait_until("it ends", LIMIT, || {
+        asleep.ended().ok_or_else(|| "it runs".to_owned())
+    });
     assert_eq!(status.code(), Some(1));
     assert!(
         asleep

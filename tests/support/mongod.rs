@@ -23,7 +23,7 @@ pub struct Mongod {
 impl Mongod {
     /// A server with a primary, whose data is in that directory.
     pub fn start(dir: &Path) -> Self {
-        let mut this = Self::begin(dir, true);
+        let this = Self::begin(dir, true);
         let member = bson(&[
             int("_id", 0),
             string("host", &format!("127.0.0.1:{}", this.port)),

@@ -282,7 +282,7 @@ impl Desk {
         match peer.map(|peer| peer.holder) {
             _ if book.is_revoked => refuse("revoked"),
             Some(Holder::Worker(node)) => (201, self.issue(&asked.request, node, &book)),
-            Some(Holder::Cluster(_)) | None => refuse("no_certificate"),
+            Some(Holder::Cluster(_) | Holder::Root) | None => refuse("no_certificate"),
         }
     }
 
