@@ -64,6 +64,10 @@ pub struct Config {
     /// The file of the administrator's token, made at the first start; admin.token in --data-dir if it is not given.
     #[arg(long, value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
+    /// A file with a token that reads /metrics and nothing else, for Prometheus; it may be the same of all orchestrators, and
+    /// nobody but its owner may read the file. Any 32 to 200 characters, for example of `openssl rand -hex 32`.
+    #[arg(long, value_name = "FILE")]
+    pub scrape_token_file: Option<PathBuf>,
     /// Who chooses workers: first-fit, location, or the URL of a scheduler elsewhere, which may be followed by deadline=TIME (2s)
     /// and fallback=NAME or none (first-fit), as in "http://127.0.0.1:10005 deadline=500ms". What was set last if it is not given.
     #[arg(long, value_name = "NAME")]

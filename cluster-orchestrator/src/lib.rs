@@ -221,6 +221,7 @@ async fn begin(
     };
     let audit = Audit::open(config.store.kind(), &config.data_dir, Tier::Cluster)?;
     let access = Access::open(settings, Arc::clone(&store), Arc::clone(&keys), audit).await?;
+    access.scraped_by(config.scrape_token_file.as_deref())?;
     access.count(&metrics.common.registry)?;
     let name = config.cluster_name()?.to_string();
     let backups = Backups::new(Arc::clone(&store), Tier::Cluster, Some(name));

@@ -41,6 +41,10 @@ pub struct Config {
     /// The file of the administrator's token, made at the first start; admin.token in --data-dir if it is not given.
     #[arg(long, value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
+    /// A file with a token that reads /metrics and nothing else, for Prometheus; it may be the same of all orchestrators, and
+    /// nobody but its owner may read the file. Any 32 to 200 characters, for example of `openssl rand -hex 32`.
+    #[arg(long, value_name = "FILE")]
+    pub scrape_token_file: Option<PathBuf>,
     /// How long a cluster may be out of reach before its movable work is assigned elsewhere.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub lost_after: Duration,

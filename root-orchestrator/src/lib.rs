@@ -265,7 +265,9 @@ async fn access(
     };
     let audit = Audit::open(config.store.kind(), &config.data_dir, Tier::Root)?;
     let access = Access::open(settings, Arc::clone(store), Arc::clone(keys), audit);
-    Ok(access.await?)
+    let access = access.await?;
+    access.scraped_by(config.scrape_token_file.as_deref())?;
+    Ok(access)
 }
 
 /// What users and members become is told to those who act on it: quotas to the core, revocations to the uplinks.

@@ -64,6 +64,9 @@ pub(crate) struct Options {
     /// Where the root's API is served; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10000", value_parser = daemon::value::listen_address)]
     http: SocketAddr,
+    /// A file with a token that reads /metrics of the root and the clusters, and nothing else, for Prometheus.
+    #[arg(long, value_name = "FILE")]
+    scrape_token_file: Option<PathBuf>,
     /// Deploys the example sla-examples/hello.yaml, waits until it runs, shows it, and goes on serving.
     #[arg(long)]
     demo: bool,

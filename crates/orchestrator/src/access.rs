@@ -17,6 +17,7 @@ mod expiry;
 mod guard;
 mod rates;
 mod record;
+mod scraper;
 mod secrets;
 mod uses;
 
@@ -123,6 +124,8 @@ struct Inner {
     administrators: watch::Sender<Vec<Administrator>>,
     /// Of a cluster: the administrators of its root, as that told last.
     of_root: RwLock<Vec<Administrator>>,
+    /// The hash of the token by which `/metrics` is read, if there is one.
+    scraper: OnceLock<[u8; 32]>,
 }
 
 /// Why there is no owner.
@@ -146,6 +149,15 @@ pub enum AccessError {
     /// What stands in it is none.
     #[error("{} holds no token; remove it, and the next start makes a new one if there is no other user", path.display())]
     Token {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file of `--scrape-token-file` holds none.
+    #[error(
+        "{} holds no token for Prometheus: 32 to 200 letters, digits and signs in one line; make one with 'openssl rand -hex 32'",
+        path.display()
+    )]
+    ScrapeToken {
         /// The file.
         path: PathBuf,
     },
@@ -213,6 +225,7 @@ impl Access {
             quotas: watch::Sender::new(quotas(&book)),
             administrators: watch::Sender::new(administrators(&book)),
             of_root: RwLock::default(),
+            scraper: OnceLock::new(),
             book: RwLock::new(Arc::new(book)),
             turn: Mutex::new(()),
             revoked: broadcast::channel(REVOCATIONS).0,

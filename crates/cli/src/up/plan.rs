@@ -88,6 +88,7 @@ impl Plan {
             http: options.http,
             data_dir: dir.join("root"),
             admin_token_file: Some(dir.join(ADMIN_TOKEN)),
+            scrape_token_file: options.scrape_token_file.clone(),
             store: if options.ephemeral {
                 root_orchestrator::StoreAt::Memory
             } else {
@@ -119,6 +120,7 @@ fn cluster(
         http: port(options.http, number, 1)?,
         mqtt: port(options.http, number, 3)?,
         admin_token_file: Some(dir.join(ADMIN_TOKEN)),
+        scrape_token_file: options.scrape_token_file.clone(),
         store: if options.ephemeral {
             cluster_orchestrator::StoreAt::Memory
         } else {

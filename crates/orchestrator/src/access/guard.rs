@@ -93,7 +93,7 @@ fn called<'a>(asks: Asks<'a>, request: &Parts) -> Result<(Caller, Option<Subject
     let (credential, subject) = match asks {
         Asks::Near => return Ok((nobody(Credential::None, from, wanted), None)),
         Asks::Somebody(credential) => return Ok((nobody(credential, from, wanted), None)),
-        Asks::OfRoot(user) => {
+        Asks::OfRoot(user) | Asks::Scraper(user) => {
             let caller = Caller {
                 user: Some(user),
                 ..nobody(Credential::None, from, wanted)
@@ -121,6 +121,8 @@ enum Asks<'a> {
     Near,
     /// An administrator of the root.
     OfRoot(Name),
+    /// Prometheus, which asks for the metrics.
+    Scraper(Name),
     /// Whoever it is: what is asked for needs nothing.
     Somebody(Credential),
     /// Somebody who is known, or nobody.
@@ -131,6 +133,9 @@ impl Access {
     /// # Errors
     /// 401 where a credential is shown that means nothing.
     fn who<'a>(&self, need: Need, request: &Parts, book: &'a Book) -> Result<Asks<'a>, ApiError> {
+        if let Some(scraper) = self.scraper(need, request) {
+            return Ok(Asks::Scraper(scraper));
+        }
         if self.is_open() {
             return self.near(need, from(request));
         }
@@ -185,6 +190,7 @@ impl Access {
             Err(_) => (Limit::Failures, Identity::failing(from)),
             Ok(Asks::Near) => (Limit::Administrators, Identity::address(from)),
             Ok(Asks::OfRoot(user)) => (Limit::Administrators, Identity::User(user.clone())),
+            Ok(Asks::Scraper(user)) => (Limit::Users, Identity::User(user.clone())),
             Ok(Asks::Subject(_, Subject::User { user, scope, .. })) => {
                 let all = scope.is_full() && user.is_administrator();
                 let limit = if all {
@@ -273,7 +279,7 @@ fn shown(request: &Parts) -> Result<Option<UserToken>, ApiError> {
 }
 
 /// The token of `Bearer TOKEN`; the scheme in any case (RFC 9110, section 11.1).
-fn bearer(header: &str) -> Option<&str> {
+pub(super) fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

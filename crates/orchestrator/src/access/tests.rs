@@ -621,3 +621,52 @@ async fn an_answer_that_goes_on_breaks_off_soon_after_its_token_was_revoked() {
     let error = ended.unwrap().unwrap().unwrap_err();
     assert!(error.to_string().contains("may not read"), "{error}");
 }
+
+#[tokio::test]
+async fn the_token_of_prometheus_reads_metrics_and_nothing_else() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let desk = Desk::open().await;
+    let file = desk.dir.path().join("scrape.token");
+    let give = |text: &str, mode: u32| {
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        desk.access.scraped_by(Some(&file))
+    };
+    let token = "0123456789abcdef0123456789abcdef";
+    for bad in [
+        "",
+        "too-short\n",
+        &format!("{token} {token}"),
+        &"x".repeat(201),
+    ] {
+        let error = give(bad, 0o600).unwrap_err().to_string();
+        assert!(error.contains("openssl rand -hex 32"), "{bad:?}: {error}");
+    }
+    assert!(matches!(give(token, 0o640), Err(AccessError::File(_))));
+    let nowhere = desk.access.scraped_by(Some(&desk.dir.path().join("none")));
+    assert!(matches!(nowhere, Err(AccessError::ScrapeToken { .. })));
+
+    let system = Need::Right(model::access::Verb::Read, Realm::System);
+    let asked = |path: &str, need: Need, token: &str| {
+        let bearer = format!("Bearer {token}");
+        let request = HttpRequest::get(path).header("authorization", bearer);
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let refused = |error: rest::ApiError| error.problem.status;
+        desk.access.admit(need, &parts).map(drop).map_err(refused)
+    };
+    assert_eq!(asked("/metrics", system, token), Err(401));
+    give(&format!("{token}\n"), 0o600).unwrap();
+    assert_eq!(asked("/metrics", system, token), Ok(()));
+    assert_eq!(
+        asked("/metrics", system, &token.replace('0', "1")),
+        Err(401)
+    );
+    assert_eq!(asked("/api/v1/brake", system, token), Err(401));
+    let jobs = Need::Right(model::access::Verb::Read, Realm::Jobs);
+    assert_eq!(asked("/api/v1/jobs", jobs, token), Err(401));
+    let change = Need::Right(model::access::Verb::Change, Realm::System);
+    assert_eq!(asked("/metrics", change, token), Err(401));
+    assert_eq!(asked("/api/v1/whoami", Need::Account, token), Err(401));
+    // A user's does as before.
+    assert_eq!(asked("/metrics", system, desk.token().trim()), Ok(()));
+}
