@@ -313,6 +313,7 @@ impl Site {
             advisor: Advisor {
                 client: self.scheduler.clone(),
                 handle: self.handle.clone(),
+                metrics: self.metrics.clone(),
             },
         };
         let cluster_id = controller.state().cluster();

@@ -1,22 +1,155 @@
 //! What Prometheus is told beyond what both orchestrators tell (contract, Metrics).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_core::{State, Write};
 use model::job::{JobState, Tally};
 use model::node::Liveness;
 use model::view::NodeView;
-use orchestrator::{Counts, registered};
-use prometheus::{Gauge, GaugeVec, Opts};
+use orchestrator::{Counts, Standing, registered};
+use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
+use schedulers::Answer;
+
+/// How a worker may be heard.
+const LIVENESS: [Liveness; 4] = [
+    Liveness::Alive,
+    Liveness::Suspect,
+    Liveness::Lost,
+    Liveness::Reconnecting,
+];
+/// What a scheduler elsewhere may do with a question.
+const ANSWERS: [&str; 4] = ["chose", "nobody", "unusable", "silence"];
+/// Seconds that a scheduler elsewhere takes: its deadline is 60 s at most.
+const ASKED: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 2.0, 10.0, 60.0];
+
+/// What is counted when it is asked for.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) jobs: Counts,
+    pub(crate) tally: Tally,
+    pub(crate) standing: Standing,
+    pub(crate) nodes: Vec<NodeView>,
+}
 
 /// The series of one cluster. Clones count together.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     pub(crate) common: orchestrator::Metrics,
-    root: Gauge,
-    cores_free: GaugeVec,
-    memory_free: GaugeVec,
+    /// Not there at a cluster that has no root.
+    root: GaugeVec,
+    broker: IntGauge,
+    nodes: GaugeVec,
+    of_nodes: Arc<OfNodes>,
+    asked: Histogram,
+    answers: IntCounterVec,
+}
+
+/// What is known of each worker, by its name.
+#[derive(Debug, Clone)]
+struct OfNodes {
     up: GaugeVec,
+    instances: GaugeVec,
+    cores: GaugeVec,
+    cores_free: GaugeVec,
+    memory: GaugeVec,
+    memory_free: GaugeVec,
+    /// Measured, while the worker is heard: cores, memory and disk that are not in use, and how much is of cores and memory.
+    measured: [GaugeVec; 5],
+}
+
+impl OfNodes {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let gauges = |name: &str, help: &str| {
+            registered(registry, GaugeVec::new(Opts::new(name, help), &["node"])?)
+        };
+        Ok(Self {
+            up: gauges("edgeio_node_up", "1 while a worker is heard")?,
+            instances: gauges("edgeio_node_instances", "Instances that a worker is to run")?,
+            cores: gauges(
+                "edgeio_node_cpu_cores_capacity",
+                "Cores of a worker that applications may use in all",
+            )?,
+            cores_free: gauges(
+                "edgeio_node_cpu_cores_free",
+                "Cores of a worker that are not reserved",
+            )?,
+            memory: gauges(
+                "edgeio_node_memory_capacity_bytes",
+                "Memory of a worker that applications may use in all",
+            )?,
+            memory_free: gauges(
+                "edgeio_node_memory_free_bytes",
+                "Memory of a worker that is not reserved",
+            )?,
+            measured: [
+                gauges(
+                    "edgeio_node_cpu_cores_unused",
+                    "Cores of a worker's machine that are not in use, as measured",
+                )?,
+                gauges(
+                    "edgeio_node_memory_unused_bytes",
+                    "Memory of a worker's machine that is not in use, as measured",
+                )?,
+                gauges(
+                    "edgeio_node_disk_unused_bytes",
+                    "Disk of a worker's machine that is not in use, as measured",
+                )?,
+                gauges(
+                    "edgeio_node_cpu_used_ratio",
+                    "Cores of a worker's machine that are in use, as measured, 0 to 1",
+                )?,
+                gauges(
+                    "edgeio_node_memory_used_ratio",
+                    "Memory of a worker's machine that is in use, as measured, 0 to 1",
+                )?,
+            ],
+        })
+    }
+
+    /// A worker that was renamed must not go on under its old name.
+    fn show(&self, nodes: &[NodeView]) {
+        let Self {
+            up,
+            instances,
+            cores,
+            cores_free,
+            memory,
+            memory_free,
+            measured,
+        } = self;
+        let known = [up, instances, cores, cores_free, memory, memory_free];
+        known.into_iter().chain(measured).for_each(GaugeVec::reset);
+        for node in nodes {
+            let name = [node.facts.name.as_str()];
+            let is_up = node.liveness == Liveness::Alive;
+            let capacity = &node.facts.allocatable;
+            let values = [
+                f64::from(u8::from(is_up)),
+                f64::from(node.instances),
+                capacity.cpu.cores(),
+                node.room.cpu.cores(),
+                capacity.memory.0 as f64,
+                node.room.memory.0 as f64,
+            ];
+            for (gauges, value) in known.into_iter().zip(values) {
+                gauges.with_label_values(&name).set(value);
+            }
+            let Some(usage) = node.usage.filter(|_| is_up) else {
+                continue;
+            };
+            let values = [
+                usage.free_cores.cores(),
+                usage.memory_free.0 as f64,
+                usage.disk_free.0 as f64,
+                usage.cpu_percent / 100.0,
+                usage.memory_percent / 100.0,
+            ];
+            for (gauges, value) in measured.iter().zip(values) {
+                gauges.with_label_values(&name).set(value);
+            }
+        }
+    }
 }
 
 impl Metrics {
@@ -26,20 +159,33 @@ impl Metrics {
     /// Two series of one name: a bug.
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let common = orchestrator::Metrics::new()?;
-        let of_nodes = |name: &str, help: &str| {
-            let gauges = GaugeVec::new(Opts::new(name, help), &["node"])?;
-            registered(&common.registry, gauges)
+        let registry = &common.registry;
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            registered(registry, GaugeVec::new(Opts::new(name, help), labels)?)
         };
-        let cores = "Cores of a worker that are not reserved";
-        let memory = "Memory of a worker that is not reserved";
         let root = "1 while the uplink to the root is open";
-        Ok(Self {
-            cores_free: of_nodes("edgeio_node_cpu_cores_free", cores)?,
-            memory_free: of_nodes("edgeio_node_memory_free_bytes", memory)?,
-            up: of_nodes("edgeio_node_up", "1 while a worker is heard")?,
-            root: registered(&common.registry, Gauge::new("edgeio_root_connected", root)?)?,
+        let broker = "1 while the MQTT broker can be reached; the own endpoint always can";
+        let asked = "Time from a question to a scheduler elsewhere until its answer, in seconds";
+        let asked = HistogramOpts::new("edgeio_scheduler_seconds", asked).buckets(ASKED.to_vec());
+        let answers = Opts::new(
+            "edgeio_scheduler_answers_total",
+            "What became of questions to a scheduler elsewhere",
+        );
+        let this = Self {
+            root: gauges("edgeio_root_connected", root, &[])?,
+            broker: registered(registry, IntGauge::new("edgeio_broker_connected", broker)?)?,
+            nodes: gauges("edgeio_nodes", "Workers by state", &["state"])?,
+            of_nodes: Arc::new(OfNodes::new(registry)?),
+            asked: registered(registry, Histogram::with_opts(asked)?)?,
+            answers: registered(registry, IntCounterVec::new(answers, &["answer"])?)?,
             common,
-        })
+        };
+        this.broker_reachable(true);
+        // Each is there from the start, so that a first failure is seen as one more.
+        for answer in ANSWERS {
+            this.answers.with_label_values(&[answer]);
+        }
+        Ok(this)
     }
 
     /// These writes are committed.
@@ -58,8 +204,14 @@ impl Metrics {
         }
     }
 
-    /// Sets what is counted when it is asked for.
-    pub(crate) fn show(&self, jobs: &Counts, tally: &Tally, nodes: &[NodeView]) {
+    /// Sets what is counted when it is asked for; a state that nothing is in shows 0.
+    pub(crate) fn show(&self, seen: Seen) {
+        let Seen {
+            jobs,
+            tally,
+            standing,
+            nodes,
+        } = seen;
         let instances = [
             (JobState::Requested, tally.requested),
             (JobState::ScheduledCluster, tally.scheduled_cluster),
@@ -71,26 +223,41 @@ impl Metrics {
             (JobState::Terminated, tally.terminated),
         ];
         let instances = instances.map(|(state, count)| (state.as_str(), u64::from(count)));
-        self.common.show(jobs, &Counts::from(instances));
-        // A worker that was renamed must not go on under its old name.
-        self.cores_free.reset();
-        self.memory_free.reset();
-        self.up.reset();
-        for node in nodes {
-            let name = [node.facts.name.as_str()];
-            self.cores_free
-                .with_label_values(&name)
-                .set(node.room.cpu.cores());
-            self.memory_free
-                .with_label_values(&name)
-                .set(node.room.memory.0 as f64);
-            let up = f64::from(u8::from(node.liveness == Liveness::Alive));
-            self.up.with_label_values(&name).set(up);
+        self.common.show(&orchestrator::Seen {
+            jobs,
+            instances: Counts::from(instances),
+            standing,
+        });
+        for liveness in LIVENESS {
+            let is = |node: &&NodeView| node.liveness == liveness;
+            let count = nodes.iter().filter(is).count() as f64;
+            let state = [liveness.as_str()];
+            self.nodes.with_label_values(&state).set(count);
         }
+        self.of_nodes.show(&nodes);
     }
 
     /// The uplink opened or closed.
     pub(crate) fn root_connected(&self, connected: bool) {
-        self.root.set(f64::from(u8::from(connected)));
+        let gauge = self.root.with_label_values::<&str>(&[]);
+        gauge.set(f64::from(u8::from(connected)));
+    }
+
+    /// The broker can be reached, or not.
+    pub(crate) fn broker_reachable(&self, reachable: bool) {
+        self.broker.set(reachable.into());
+    }
+
+    /// A scheduler elsewhere was asked.
+    pub(crate) fn advised(&self, answer: &Answer, took: Duration) {
+        let [chose, nobody, unusable, silence] = ANSWERS;
+        let answer = match answer {
+            Answer::Choose(_) => chose,
+            Answer::Nobody(_) => nobody,
+            Answer::Unusable(_) => unusable,
+            Answer::Silence(_) => silence,
+        };
+        self.answers.with_label_values(&[answer]).inc();
+        self.asked.observe(took.as_secs_f64());
     }
 }

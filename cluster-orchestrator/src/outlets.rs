@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Instant;
 
 use bytes::Bytes;
 use cluster_core::{Action, Input, State, Write};
@@ -118,14 +119,21 @@ pub(crate) struct Outlets {
 pub(crate) struct Advisor {
     pub(crate) client: orchestrator::scheduler::Client,
     pub(crate) handle: Handle,
+    pub(crate) metrics: Metrics,
 }
 
 impl Advisor {
     /// Does not wait. The core lets few be under way.
     fn ask(&self, slot: Slot, question: Box<Question>) {
-        let Self { client, handle } = self.clone();
+        let Self {
+            client,
+            handle,
+            metrics,
+        } = self.clone();
         tokio::spawn(async move {
+            let asked = Instant::now();
             let advice = client.ask(&question).await;
+            metrics.advised(&advice, asked.elapsed());
             if !matches!(advice, Advice::Choose(_)) {
                 let scheduler = &question.remote.url;
                 tracing::warn!(%slot, scheduler, ?advice, "the scheduler chose no worker");
@@ -221,7 +229,10 @@ impl orchestrator::Outlets<Cluster> for Outlets {
                     self.open.sessions.remove(node);
                 }
             }
-            Input::Broker { reachable } => self.open.deaf = !reachable,
+            Input::Broker { reachable } => {
+                self.open.deaf = !reachable;
+                self.metrics.broker_reachable(*reachable);
+            }
             Input::RootConnected(cluster) => self.open.root = Some(*cluster),
             Input::RootClosed => self.open.root = None,
             Input::Quotas(quotas) => self.open.quotas.clone_from(quotas),

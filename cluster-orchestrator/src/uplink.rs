@@ -209,6 +209,7 @@ pub(crate) fn new(
 impl Uplink {
     /// Keeps the link until the token is cancelled.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        self.metrics.root_connected(false);
         let first = Duration::from_millis(200).min(self.options.reconnect_max);
         let mut backoff = Backoff::new(first, self.options.reconnect_max);
         let mut last = String::new();

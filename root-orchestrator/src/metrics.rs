@@ -6,16 +6,20 @@ use std::time::Instant;
 
 use model::id::JobId;
 use model::job::JobState;
-use model::view::ClusterState;
-use orchestrator::{Counts, registered};
-use prometheus::{GaugeVec, IntCounterVec, IntGauge, Opts};
+use model::view::{ClusterState, ClusterView};
+use orchestrator::{Standing, registered};
+use prometheus::{GaugeVec, IntCounterVec, IntGauge, Opts, Registry};
 use root_core::{State, Write};
+
+use crate::relay::REASONS;
+use crate::tier::{Handle, Root};
 
 /// The series of one root. Clones count together.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     pub(crate) common: orchestrator::Metrics,
     clusters: GaugeVec,
+    of_clusters: Arc<OfClusters>,
     /// Workers that are relayed to their clusters.
     pub(crate) relayed: IntGauge,
     /// Peers that were not relayed, by the reason.
@@ -34,27 +38,136 @@ struct Deploying {
 /// What is counted when it is asked for.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    clusters: Counts,
-    jobs: Counts,
-    instances: Counts,
+    clusters: Vec<ClusterView>,
+    common: orchestrator::Seen,
 }
 
 impl Seen {
     /// Counts a state.
-    pub(crate) fn of(state: &State) -> Self {
+    pub(crate) fn of(state: &State, handle: &Handle) -> Self {
         let (jobs, instances) = state.tallies();
         let all = root_core::Page {
             after: None,
             limit: usize::MAX,
         };
-        let mut clusters = Counts::new();
-        for cluster in state.clusters(&all) {
-            *clusters.entry(cluster.state.as_str()).or_default() += 1;
-        }
         Self {
-            clusters,
+            clusters: state.clusters(&all),
+            common: orchestrator::Seen {
+                jobs,
+                instances,
+                standing: Standing::of::<Root>(state, handle),
+            },
+        }
+    }
+}
+
+/// What each cluster told last, by its name.
+#[derive(Debug, Clone)]
+struct OfClusters {
+    up: GaugeVec,
+    nodes: GaugeVec,
+    schedulable: GaugeVec,
+    cores: GaugeVec,
+    cores_free: GaugeVec,
+    memory: GaugeVec,
+    memory_free: GaugeVec,
+    cpu_used: GaugeVec,
+    memory_used: GaugeVec,
+    jobs: GaugeVec,
+}
+
+impl OfClusters {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let gauges = |name: &str, help: &str| {
+            registered(
+                registry,
+                GaugeVec::new(Opts::new(name, help), &["cluster"])?,
+            )
+        };
+        Ok(Self {
+            up: gauges("edgeio_cluster_up", "1 while a cluster is connected")?,
+            nodes: gauges("edgeio_cluster_nodes", "Workers of a cluster")?,
+            schedulable: gauges(
+                "edgeio_cluster_nodes_schedulable",
+                "Workers of a cluster that take work",
+            )?,
+            cores: gauges(
+                "edgeio_cluster_cpu_cores_capacity",
+                "Cores of a cluster that applications may use in all",
+            )?,
+            cores_free: gauges(
+                "edgeio_cluster_cpu_cores_free",
+                "Cores of a cluster that are not reserved",
+            )?,
+            memory: gauges(
+                "edgeio_cluster_memory_capacity_bytes",
+                "Memory of a cluster that applications may use in all",
+            )?,
+            memory_free: gauges(
+                "edgeio_cluster_memory_free_bytes",
+                "Memory of a cluster that is not reserved",
+            )?,
+            cpu_used: gauges(
+                "edgeio_cluster_cpu_used_ratio",
+                "Measured use of the cores of a cluster's workers, their mean, 0 to 1",
+            )?,
+            memory_used: gauges(
+                "edgeio_cluster_memory_used_ratio",
+                "Measured use of the memory of a cluster's workers, their mean, 0 to 1",
+            )?,
+            jobs: gauges("edgeio_cluster_jobs", "Jobs with an instance in a cluster")?,
+        })
+    }
+
+    /// One that was forgotten must not go on. What one told that is not connected is no capacity.
+    fn show(&self, clusters: &[ClusterView]) {
+        let Self {
+            up,
+            nodes,
+            schedulable,
+            cores,
+            cores_free,
+            memory,
+            memory_free,
+            cpu_used,
+            memory_used,
             jobs,
-            instances,
+        } = self;
+        let told = [
+            nodes,
+            schedulable,
+            cores,
+            cores_free,
+            memory,
+            memory_free,
+            cpu_used,
+            memory_used,
+            jobs,
+        ];
+        up.reset();
+        told.into_iter().for_each(GaugeVec::reset);
+        for cluster in clusters {
+            let name = [cluster.name.as_str()];
+            let is_up = cluster.state != ClusterState::Inactive;
+            up.with_label_values(&name).set(f64::from(u8::from(is_up)));
+            if !is_up {
+                continue;
+            }
+            let aggregate = &cluster.aggregate;
+            let values = [
+                f64::from(aggregate.number_of_nodes),
+                f64::from(aggregate.schedulable_nodes),
+                aggregate.allocatable.cpu.cores(),
+                aggregate.room.cpu.cores(),
+                aggregate.allocatable.memory.0 as f64,
+                aggregate.room.memory.0 as f64,
+                aggregate.cpu_percent / 100.0,
+                aggregate.memory_percent / 100.0,
+                f64::from(aggregate.number_of_jobs),
+            ];
+            for (gauges, value) in told.into_iter().zip(values) {
+                gauges.with_label_values(&name).set(value);
+            }
         }
     }
 }
@@ -75,10 +188,16 @@ impl Metrics {
             "edgeio_relay_refused_total",
             "Connections that were not relayed, by the reason",
         );
+        let not_relayed = registered(&common.registry, IntCounterVec::new(refused, &["reason"])?)?;
+        // Each is there from the start, so that a first refusal is seen as one more.
+        for reason in REASONS {
+            not_relayed.with_label_values(&[reason]);
+        }
         Ok(Self {
+            of_clusters: Arc::new(OfClusters::new(&common.registry)?),
             clusters: registered(&common.registry, GaugeVec::new(clusters, &["state"])?)?,
             relayed: registered(&common.registry, relayed)?,
-            not_relayed: registered(&common.registry, IntCounterVec::new(refused, &["reason"])?)?,
+            not_relayed,
             deploying: Arc::default(),
             common,
         })
@@ -140,9 +259,11 @@ impl Metrics {
             ClusterState::Inactive,
         ];
         for state in states.map(ClusterState::as_str) {
-            let count = seen.clusters.get(state).copied().unwrap_or_default() as f64;
+            let is = |cluster: &&ClusterView| cluster.state.as_str() == state;
+            let count = seen.clusters.iter().filter(is).count() as f64;
             self.clusters.with_label_values(&[state]).set(count);
         }
-        self.common.show(&seen.jobs, &seen.instances);
+        self.of_clusters.show(&seen.clusters);
+        self.common.show(&seen.common);
     }
 }

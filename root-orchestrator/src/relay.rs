@@ -34,6 +34,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 const CONNECTIONS: usize = 20_000;
 /// After a failed accept, mostly for want of file descriptors, this passes before the next one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Why a connection is not relayed, in metrics.
+pub(crate) const REASONS: [&str; 5] = ["version", "plain", "no_route", "unavailable", "silent"];
 
 /// What passes connections on.
 #[derive(Debug, Clone)]
@@ -130,12 +132,13 @@ impl Relay {
     }
 
     async fn refuse(&self, stream: TcpStream, peer: SocketAddr, refusal: Refusal, speaks: Speaks) {
+        let [version, plain, no_route, unavailable, silent] = REASONS;
         let reason = match refusal {
-            Refusal::Version => "version",
-            Refusal::Plain => "plain",
-            Refusal::NoRoute => "no_route",
-            Refusal::Unavailable => "unavailable",
-            Refusal::Silent => "silent",
+            Refusal::Version => version,
+            Refusal::Plain => plain,
+            Refusal::NoRoute => no_route,
+            Refusal::Unavailable => unavailable,
+            Refusal::Silent => silent,
         };
         tracing::debug!(%peer, %refusal, "a connection was not relayed");
         self.metrics.not_relayed.with_label_values(&[reason]).inc();

@@ -7,11 +7,12 @@ use model::access::TenantPath;
 use model::id::{JobId, NodeId};
 use model::view::NodeView;
 use orchestrator::http::refusal::unavailable;
-use orchestrator::{Counts, Unavailable};
+use orchestrator::{Counts, Standing, Unavailable};
 use rest::ApiError;
 
 use super::Service;
-use crate::tier::Handle;
+use crate::metrics::Seen;
+use crate::tier::{Cluster, Handle};
 
 /// Rows copied at once.
 const ROWS: usize = 1_000;
@@ -19,10 +20,18 @@ const ROWS: usize = 1_000;
 /// `GET /metrics`.
 pub(super) async fn show(State(service): State<Service>) -> Result<Response, ApiError> {
     let jobs = count(&service.handle).await.map_err(unavailable)?;
-    let tally = service.handle.read(|core, _now| core.tally()).await;
-    let tally = tally.map_err(unavailable)?;
+    let handle = service.handle.clone();
+    let read =
+        move |core: &cluster_core::State, _| (core.tally(), Standing::of::<Cluster>(core, &handle));
+    let (tally, standing) = service.handle.read(read).await.map_err(unavailable)?;
     let nodes = nodes(&service.handle).await.map_err(unavailable)?;
-    service.metrics.show(&jobs, &tally, &nodes);
+    let _turn = service.metrics.common.exclusively();
+    service.metrics.show(Seen {
+        jobs,
+        tally,
+        standing,
+        nodes,
+    });
     Ok(rest::render_metrics(&service.metrics.common.registry))
 }
 

@@ -44,6 +44,42 @@ async fn what_has_no_room_waits_and_says_so_and_runs_when_there_is_room() {
 }
 
 #[tokio::test]
+async fn that_replacements_are_held_back_shows_until_an_operator_lets_them_go() {
+    // Long enough a grace that it is not over before it is looked at.
+    let config = cluster_orchestrator::Config {
+        reconnect_max: std::time::Duration::from_secs(10),
+        ..config()
+    };
+    let site = Site::start(config, Arc::new(Memory::new())).await;
+    let mut workers = Vec::new();
+    for index in 0..10 {
+        let name = format!("worker-{index}");
+        workers.push(Worker::start(&site.ready.http, &name, 1_000));
+        let path = format!("/api/v1/nodes/{name}");
+        site.until(&path, |node| node["state"] == "ALIVE").await;
+    }
+    let metrics = site.ask("GET /metrics", "", "").await.text;
+    let has = |metrics: &str, line: &str| metrics.lines().any(|it| it == line);
+    assert!(has(&metrics, "edgeio_brake_engaged 0"), "{metrics}");
+    assert!(
+        has(&metrics, "edgeio_nodes{state=\"ALIVE\"} 10"),
+        "{metrics}"
+    );
+    for worker in workers.drain(..8) {
+        worker.kill().await;
+    }
+    let engaged = |brake: &serde_json::Value| brake["engaged"] == true;
+    site.until("/api/v1/brake", engaged).await;
+    let metrics = site.ask("GET /metrics", "", "").await.text;
+    assert!(has(&metrics, "edgeio_brake_engaged 1"), "{metrics}");
+    let released = site.ask("DELETE /api/v1/brake", "", "").await;
+    assert_eq!(released.status, 200, "{}", released.text);
+    let metrics = site.ask("GET /metrics", "", "").await.text;
+    assert!(has(&metrics, "edgeio_brake_engaged 0"), "{metrics}");
+    site.stop().await;
+}
+
+#[tokio::test]
 async fn of_500_equal_names_at_once_one_is_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");

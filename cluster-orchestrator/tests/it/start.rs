@@ -16,7 +16,7 @@ async fn failure(config: Config, data_dir: &Path) -> (u8, String) {
         data_dir: data_dir.to_owned(),
         ..config
     };
-    let started = run(config, CancellationToken::new(), |_| {});
+    let started = Box::pin(run(config, CancellationToken::new(), |_| {}));
     let ended = tokio::time::timeout(DEADLINE, started).await.unwrap();
     let error: ClusterError = ended.unwrap_err();
     let code = error.exit_code();

@@ -174,6 +174,7 @@ impl<C: Core> Controller<C> {
                 self.one_by_one(asked, outlets, shutdown).await;
             }
             Err(error) => {
+                self.metrics.not_committed();
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "a turn was not stored; the state is rebuilt"

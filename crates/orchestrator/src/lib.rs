@@ -58,6 +58,6 @@ pub use controller::{Controller, Handle, StartError, Unavailable, open};
 pub use data::{Opened, StoreAt, StoreKind, Tier, open_store};
 pub use error::RunError;
 pub use lease::{HeldBy, Lost, Wait, Waiting};
-pub use metrics::{Counts, Metrics, registered};
+pub use metrics::{Counts, Metrics, Seen, Standing, registered};
 pub use program::{Options, program, with_sources};
 pub use tier::{Core, Decision, Effect, Jobs, Outlets};

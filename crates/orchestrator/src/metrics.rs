@@ -1,7 +1,7 @@
 //! What Prometheus is told by both orchestrators (contract, Metrics).
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::job::JobState;
@@ -11,10 +11,47 @@ use prometheus::{
 };
 use protocol::skew::{unknown_fields, unknown_words};
 
-use crate::Core;
+use crate::{Core, Handle, Jobs};
 
 /// Rows by the word of their state.
 pub type Counts = BTreeMap<&'static str, u64>;
+
+/// What is counted when it is asked for.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Jobs by state.
+    pub jobs: Counts,
+    /// Instances by state.
+    pub instances: Counts,
+    /// How this orchestrator itself is.
+    pub standing: Standing,
+}
+
+/// How an orchestrator itself is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Changes can be stored.
+    storing: bool,
+    /// A later run of its store is known.
+    superseded: bool,
+    /// The brake is engaged, and not released.
+    braking: bool,
+    /// Slots that wait for the brake.
+    braked: usize,
+}
+
+impl Standing {
+    /// As it is now.
+    pub fn of<C: Jobs>(state: &C::State, handle: &Handle<C>) -> Self {
+        let brake = C::brake(state);
+        Self {
+            storing: handle.is_storing(),
+            superseded: handle.is_fenced(),
+            braking: brake.is_some_and(|(engaged, _)| !engaged.released),
+            braked: brake.map_or(0, |(_, waiting)| waiting),
+        }
+    }
+}
 
 /// The series that both orchestrators have. Clones count together; a program adds its own to the registry.
 #[derive(Debug, Clone)]
@@ -34,6 +71,14 @@ pub struct Metrics {
     deploy: Histogram,
     placement: HistogramVec,
     commit: Histogram,
+    placements: IntCounter,
+    commit_failures: IntCounter,
+    storing: IntGauge,
+    superseded: IntGauge,
+    braking: IntGauge,
+    braked: IntGauge,
+    /// Who reads all of them at a time.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Metrics {
@@ -44,6 +89,7 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let counter = |name: &str, help: &str| registered(&registry, IntCounter::new(name, help)?);
+        let gauge = |name: &str, help: &str| registered(&registry, IntGauge::new(name, help)?);
         let gauges = |name: &str, help: &str| {
             registered(&registry, GaugeVec::new(Opts::new(name, help), &["state"])?)
         };
@@ -58,16 +104,17 @@ impl Metrics {
         let placement = "Time of a turn that placed something, in seconds";
         let placement = seconds("edgeio_placement_seconds", placement, &short);
         let commit = "Time of a commit, in seconds";
+        let failures = "Commits that the store refused";
+        let superseded =
+            "1 where a later run of this store is known, so that this one decides nothing";
+        let braking = "1 while replacements are held back since most children vanished at once";
         let dropped = "Messages of the tier below that could not be read";
         let fields = "Fields of neighbours' messages that were ignored, since this version does not know them";
         let words = "Words of neighbours that were read as their nearest meaning, since this version does not know them";
         Ok(Self {
             http: rest::Metrics::register(&registry)?,
             dropped: counter("edgeio_messages_dropped_total", dropped)?,
-            followers: registered(
-                &registry,
-                IntGauge::new("edgeio_event_followers", "Clients that follow events")?,
-            )?,
+            followers: gauge("edgeio_event_followers", "Clients that follow events")?,
             unknown_fields: counter("edgeio_unknown_fields_total", fields)?,
             unknown_words: counter("edgeio_unknown_words_total", words)?,
             jobs: gauges("edgeio_jobs", "Jobs by state")?,
@@ -81,8 +128,29 @@ impl Metrics {
                 &registry,
                 Histogram::with_opts(seconds("edgeio_commit_seconds", commit, &short))?,
             )?,
+            placements: counter("edgeio_placements_total", "Instances that were placed")?,
+            commit_failures: counter("edgeio_commit_failures_total", failures)?,
+            storing: gauge("edgeio_storing", "1 while changes can be stored")?,
+            superseded: gauge("edgeio_superseded", superseded)?,
+            braking: gauge("edgeio_brake_engaged", braking)?,
+            braked: gauge(
+                "edgeio_brake_waiting",
+                "Instances that the brake holds back",
+            )?,
+            turn: Arc::default(),
             registry,
         })
+    }
+
+    /// Nobody else sets and reads what is counted when it is asked for until this is dropped: two who ask at one moment would
+    /// each see half of what the other sets.
+    pub fn exclusively(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store refused a commit.
+    pub(crate) fn not_committed(&self) {
+        self.commit_failures.inc();
     }
 
     /// A commit took this long.
@@ -93,7 +161,9 @@ impl Metrics {
     /// A turn with these writes took this long.
     pub(crate) fn placed<C: Core>(&self, writes: &[C::Write], took: Duration) {
         let places = |write| C::event(write).is_some_and(|event| event.cause == C::PLACED);
-        if writes.iter().any(places) {
+        let placed = writes.iter().filter(|write| places(write)).count();
+        if placed > 0 {
+            self.placements.inc_by(placed as u64);
             self.placement
                 .with_label_values(&[C::TIER])
                 .observe(took.as_secs_f64());
@@ -106,7 +176,16 @@ impl Metrics {
     }
 
     /// Sets what is counted when it is asked for; a state that nothing is in shows 0.
-    pub fn show(&self, jobs: &Counts, instances: &Counts) {
+    pub fn show(&self, seen: &Seen) {
+        let Seen {
+            jobs,
+            instances,
+            standing,
+        } = seen;
+        self.storing.set(standing.storing.into());
+        self.superseded.set(standing.superseded.into());
+        self.braking.set(standing.braking.into());
+        self.braked.set(standing.braked as i64);
         raise(&self.unknown_fields, unknown_fields());
         raise(&self.unknown_words, unknown_words());
         let of = |counts: &Counts, state| counts.get(state).copied().unwrap_or_default() as f64;
@@ -150,7 +229,7 @@ mod tests {
     use super::*;
 
     fn shown(metrics: &Metrics, name: &str) -> u64 {
-        metrics.show(&Counts::new(), &Counts::new());
+        metrics.show(&Seen::default());
         let families = metrics.registry.gather();
         let family = families
             .iter()

@@ -10,7 +10,10 @@ use crate::metrics::Seen;
 
 /// `GET /metrics`.
 pub(super) async fn show(State(service): State<Service>) -> Result<Response, ApiError> {
-    let seen = service.handle.read(|core, _now| Seen::of(core)).await;
-    service.metrics.show(&seen.map_err(unavailable)?);
+    let handle = service.handle.clone();
+    let read = move |core: &root_core::State, _| Seen::of(core, &handle);
+    let seen = service.handle.read(read).await.map_err(unavailable)?;
+    let _turn = service.metrics.common.exclusively();
+    service.metrics.show(&seen);
     Ok(rest::render_metrics(&service.metrics.common.registry))
 }

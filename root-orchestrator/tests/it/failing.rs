@@ -110,8 +110,16 @@ async fn row_25_while_the_store_is_out_changes_are_refused_and_reads_answered() 
         assert_eq!(root.get("/api/v1/jobs/during").await.status, 404);
         assert_eq!(root.get("/api/v1/jobs/before").await.status, 200);
     }
+    let metrics = root.get("/metrics").await.body;
+    assert!(metrics.contains("edgeio_storing 0"), "{metrics}");
+    assert!(
+        !metrics.contains("edgeio_commit_failures_total 0"),
+        "{metrics}"
+    );
     store.set(false, false);
     until_accepted(&root, "after").await;
+    let metrics = root.get("/metrics").await.body;
+    assert!(metrics.contains("edgeio_storing 1"), "{metrics}");
     assert_eq!(root.get("/readyz").await.status, 200);
     root.until_state("before", "RUNNING").await;
     root.until_state("after", "RUNNING").await;

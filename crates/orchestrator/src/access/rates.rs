@@ -103,6 +103,13 @@ pub(super) enum Limit {
 }
 
 impl Limit {
+    const ALL: [Self; 4] = [
+        Self::Users,
+        Self::Administrators,
+        Self::Addresses,
+        Self::Failures,
+    ];
+
     /// The word in metrics.
     const fn as_str(self) -> &'static str {
         match self {
@@ -188,12 +195,17 @@ impl Rates {
             "edgeio_rate_refusals_total",
             "Requests that were refused since too many came, by limit",
         );
+        let refused = IntCounterVec::new(refused, &["limit"])?;
+        // Each is there from the start, so that a first refusal is seen as one more.
+        for limit in Limit::ALL {
+            refused.with_label_values(&[limit.as_str()]);
+        }
         Ok(Self {
             options,
             since: Instant::now(),
             hasher: RandomState::new(),
             shards: Default::default(),
-            refused: IntCounterVec::new(refused, &["limit"])?,
+            refused,
             identities: IntGauge::new(
                 "edgeio_rate_identities",
                 "Users and addresses whose requests are counted",

@@ -36,11 +36,14 @@ impl<C: Core> Controller<C> {
                     tracing::info!(term = C::term(&self.state).number, "the state is rebuilt");
                     return;
                 }
-                Err(error) => tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    retry_in = ?pause,
-                    "the state cannot be rebuilt"
-                ),
+                Err(error) => {
+                    self.metrics.not_committed();
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        retry_in = ?pause,
+                        "the state cannot be rebuilt"
+                    );
+                }
             }
             if shutdown.is_cancelled() {
                 self.queue.close();
