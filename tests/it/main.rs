@@ -28,6 +28,7 @@ mod leaving;
 mod logs;
 mod migration;
 mod mongodb;
+mod monitoring;
 mod nat;
 mod offline;
 mod one_shot;
