@@ -152,7 +152,10 @@ pub enum AccessError {
         /// The file.
         path: PathBuf,
     },
-    /// The file of `--scrape-token-file` holds none.
+    /// The file of `--scrape-token-file` cannot be used.
+    #[error("cannot use the token of Prometheus")]
+    ScrapeFile(#[source] FileError),
+    /// It holds none.
     #[error(
         "{} holds no token for Prometheus: 32 to 200 letters, digits and signs in one line; make one with 'openssl rand -hex 32'",
         path.display()

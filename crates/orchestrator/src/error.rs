@@ -77,7 +77,10 @@ impl RunError {
     /// The program's exit code for this error.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Access(AccessError::ScrapeToken { .. }) => exit::CONFIG,
+            Self::Config(_)
+            | Self::Access(AccessError::ScrapeFile(_) | AccessError::ScrapeToken { .. }) => {
+                exit::CONFIG
+            }
             Self::Bind(error) => error.exit_code(),
             Self::DataDir { .. }
             | Self::Keys(_)

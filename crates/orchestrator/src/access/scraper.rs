@@ -30,7 +30,7 @@ impl Access {
     /// When there is no such file, others can read it, or it holds no token.
     pub fn scraped_by(&self, file: Option<&Path>) -> Result<(), AccessError> {
         let Some(file) = file else { return Ok(()) };
-        let text = files::read(file, Readers::Owner)?;
+        let text = files::read(file, Readers::Owner).map_err(AccessError::ScrapeFile)?;
         let token = text.as_deref().map(str::trim).filter(|token| {
             LENGTH.contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
         });

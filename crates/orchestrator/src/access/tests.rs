@@ -642,7 +642,10 @@ async fn the_token_of_prometheus_reads_metrics_and_nothing_else() {
         let error = give(bad, 0o600).unwrap_err().to_string();
         assert!(error.contains("openssl rand -hex 32"), "{bad:?}: {error}");
     }
-    assert!(matches!(give(token, 0o640), Err(AccessError::File(_))));
+    assert!(matches!(
+        give(token, 0o640),
+        Err(AccessError::ScrapeFile(_))
+    ));
     let nowhere = desk.access.scraped_by(Some(&desk.dir.path().join("none")));
     assert!(matches!(nowhere, Err(AccessError::ScrapeToken { .. })));
 
