@@ -29,7 +29,8 @@ const BROKER: Dialled = Dialled {
 /// Runs one cluster of an edgeIO system: it places instances on its workers, keeps them placed, and tells its root.
 ///
 /// Without --root it works alone. It prints one line of JSON on standard output once it serves; logs go to standard
-/// error.
+/// error. `cluster-orchestrator healthy`, with the same options, asks the one that runs whether it is ready, and exits with 0 if
+/// it is.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "cluster-orchestrator", version)]
 pub struct Config {
@@ -138,6 +139,10 @@ pub struct Config {
 
 impl orchestrator::Options for Config {
     type Ready = Ready;
+
+    fn http(&self) -> SocketAddr {
+        self.http
+    }
 
     fn log(&self) -> &daemon::telemetry::LogOptions {
         &self.log

@@ -113,6 +113,16 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     findings
 }
 
+/// Whether an engine works here: it runs, it is somebody's worker, and it can start what it is told. Whether its cluster is heard
+/// is not asked: a worker goes on without.
+pub(crate) async fn work(config: &Config) -> Vec<Finding> {
+    let mut findings = local::work(config);
+    findings.push(membership::work(config));
+    // Beside the container engine it is told which runtimes there are, which is nothing that could be bad.
+    findings.extend(container::examine(config).await);
+    findings
+}
+
 /// What of it is about the machine, before anybody is dialled.
 pub(crate) async fn machine(config: &Config) -> Vec<Finding> {
     let mut findings = local::examine(config);
@@ -162,10 +172,23 @@ pub fn worst(findings: &[Finding]) -> Level {
 /// # Errors
 /// When nothing can be printed, or the system refuses timers and sockets.
 pub fn main(config: &Config) -> std::io::Result<ExitCode> {
+    tell(examine(config))
+}
+
+/// The same for who asks every few seconds whether an engine works, as the check of a container does: the engine is asked for, and
+/// nobody on another machine is dialled.
+///
+/// # Errors
+/// As [`main`].
+pub fn healthy(config: &Config) -> std::io::Result<ExitCode> {
+    tell(work(config))
+}
+
+fn tell(findings: impl Future<Output = Vec<Finding>>) -> std::io::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let findings = runtime.block_on(examine(config));
+    let findings = runtime.block_on(findings);
     std::io::Write::write_all(&mut std::io::stdout().lock(), text(&findings).as_bytes())?;
     Ok(if worst(&findings) == Level::Bad {
         ExitCode::FAILURE

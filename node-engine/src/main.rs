@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     }
     let word = std::env::args_os().nth(1).unwrap_or_default();
     let (is_doctor, is_joining) = (word == "doctor", word == "join");
+    let is_asking = word == "healthy";
     // Nothing below reads the environment: it gets values.
     let variable = |name: &str| std::env::var(name).ok();
     let all: Vec<_> = std::env::args_os().collect();
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
     }
     let args = if is_joining {
         joining(all)
-    } else if is_doctor {
+    } else if is_doctor || is_asking {
         without_word(all)
     } else {
         all
@@ -36,6 +37,9 @@ fn main() -> ExitCode {
     };
     if is_doctor {
         return node_engine::doctor::main(&config).unwrap_or(ExitCode::FAILURE);
+    }
+    if is_asking {
+        return node_engine::doctor::healthy(&config).unwrap_or(ExitCode::FAILURE);
     }
     let config = Config {
         notifier: daemon::notify::Notifier::from_variables(&variable),

@@ -15,7 +15,8 @@ use crate::{Ready, RootError};
 
 /// Runs the root of an edgeIO system: it takes jobs, chooses a cluster for each instance, and shows what runs where.
 ///
-/// It prints one line of JSON on standard output once it serves; logs go to standard error.
+/// It prints one line of JSON on standard output once it serves; logs go to standard error. `root-orchestrator healthy`, with the
+/// same options, asks the one that runs whether it is ready, and exits with 0 if it is.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "root-orchestrator", version)]
 pub struct Config {
@@ -26,8 +27,8 @@ pub struct Config {
     /// MQTT on and keeps nothing of it; off if it is not given. The usual port is 10002.
     #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     pub mqtt: Option<SocketAddr>,
-    /// The host name or address of --mqtt that workers are told; the host that their cluster uses for this root if it is
-    /// not given.
+    /// The host name or address of this machine for others: join tokens name it, in place of the addresses of --http, and workers
+    /// are told it for --mqtt, in place of the host that their cluster uses for this root.
     #[arg(long, value_name = "HOST", value_parser = host)]
     pub advertise: Option<String>,
     /// The directory of the store; made if it is not there.
@@ -87,6 +88,10 @@ pub struct Config {
 impl orchestrator::Options for Config {
     type Ready = Ready;
 
+    fn http(&self) -> SocketAddr {
+        self.http
+    }
+
     fn log(&self) -> &daemon::telemetry::LogOptions {
         &self.log
     }
@@ -130,12 +135,6 @@ impl Config {
         }
         let brought = Brought::check(self.tls_cert.as_deref(), self.tls_key.as_deref());
         faults.extend(brought.err().map(|error| error.to_string()));
-        if self.advertise.is_some() && self.mqtt.is_none() {
-            faults.push(
-                "--advertise says where --mqtt is reached; give --mqtt as well, for example --mqtt 127.0.0.1:10002"
-                    .to_owned(),
-            );
-        }
         if !faults.is_empty() {
             return Err(RootError::config(&faults));
         }
@@ -183,11 +182,6 @@ mod tests {
             ..Config::default()
         };
         assert!(config.core().unwrap_err().to_string().contains("100ms"));
-        let config = Config {
-            advertise: Some("root.example".to_owned()),
-            ..Config::default()
-        };
-        assert!(config.core().unwrap_err().to_string().contains("--mqtt"));
     }
 
     #[test]

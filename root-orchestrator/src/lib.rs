@@ -260,7 +260,7 @@ async fn access(
         store: config.store.kind(),
         admin_token: config.admin_token(),
         insecure: config.insecure,
-        places: keys::places(address, None),
+        places: keys::places(address, config.advertise.as_deref()),
         rates: config.rates,
     };
     let audit = Audit::open(config.store.kind(), &config.data_dir, Tier::Root)?;

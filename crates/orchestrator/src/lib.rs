@@ -34,6 +34,7 @@ mod controller;
 mod data;
 mod error;
 mod feed;
+mod healthy;
 mod lease;
 mod metrics;
 mod program;

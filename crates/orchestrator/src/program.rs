@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use daemon::notify::Notifier;
@@ -10,13 +11,18 @@ use daemon::telemetry::LogOptions;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::RunError;
+use crate::{RunError, healthy};
 
 /// An orchestrator's options, as far as its program uses them itself.
 pub trait Options: clap::Parser {
     /// What is told once everything serves.
     type Ready: Serialize;
 
+    /// What `healthy` asks for.
+    const HEALTH: &'static str = "/readyz";
+
+    /// Where it serves.
+    fn http(&self) -> SocketAddr;
     /// What is logged, and how.
     fn log(&self) -> &LogOptions;
     /// The same with the service manager that watches the program.
@@ -27,22 +33,30 @@ pub trait Options: clap::Parser {
 /// What is called once everything serves.
 type Announce<R> = Box<dyn FnOnce(R) + Send>;
 
-/// Runs an orchestrator as a program, until it is told to stop. `crash_points` are those of its own crate.
+/// Runs an orchestrator as a program, until it is told to stop; with the word `healthy` before its options it asks the one that runs
+/// how it is. `crash_points` are those of its own crate.
 pub fn program<O: Options, F: Future<Output = Result<(), RunError>>>(
     arguments: impl IntoIterator<Item = OsString>,
     variable: &dyn Fn(&str) -> Option<String>,
     crash_points: &[&'static str],
     run: impl FnOnce(O, CancellationToken, Announce<O::Ready>) -> F,
 ) -> ExitCode {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
     let points = [crate::CRASH_POINTS, crash_points];
     if let Some(ended) = daemon::crash::begin(&arguments, variable, &points) {
         return ended;
+    }
+    let is_asking = arguments.get(1).is_some_and(|word| word == healthy::WORD);
+    if is_asking {
+        arguments.remove(1);
     }
     let options = match daemon::config::load::<O>(arguments, variable) {
         Ok(options) => options,
         Err(error) => return error.report(),
     };
+    if is_asking {
+        return healthy::main(options.http(), O::HEALTH);
+    }
     daemon::memory::leave_none();
     if let Err(error) = daemon::telemetry::init(&options.log().level, options.log().format) {
         return failed(&error, daemon::exit::FAILURE);

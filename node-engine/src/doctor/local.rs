@@ -46,6 +46,27 @@ fn name(config: &Config) -> Finding {
     }
 }
 
+/// What must hold while an engine runs.
+pub(super) fn work(config: &Config) -> Vec<Finding> {
+    let mut findings = vec![this_engine(&config.data_dir)];
+    findings.extend(free(&config.data_dir));
+    findings
+}
+
+/// An engine that works holds the lock of its store from before it joins to its end.
+fn this_engine(data_dir: &Path) -> Finding {
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    let store = fs::metadata(data_dir.join(STORE)).ok();
+    match store.and_then(|store| holder(&locks, &format!(":{}", store.ino()))) {
+        Some(pid) => Finding::ok("engine", format!("an engine (process {pid}) runs")),
+        None => Finding::bad(
+            "engine",
+            format!("no engine runs on the data folder {}", data_dir.display()),
+            "start it; its log says why it ended",
+        ),
+    }
+}
+
 /// Whether the folder can be written, or made.
 fn data_dir(path: &Path) -> Finding {
     let shown = path.display();
@@ -119,7 +140,7 @@ fn other_engine(data_dir: &Path) -> Finding {
     match fs::metadata(data_dir.join(STORE)) {
         Ok(store) => {
             let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-            let what = match holder(&locks, store.dev(), store.ino()) {
+            let what = match holder(&locks, &file(store.dev(), store.ino())) {
                 Some(pid) => format!(
                     "an engine (process {pid}) runs on this data folder; a second one would refuse to start"
                 ),
@@ -137,16 +158,21 @@ fn other_engine(data_dir: &Path) -> Finding {
     }
 }
 
-/// Who holds a lock on a file, by the kernel's list: `1: FLOCK ADVISORY WRITE 4711 fe:01:123456 0 EOF`.
-pub(super) fn holder(locks: &str, device: u64, inode: u64) -> Option<u32> {
-    let file = format!(
+/// A file as the kernel's list of locks names it.
+pub(super) fn file(device: u64, inode: u64) -> String {
+    format!(
         "{:02x}:{:02x}:{inode}",
         rustix::fs::major(device),
         rustix::fs::minor(device)
-    );
-    let line = locks
-        .lines()
-        .find(|line| line.contains("FLOCK") && line.split(' ').any(|field| field == file))?;
+    )
+}
+
+/// Who holds a lock on a file, by the kernel's list: `1: FLOCK ADVISORY WRITE 4711 fe:01:123456 0 EOF`. Of the file's name its end is
+/// enough where its device is known by another number to `stat`, as on btrfs.
+pub(super) fn holder(locks: &str, file: &str) -> Option<u32> {
+    let line = locks.lines().find(|line| {
+        line.contains("FLOCK") && line.split(' ').any(|field| field.ends_with(file))
+    })?;
     line.split_whitespace().nth(4)?.parse().ok()
 }
 

@@ -8,6 +8,22 @@ use super::Finding;
 use crate::config::Config;
 use crate::runtime::chain;
 
+/// Whether it is somebody's worker: by a certificate, or by a registration that was answered.
+pub(super) fn work(config: &Config) -> Finding {
+    let finding = examine(config);
+    let is_known = config.membership().is_ok_and(|it| it.is_some())
+        || config.data_dir.join(crate::link::saved::FILE).exists();
+    if is_known || finding.level == super::Level::Bad {
+        return finding;
+    }
+    let remedy = "give it a token, by --join-token-file or EDGEIO_JOIN_TOKEN, or see in its log why it does not join";
+    Finding::bad(
+        finding.check,
+        "this worker has joined no cluster yet",
+        remedy,
+    )
+}
+
 pub(super) fn examine(config: &Config) -> Finding {
     let check = "identity";
     let membership = match config.membership() {

@@ -180,8 +180,8 @@ fn folders_and_engines_on_them_are_told() {
     assert!(of(&findings, "engine").what.contains(&pid), "{findings:?}");
     let locks = "1: POSIX  ADVISORY  WRITE 7 08:01:99 0 EOF\n2: FLOCK  ADVISORY  WRITE 4711 08:01:99 0 EOF\n";
     let device = rustix::fs::makedev(8, 1);
-    assert_eq!(local::holder(locks, device, 99), Some(4711));
-    assert_eq!(local::holder(locks, device, 9), None);
+    assert_eq!(local::holder(locks, &local::file(device, 99)), Some(4711));
+    assert_eq!(local::holder(locks, &local::file(device, 9)), None);
 }
 
 #[test]

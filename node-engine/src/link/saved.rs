@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 /// The file in the data directory; readable by its owner only.
-const FILE: &str = "broker.json";
+pub(crate) const FILE: &str = "broker.json";
 
 /// What the last registration said.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

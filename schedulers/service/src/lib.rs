@@ -55,6 +55,12 @@ pub struct Ready {
 impl orchestrator::Options for Config {
     type Ready = Ready;
 
+    const HEALTH: &'static str = "/healthz";
+
+    fn http(&self) -> SocketAddr {
+        self.http
+    }
+
     fn log(&self) -> &LogOptions {
         &self.log
     }

@@ -48,9 +48,10 @@ const LINES: &[(&str, &str)] = &[
         "--advertise|root.example",
     ),
     (
-        "root-orchestrator --advertise root.example --data-dir {}/zero",
-        "--advertise|--mqtt",
+        "root-orchestrator --advertise root.example:10000",
+        "--advertise|root.example",
     ),
+    ("root-orchestrator healthy --http 0.0.0.0", "--http"),
     // All faults, of all layers.
     (
         "root-orchestrator --http x --store y --retention z --nonsense",

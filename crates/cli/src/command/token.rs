@@ -1,9 +1,12 @@
 //! `edgeio token`: what lets workers join a cluster, and clusters a root.
 
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use protocol::rest::{JoinTokenBody, JoinTokenRequest, NewJoinTokenBody};
+use serde_json::Value;
 
 use crate::client::{Body, Client, segment};
 use crate::failure::Failure;
@@ -21,6 +24,7 @@ const TOKENS: &str = "/api/v1/join-tokens";
   edgeio token create --cluster garching
   edgeio token create --cluster garching --uses 20 --ttl 24h
   edgeio token create --role cluster
+  edgeio token create --role cluster --out cluster.token
   edgeio token list
   edgeio token revoke join_01ARZ3NDEKTSV4RRFFQ69G5FAV")]
 pub(crate) struct Options {
@@ -49,6 +53,9 @@ pub(crate) enum What {
         /// How long it lives.
         #[arg(long, value_name = "TIME", default_value = "1h", value_parser = daemon::value::duration)]
         ttl: Duration,
+        /// Writes it to this file, for its owner alone, and does not print it.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// Shows those of the orchestrator that is asked, without their secrets.
     List,
@@ -77,12 +84,17 @@ pub(super) fn run(client: &Client, what: &What, format: Format) -> Result<(), Fa
             role,
             uses,
             ttl,
+            out,
         } => {
             let wanted = JoinTokenRequest {
                 uses: *uses,
                 ttl: *ttl,
             };
-            create(client, (cluster.as_deref(), *role), wanted, format)
+            let (made, answer) = create(client, (cluster.as_deref(), *role), wanted)?;
+            match out {
+                Some(path) => keep(path, &made.token),
+                None => show(made, answer, format),
+            }
         }
         What::List => {
             let rows = client.list(TOKENS)?;
@@ -109,8 +121,7 @@ fn create(
     client: &Client,
     (cluster, role): (Option<&str>, Option<Role>),
     wanted: JoinTokenRequest,
-    format: Format,
-) -> Result<(), Failure> {
+) -> Result<(NewJoinTokenBody, Value), Failure> {
     let path = match cluster {
         Some(name) => format!("{}/join-tokens", place::cluster_path(name)),
         None => TOKENS.to_owned(),
@@ -126,11 +137,7 @@ fn create(
         None => answer?,
     };
     let made: NewJoinTokenBody = client.read(answer.clone(), &path)?;
-    let word = if made.token.starts_with("eio1.cluster.") {
-        Role::Cluster
-    } else {
-        Role::Worker
-    };
+    let word = joins(&made);
     if role.is_some_and(|role| role != word) {
         // It is of no use to anybody.
         client.delete(&format!("{TOKENS}/{}", made.about.token_id))?;
@@ -139,12 +146,42 @@ fn create(
             Role::Worker => "clusters join a root, and a cluster was asked: ask the root with --url".to_owned(),
         }));
     }
+    Ok((made, answer))
+}
+
+/// Who joins with it.
+fn joins(made: &NewJoinTokenBody) -> Role {
+    if made.token.starts_with("eio1.cluster.") {
+        Role::Cluster
+    } else {
+        Role::Worker
+    }
+}
+
+/// Who reads the file sees a whole token or none.
+fn keep(path: &Path, token: &str) -> Result<(), Failure> {
+    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let write = || {
+        // It is made with mode 0600.
+        let mut file = tempfile::NamedTempFile::new_in(parent.unwrap_or_else(|| Path::new(".")))?;
+        writeln!(file, "{token}")?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|source| Failure::Write {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn show(made: NewJoinTokenBody, answer: Value, format: Format) -> Result<(), Failure> {
     match format {
         Format::Json | Format::Yaml => return print_answers(&[answer], format),
         Format::Name => return output::print([made.about.token_id.to_string()]),
         Format::Table | Format::Wide => {}
     }
-    let join = match word {
+    let join = match joins(&made) {
         Role::Cluster => "cluster-orchestrator --join-token",
         Role::Worker => "node-engine join",
     };
