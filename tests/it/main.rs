@@ -13,6 +13,7 @@ mod bad_input;
 mod broker;
 mod brought;
 mod burst;
+mod compose;
 mod crash_points;
 mod crashes;
 mod denials;

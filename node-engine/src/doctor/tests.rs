@@ -178,6 +178,15 @@ fn folders_and_engines_on_them_are_told() {
     let findings = local::examine(&config);
     let pid = format!("(process {})", std::process::id());
     assert!(of(&findings, "engine").what.contains(&pid), "{findings:?}");
+    // It works once it is somebody's worker, too.
+    let findings = [local::work(&config), vec![membership::work(&config)]].concat();
+    assert_eq!(of(&findings, "engine").level, Level::Ok, "{findings:?}");
+    assert_eq!(of(&findings, "identity").level, Level::Bad);
+    joined(folder.path(), 1);
+    assert_eq!(membership::work(&config).level, Level::Ok);
+    drop(store);
+    let findings = local::work(&config);
+    assert_eq!(of(&findings, "engine").level, Level::Bad, "{findings:?}");
     let locks = "1: POSIX  ADVISORY  WRITE 7 08:01:99 0 EOF\n2: FLOCK  ADVISORY  WRITE 4711 08:01:99 0 EOF\n";
     let device = rustix::fs::makedev(8, 1);
     assert_eq!(local::holder(locks, &local::file(device, 99)), Some(4711));

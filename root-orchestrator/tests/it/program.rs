@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
+use identity::JoinToken;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -70,9 +71,31 @@ async fn it_says_where_it_serves_stops_when_told_and_has_its_jobs_back() {
         let headers = [("authorization", bearer.as_str())];
         let reply = ask(address, "POST", "/api/v1/jobs", &headers, body.as_bytes()).await;
         assert_eq!(reply.status, [202, 409][round], "{}", reply.body);
+        let asking = ["healthy", "--http", address];
+        assert_eq!(ended(program(&asking)).await.0, 0);
         terminate(&child).await;
         assert_eq!(ended(child).await.0, 0);
+        assert_eq!(ended(program(&asking)).await.0, 1);
     }
+}
+
+#[tokio::test]
+async fn a_join_token_names_what_is_advertised_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let options = ["--http", "127.0.0.1:0", "--data-dir", path];
+    let mut child = program(&[&options[..], &["--advertise", "root.example"]].concat());
+    let line = ready(&mut child).await;
+    let address = line["http"].as_str().unwrap();
+    let address = address.strip_prefix("http://").unwrap();
+    let token = std::fs::read_to_string(directory.path().join("admin.token")).unwrap();
+    let bearer = format!("Bearer {}", token.trim());
+    let headers = [("authorization", bearer.as_str())];
+    let reply = ask(address, "POST", "/api/v1/join-tokens", &headers, b"{}").await;
+    let made: Value = serde_json::from_str(&reply.body).unwrap();
+    let token: JoinToken = made["token"].as_str().unwrap().parse().unwrap();
+    let (_, port) = address.rsplit_once(':').unwrap();
+    assert_eq!(token.places, [format!("root.example:{port}")]);
 }
 
 #[tokio::test]

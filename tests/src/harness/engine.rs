@@ -72,7 +72,16 @@ impl Engine {
 
     /// Containers of a worker, ended ones included; none when the engine does not answer.
     pub fn containers_of(&self, node_id: &str) -> Vec<Container> {
-        let rows = self.labelled("edgeio.worker", node_id, true);
+        self.containers_with("edgeio.worker", node_id)
+    }
+
+    /// The same by the name of their job.
+    pub fn containers_of_job(&self, name: &str) -> Vec<Container> {
+        self.containers_with("edgeio.job_name", name)
+    }
+
+    fn containers_with(&self, label: &str, value: &str) -> Vec<Container> {
+        let rows = self.labelled(label, value, true);
         let mut found: Vec<Container> = rows
             .unwrap_or_default()
             .iter()

@@ -366,3 +366,38 @@ fn a_login_without_a_context_to_keep_it_in_is_refused_before_it_is_sent() {
         err(&refused)
     );
 }
+
+#[test]
+fn a_join_token_goes_to_a_file_of_its_owner_alone_and_is_not_printed() {
+    let made = r#"{"token":"eio1.worker.where.pin.id.secret","token_id":"join_00000000000000000000000007","uses":2,"used":0,
+        "created_by":"administrator","created_at":"2026-11-05T08:00:00.000Z","expires_at":"2026-11-05T09:00:00.000Z"}"#;
+    let server = Server::start(vec![(
+        "POST /api/v1/join-tokens",
+        vec![Answer::new(201, made)],
+    )]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    let (to, nowhere) = (
+        path.to_str().unwrap(),
+        folder.path().join("not/there").display().to_string(),
+    );
+    let create = ["token", "create", "--uses", "2", "--out"];
+    let done = edgeio(&server, &[&create[..], &[to]].concat());
+    assert_eq!(
+        (code(&done), out(&done).as_str()),
+        (0, ""),
+        "{}",
+        err(&done)
+    );
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text, "eio1.worker.where.pin.id.secret\n");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let lost = edgeio(&server, &[&create[..], &[&nowhere]].concat());
+    assert_eq!(code(&lost), 1);
+    assert!(
+        err(&lost).contains(&nowhere) && !err(&lost).contains("eio1"),
+        "{}",
+        err(&lost)
+    );
+}
