@@ -1,12 +1,13 @@
 //! The compose files: all can be read, and the demonstration does what it says, also after each of its containers was killed.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use edgeio_tests::harness::{
-    Client, Engine, Image, Replica, alone, programs, required, wait_until,
+    Client, Container, Engine, Image, Replica, alone, programs, required, wait_until,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -30,6 +31,7 @@ const FILES: [(&str, &[&str]); 4] = [
     ("docker/worker/docker-compose.yml", &[]),
     ("docker/demo/docker-compose.yml", &["command"]),
 ];
+const HELLO: &str = include_str!("../../docker/demo/hello.yaml");
 const DEMONSTRATION: &str = "docker/demo/docker-compose.yml";
 /// What runs on in the demonstration.
 const SERVICES: [&str; 7] = [
@@ -123,7 +125,6 @@ struct Demonstration {
 /// A container of the demonstration, as the container engine knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Part {
-    id: String,
     pid: i64,
     health: String,
 }
@@ -164,10 +165,13 @@ impl Demonstration {
         command
     }
 
-    /// A client of the root from this machine: by TLS, since the container's loopback is another one.
+    /// A client of the root from this machine: by TLS, since the container's loopback is another one. The port is another one
+    /// after each start of the container.
     fn root(&self) -> Client {
-        let at = run(&mut self.compose(&["port", "root", "10000"]));
         let id = self.id("root");
+        let said = self.engine.inspect(&id);
+        let port = &said["NetworkSettings"]["Ports"]["10000/tcp"][0]["HostPort"];
+        let url = format!("https://127.0.0.1:{}", port.as_str().unwrap_or("0"));
         let fetch = |path: &str| {
             let to = self.folder.path().join("file");
             docker(&["cp", &format!("{id}:{path}"), to.to_str().unwrap()]);
@@ -175,25 +179,46 @@ impl Demonstration {
         };
         let token = std::fs::read_to_string(fetch("/data/admin.token")).unwrap();
         let authority = fetch("/data/identity/authority.pem");
-        let client = Client::new(&format!("https://{at}"), None).believing(&authority);
+        let client = Client::new(&url, None).believing(&authority);
         client.with_token(Some(token.trim()))
     }
 
     fn id(&self, service: &str) -> String {
-        run(&mut self.compose(&["ps", "-q", service]))
+        let of = |what, value: &str| format!("label=com.docker.compose.{what}={value}");
+        let (project, service) = (of("project", &self.name), of("service", service));
+        let id = docker(&["ps", "-aq", "--no-trunc", "-f", &project, "-f", &service]);
+        assert_eq!(id.lines().count(), 1, "{service}: {id}");
+        id
     }
 
-    fn part(&self, service: &str) -> Part {
-        let id = self.id(service);
-        let said = self.engine.inspect(&id);
+    fn part(&self, id: &str) -> Part {
+        let state = &self.engine.inspect(id)["State"];
+        let health = state["Health"]["Status"].as_str();
         Part {
-            pid: said["State"]["Pid"].as_i64().unwrap(),
-            health: said["State"]["Health"]["Status"]
-                .as_str()
-                .unwrap_or("none")
-                .to_owned(),
-            id,
+            pid: state["Pid"].as_i64().unwrap(),
+            health: health.unwrap_or("none").to_owned(),
         }
+    }
+
+    /// What the job of docker/demo/hello.yaml is called here.
+    fn hello(&self) -> String {
+        format!("{}-hello", self.name)
+    }
+
+    /// The containers of its two jobs.
+    fn containers(&self) -> Vec<Container> {
+        let jobs = [self.name.clone(), self.hello()];
+        jobs.iter()
+            .flat_map(|job| self.engine.containers_of_job(job))
+            .collect()
+    }
+
+    /// The command as the demonstration has it, with something on its standard input.
+    fn edgeio(&self, args: &[&str], input: &str) -> String {
+        let file = self.folder.path().join("input");
+        std::fs::write(&file, input).unwrap();
+        let mut command = self.compose(&["run", "--rm", "-T", "edgeio"]);
+        run(command.args(args).stdin(File::open(file).unwrap()))
     }
 }
 
@@ -224,7 +249,7 @@ impl Drop for Demonstration {
             "5",
         ];
         let _ = self.compose(&down).current_dir(repository()).output();
-        for container in self.engine.containers_of_job(&self.name) {
+        for container in self.containers() {
             self.engine.remove(&container.id);
         }
         for program in [
@@ -242,11 +267,11 @@ impl Drop for Demonstration {
     }
 }
 
-/// A job for which each worker of the demonstration has room once.
+/// A job for which each worker of the demonstration has room once, with something left.
 fn job(name: &str, image: &str) -> String {
     format!(
         "api_version: v1\njob_name: {name}\nservices:\n  - name: app\n    image: {image}\n    replicas: 4\n    \
-         requirements: {{cpu: 1, memory: 16}}\n"
+         requirements: {{cpu: 0.8, memory: 16}}\n"
     )
 }
 
@@ -304,46 +329,45 @@ fn the_demonstration_of_docker_compose_runs_a_job_and_heals_when_each_container_
     assert!(took < RUNNING, "{took:?}");
 
     for service in SERVICES {
+        let id = demonstration.id(service);
         let before = wait_until(&format!("{service} is healthy"), LIMIT, || {
-            let part = demonstration.part(service);
+            let part = demonstration.part(&id);
             let healthy = part.health == "healthy";
             healthy
-                .then_some(part.clone())
+                .then_some(part.pid)
                 .ok_or_else(|| format!("{part:?}"))
         });
         // As a crash: what `docker kill` ends, the engine takes for stopped by its user.
         let killed = Instant::now();
-        run(Command::new("kill").args(["-9", &before.pid.to_string()]));
+        run(Command::new("kill").args(["-9", &before.to_string()]));
         wait_until(&format!("{service} was started again"), HEALED, || {
-            let now = demonstration.part(service);
-            let again = now.pid != 0 && now.pid != before.pid && now.id == before.id;
+            let now = demonstration.part(&id);
+            let again = now.pid != 0 && now.pid != before;
             again.then_some(()).ok_or_else(|| format!("{now:?}"))
         });
         let back = killed.elapsed();
-        // The port that was given to the root is another one.
         let root = demonstration.root();
-        let left = HEALED.saturating_sub(back);
-        let now = wait_until(
-            &format!("all is well after {service} was killed"),
-            left,
-            || whole(&root, &engine, job_id),
-        );
-        eprintln!(
-            "{service} was killed: it was back after {back:?}, all was well after {:?}",
-            killed.elapsed()
-        );
+        let what = format!("all is well after {service} was killed");
+        let now = wait_until(&what, HEALED.saturating_sub(back), || {
+            whole(&root, &engine, job_id)
+        });
+        let healed = killed.elapsed();
+        eprintln!("{service} was back {back:?} after it was killed, all was well after {healed:?}");
         assert_eq!(now, at_first, "applications outlive {service}");
     }
 
-    let answer = demonstration
-        .root()
-        .delete(&format!("/api/v1/jobs/{job_id}"))
-        .unwrap();
-    assert_eq!(answer.status, 202, "{}", answer.body);
+    // As docs/operations/compose.md has it.
+    let scheduler = format!("edgeio-test/edgeio-scheduler:{}", demonstration.name);
+    let named = demonstration.hello();
+    let hello = HELLO.replace("edgeio/edgeio-scheduler:latest", &scheduler);
+    let hello = hello.replace("job_name: hello", &format!("job_name: {named}"));
+    demonstration.edgeio(&["apply", "-f", "-"], &hello);
+    demonstration.edgeio(&["wait", &named, "--timeout", "30s"], "");
+    for job in [&named, &demonstration.name] {
+        demonstration.edgeio(&["delete", job], "");
+    }
     wait_until("the containers are gone", LIMIT, || {
-        let left = engine
-            .running(job_id)
-            .ok_or("the container engine does not answer")?;
+        let left = demonstration.containers();
         left.is_empty()
             .then_some(())
             .ok_or_else(|| format!("{left:?}"))
