@@ -18,6 +18,8 @@ const RUNNING: Duration = Duration::from_secs(30);
 const HEALED: Duration = Duration::from_secs(60);
 /// For anything else.
 const LIMIT: Duration = Duration::from_secs(60);
+/// Characters of a time in RFC 3339 to its milliseconds.
+const MILLIS: usize = "2026-11-29T20:54:15.924".len();
 /// Each file, with its profiles.
 const FILES: [(&str, &[&str]); 4] = [
     (
@@ -127,6 +129,7 @@ struct Demonstration {
 struct Part {
     pid: i64,
     health: String,
+    started_at: String,
 }
 
 impl Demonstration {
@@ -197,6 +200,7 @@ impl Demonstration {
         Part {
             pid: state["Pid"].as_i64().unwrap(),
             health: health.unwrap_or("none").to_owned(),
+            started_at: state["StartedAt"].as_str().unwrap().to_owned(),
         }
     }
 
@@ -276,13 +280,29 @@ fn job(name: &str, image: &str) -> String {
 }
 
 /// Whether all is as it should be: each cluster and worker is heard, the job runs, and each of its instances is one container, on a
-/// worker of its own.
-fn whole(root: &Client, engine: &Engine, job_id: &str) -> Result<Vec<Replica>, String> {
+/// worker of its own. Who was started `again`, at that time, has been heard since.
+fn whole(
+    root: &Client,
+    engine: &Engine,
+    job_id: &str,
+    again: (&str, &str),
+) -> Result<Vec<Replica>, String> {
     let clusters = root.list("/api/v1/clusters")?;
     let mut nodes = Vec::new();
     for cluster in &clusters {
         let name = cluster["cluster_name"].as_str().unwrap_or_default();
         nodes.extend(root.list(&format!("/api/v1/clusters/{name}/nodes"))?);
+    }
+    let (name, start) = again;
+    for row in clusters.iter().chain(&nodes) {
+        let is_it = row["cluster_name"] == name || row["name"] == name;
+        let seen = row["last_seen"].as_str().unwrap_or_default();
+        // Both are RFC 3339 in UTC by this machine's clock, and differ in digits of the second.
+        if is_it && seen.get(..MILLIS) < start.get(..MILLIS) {
+            return Err(format!(
+                "{name} was started at {start}, and last seen at {seen}"
+            ));
+        }
     }
     let heard = |rows: &[Value], word| rows.iter().filter(|row| row["state"] == word).count();
     let (clusters, nodes) = (heard(&clusters, "ACTIVE"), heard(&nodes, "ALIVE"));
@@ -323,7 +343,9 @@ fn the_demonstration_of_docker_compose_runs_a_job_and_heals_when_each_container_
     let root = demonstration.root();
     let accepted = root.submit(&job(&demonstration.name, &image.name));
     let job_id = accepted["job_id"].as_str().unwrap();
-    let at_first = wait_until("the job runs", LIMIT, || whole(&root, &engine, job_id));
+    let at_first = wait_until("the job runs", LIMIT, || {
+        whole(&root, &engine, job_id, ("", ""))
+    });
     let took = begun.elapsed();
     eprintln!("the job runs {took:?} after up began");
     assert!(took < RUNNING, "{took:?}");
@@ -340,16 +362,17 @@ fn the_demonstration_of_docker_compose_runs_a_job_and_heals_when_each_container_
         // As a crash: what `docker kill` ends, the engine takes for stopped by its user.
         let killed = Instant::now();
         run(Command::new("kill").args(["-9", &before.to_string()]));
-        wait_until(&format!("{service} was started again"), HEALED, || {
+        let start = wait_until(&format!("{service} was started again"), HEALED, || {
             let now = demonstration.part(&id);
             let again = now.pid != 0 && now.pid != before;
-            again.then_some(()).ok_or_else(|| format!("{now:?}"))
+            let said = format!("{now:?}");
+            again.then_some(now.started_at).ok_or(said)
         });
         let back = killed.elapsed();
         let root = demonstration.root();
         let what = format!("all is well after {service} was killed");
         let now = wait_until(&what, HEALED.saturating_sub(back), || {
-            whole(&root, &engine, job_id)
+            whole(&root, &engine, job_id, (service, &start))
         });
         let healed = killed.elapsed();
         eprintln!("{service} was back {back:?} after it was killed, all was well after {healed:?}");
