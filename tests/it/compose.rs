@@ -15,9 +15,9 @@ use tempfile::TempDir;
 /// From `up` to a job that runs in a container, at most.
 const RUNNING: Duration = Duration::from_secs(30);
 /// From a container's end to a system that is whole again.
-const HEALED: Duration = Duration::from_secs(60);
+const HEALED: Duration = Duration::from_mins(1);
 /// For anything else.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 /// Characters of a time in RFC 3339 to its milliseconds.
 const MILLIS: usize = "2026-11-29T20:54:15.924".len();
 /// Each file, with its profiles.
