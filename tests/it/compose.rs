@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -35,6 +36,13 @@ const FILES: [(&str, &[&str]); 4] = [
 ];
 const HELLO: &str = include_str!("../../docker/demo/hello.yaml");
 const DEMONSTRATION: &str = "docker/demo/docker-compose.yml";
+/// What says at which ports of this machine its clusters are.
+const PORTS: [&str; 4] = [
+    "EDGEIO_GARCHING_HTTP",
+    "EDGEIO_GARCHING_MQTT",
+    "EDGEIO_MUNICH_HTTP",
+    "EDGEIO_MUNICH_MQTT",
+];
 /// What runs on in the demonstration.
 const SERVICES: [&str; 7] = [
     "root",
@@ -115,6 +123,13 @@ fn each_compose_file_is_read_with_all_its_profiles() {
     }
 }
 
+/// One of this machine for each of [`PORTS`].
+fn free_ports() -> Vec<String> {
+    let listeners = PORTS.map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let ports = listeners.iter().map(|it| it.local_addr().unwrap().port());
+    ports.map(|port| port.to_string()).collect()
+}
+
 /// The demonstration under a name of its own, of images of its own. All of it goes when this is dropped.
 struct Demonstration {
     form: Vec<&'static str>,
@@ -122,6 +137,8 @@ struct Demonstration {
     name: String,
     engine: Engine,
     folder: TempDir,
+    /// Of this machine, for [`PORTS`].
+    ports: Vec<String>,
 }
 
 /// A container of the demonstration, as the container engine knows it.
@@ -140,6 +157,7 @@ impl Demonstration {
             name: format!("edgeio-test-{}", std::process::id()),
             engine: engine.clone(),
             folder: tempfile::tempdir().unwrap(),
+            ports: free_ports(),
         };
         let mut build = Command::new("docker/build");
         build.env("EDGEIO_IMAGES", "edgeio-test");
@@ -163,8 +181,9 @@ impl Demonstration {
         }
         command.env("EDGEIO_IMAGES", "edgeio-test");
         command.env("EDGEIO_TAG", &self.name);
-        // A free one.
+        // A free one, and those that were.
         command.env("EDGEIO_ROOT_PORT", "0");
+        command.envs(PORTS.into_iter().zip(&self.ports));
         command
     }
 
@@ -271,11 +290,12 @@ impl Drop for Demonstration {
     }
 }
 
-/// A job for which each worker of the demonstration has room once, with something left.
+/// A job for which each worker of the demonstration has room once, with something left. Its worker asks it over the network how it is.
 fn job(name: &str, image: &str) -> String {
     format!(
         "api_version: v1\njob_name: {name}\nservices:\n  - name: app\n    image: {image}\n    replicas: 4\n    \
-         requirements: {{cpu: 0.8, memory: 16}}\n"
+         requirements: {{cpu: 0.8, memory: 16}}\n    command: [/bin/busybox, httpd, -f, -p, \"8080\"]\n    \
+         health: {{tcp: {{port: 8080}}, interval: 1s}}\n"
     )
 }
 
