@@ -295,7 +295,7 @@ fn job(name: &str, image: &str) -> String {
     format!(
         "api_version: v1\njob_name: {name}\nservices:\n  - name: app\n    image: {image}\n    replicas: 4\n    \
          requirements: {{cpu: 0.8, memory: 16}}\n    command: [/bin/busybox, httpd, -f, -p, \"8080\"]\n    \
-         health: {{tcp: {{port: 8080}}, interval: 1s}}\n"
+         health: {{tcp: {{port: 8080}}, interval: 1s}}\n    secrets: [word]\n"
     )
 }
 
@@ -361,6 +361,11 @@ fn the_demonstration_of_docker_compose_runs_a_job_and_heals_when_each_container_
     run(&mut demonstration.compose(&["up", "--detach"]));
     eprintln!("up took {:?}", begun.elapsed());
     let root = demonstration.root();
+    let kept = root.put("/api/v1/secrets/word", r#"{"value": "open sesame"}"#);
+    assert!(
+        kept.as_ref().is_ok_and(|answer| answer.status < 300),
+        "{kept:?}"
+    );
     let accepted = root.submit(&job(&demonstration.name, &image.name));
     let job_id = accepted["job_id"].as_str().unwrap();
     let at_first = wait_until("the job runs", LIMIT, || {
@@ -369,6 +374,17 @@ fn the_demonstration_of_docker_compose_runs_a_job_and_heals_when_each_container_
     let took = begun.elapsed();
     eprintln!("the job runs {took:?} after up began");
     assert!(took < RUNNING, "{took:?}");
+
+    for replica in &at_first {
+        let read = [
+            "exec",
+            &replica.container,
+            "/bin/busybox",
+            "cat",
+            "/run/secrets/word",
+        ];
+        assert_eq!(docker(&read), "open sesame");
+    }
 
     for service in SERVICES {
         let id = demonstration.id(service);
