@@ -12,8 +12,7 @@ use model::name::Name;
 use orchestrator::StoreAt;
 use orchestrator::access::{ADMIN_TOKEN, RateOptions};
 use orchestrator::keys::Brought;
-use orchestrator::scheduler::Client;
-use schedulers::Policy;
+use orchestrator::scheduler::{Client, SchedulerOptions};
 
 use crate::{ClusterError, Ready};
 
@@ -69,16 +68,9 @@ pub struct Config {
     /// nobody but its owner may read the file. Any 32 to 200 characters, for example of `openssl rand -hex 32`.
     #[arg(long, value_name = "FILE")]
     pub scrape_token_file: Option<PathBuf>,
-    /// Who chooses workers: first-fit, location, or the URL of a scheduler elsewhere, which may be followed by deadline=TIME (2s)
-    /// and fallback=NAME or none (first-fit), as in "http://127.0.0.1:10005 deadline=500ms". What was set last if it is not given.
-    #[arg(long, value_name = "NAME")]
-    pub scheduler: Option<Policy>,
-    /// Whom to believe to be a scheduler at https://…: the certificate of its authority, a file in PEM.
-    #[arg(long, value_name = "FILE")]
-    pub scheduler_ca: Option<PathBuf>,
-    /// After a failure of the scheduler, how long until it is asked about the same again.
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration)]
-    pub scheduler_pause: Duration,
+    /// Who chooses workers.
+    #[command(flatten)]
+    pub scheduling: SchedulerOptions,
     /// MQTT keep-alive of the workers, in whole seconds; one and a half of it in silence makes a worker suspect.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub keep_alive: Duration,
@@ -210,30 +202,17 @@ impl Config {
         faults.extend(self.wrong_root()?);
         let brought = Brought::check(self.tls_cert.as_deref(), self.tls_key.as_deref());
         faults.extend(brought.err().map(|error| error.to_string()));
-        let client = Client::new(self.scheduler_ca.as_deref(), self.insecure, self.allow_noop);
-        let scheduler = match client {
-            Ok(client) => {
-                let checked = self.scheduler.as_ref().map(|policy| client.check(policy));
-                if let Some(Err(fault)) = checked {
-                    faults.push(format!("--scheduler: {fault}"));
-                }
-                Some(client)
-            }
-            Err(error) => {
-                let why = orchestrator::with_sources(&error);
-                faults.push(format!("--scheduler-ca cannot be used: {why}"));
-                None
-            }
-        };
+        let scheduler = self.scheduling.client(self.insecure, self.allow_noop);
         let broker = self.broker_address();
         let name = self.cluster_name();
         match (name, broker, scheduler) {
-            (Ok(name), Ok(broker), Some(scheduler)) if faults.is_empty() => Ok(Checked {
+            (Ok(name), Ok(broker), Ok(scheduler)) if faults.is_empty() => Ok(Checked {
                 core: self.core(name),
                 broker,
                 scheduler,
             }),
-            (name, broker, _) => {
+            (name, broker, scheduler) => {
+                faults.extend(scheduler.err());
                 let more = [name.err(), broker.err()];
                 faults.extend(more.into_iter().flatten().map(|error| error.to_string()));
                 Err(ClusterError::config(&faults))
@@ -253,7 +232,6 @@ impl Config {
             ("--report-interval", self.report_interval, "100ms", 100),
             ("--reconnect-max", self.reconnect_max, "1ms", 1),
             ("--deploy-deadline", self.deploy_deadline, "1s", 1_000),
-            ("--scheduler-pause", self.scheduler_pause, "100ms", 100),
         ];
         for (option, value, written, millis) in least {
             if value < Duration::from_millis(millis) {
@@ -271,7 +249,7 @@ impl Config {
             keep_alive: self.keep_alive,
             report_interval: self.report_interval,
             reconnect_max: self.reconnect_max,
-            scheduler_pause: self.scheduler_pause,
+            scheduler_pause: self.scheduling.scheduler_pause,
             ..cluster_core::Config::new(name)
         }
     }

@@ -7,7 +7,6 @@ mod refusal;
 #[cfg(test)]
 #[path = "../../tests/support/rights.rs"]
 mod rights;
-mod scheduler;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +14,8 @@ use axum::Router;
 use model::access::Verb;
 use orchestrator::access::Access;
 use orchestrator::http::logs::Logs;
-use protocol::rest::{ExplanationBody, List, NodeBody, NodePatch, SchedulerBody};
+use orchestrator::scheduler::Advisor;
+use protocol::rest::{ExplanationBody, List, NodeBody, NodePatch};
 use rest::guard::{Guarded, Realm};
 use rest::{Api, op};
 
@@ -29,24 +29,22 @@ pub(crate) struct Service {
     pub(crate) handle: Handle,
     pub(crate) metrics: Metrics,
     pub(crate) access: Access,
-    /// By what a scheduler elsewhere is asked.
-    pub(crate) scheduler: orchestrator::scheduler::Client,
 }
 
 /// All routes with their descriptions; what every service has is added by `rest::finish`.
 pub(crate) fn router(
     common: orchestrator::http::Service<Cluster>,
     service: Service,
-    logs: Logs<Cluster, Places>,
+    beside: (Logs<Cluster, Places>, Advisor<Cluster>),
     guard: Guarded,
 ) -> Router {
-    api(common, service, logs).serve((), guard)
+    api(common, service, beside).serve((), guard)
 }
 
 fn api(
     common: orchestrator::http::Service<Cluster>,
     service: Service,
-    logs: Logs<Cluster, Places>,
+    (logs, advisor): (Logs<Cluster, Places>, Advisor<Cluster>),
 ) -> Api<()> {
     let about = "A cluster of edgeIO: its own jobs and its workers. A body is YAML or JSON, an answer JSON or, with \
         `Accept: application/yaml`, YAML. Every refusal is a problem (RFC 9457). A list is read page by page.";
@@ -54,6 +52,7 @@ fn api(
     Api::new("edgeIO cluster", about)
         .merge(orchestrator::http::api(common))
         .merge(orchestrator::http::logs::api(logs))
+        .merge(orchestrator::http::scheduler::api(advisor))
         .merge(orchestrator::http::beside(&service.access))
         .merge(own.with_state(service))
 }
@@ -167,29 +166,6 @@ fn other_api() -> Api<Service> {
                 .about("Why each instance is where it is, or is nowhere, as far as this cluster decides it.")
                 .answers::<List<ExplanationBody>>(200, "The explanation, complete.")
                 .problems(&[404, 503]),
-        )
-        .get(
-            "/api/v1/scheduler",
-            scheduler::show,
-            op("Show the scheduler").may(Verb::Read, Realm::System)
-                .about("Who chooses the workers of this cluster.")
-                .tag("operations")
-                .answers::<SchedulerBody>(200, "The scheduler.")
-                .problems(&[503]),
-        )
-        .put(
-            "/api/v1/scheduler",
-            scheduler::exchange,
-            op("Exchange the scheduler").may(Verb::Change, Realm::System)
-                .about(
-                    "A built-in algorithm, or the URL of a scheduler elsewhere, which is asked by a POST of a `PlaceRequest` for \
-                     each replica. What is placed stays; what waits is tried anew. It holds until the next one, and through restarts \
-                     without `--scheduler`.",
-                )
-                .tag("operations")
-                .takes::<SchedulerBody>()
-                .answers::<SchedulerBody>(200, "The scheduler.")
-                .problems(&[400, 503]),
         )
         .get(
             "/metrics",

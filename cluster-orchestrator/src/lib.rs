@@ -45,7 +45,7 @@ use orchestrator::audited::Audit;
 use orchestrator::http::Backups;
 use orchestrator::http::logs::Logs;
 use orchestrator::keys::{self, Brought, Keys, KeysError};
-use orchestrator::scheduler;
+use orchestrator::scheduler::{self, Advisor};
 use orchestrator::streams::Streams;
 use orchestrator::{Controller, Opened, Tier, Wait, Waiting, open_store};
 use protocol::message::fallback::Fallback;
@@ -60,7 +60,7 @@ use crate::approach::Root;
 use crate::broker::{Inlet, Kind, Logins};
 use crate::config::{BrokerAddress, Checked};
 use crate::metrics::Metrics;
-use crate::outlets::{Advisor, Credentials, Open, Outlets, Sealing, Signing};
+use crate::outlets::{Credentials, Open, Outlets, Sealing, Signing};
 use crate::places::{Places, Workers};
 use crate::tier::{Cluster, Handle};
 use crate::workers::Desk;
@@ -227,7 +227,7 @@ async fn begin(
     let backups = Backups::new(Arc::clone(&store), Tier::Cluster, Some(name));
     let core = Cluster {
         config: core,
-        policy: config.scheduler.clone(),
+        policy: config.scheduling.scheduler.clone(),
     };
     let (controller, handle) = orchestrator::open(store, core, metrics.common.clone()).await?;
     let root = config.root(controller.state().cluster()).await?;
@@ -310,11 +310,7 @@ impl Site {
             places,
             signing: Signing::new(Arc::clone(&self.authority)),
             sealing: Sealing::new(self.access.clone()),
-            advisor: Advisor {
-                client: self.scheduler.clone(),
-                handle: self.handle.clone(),
-                metrics: self.metrics.clone(),
-            },
+            advisor: self.advisor(),
         };
         let cluster_id = controller.state().cluster();
         let token = self.tasks.token().clone();
@@ -471,6 +467,14 @@ impl Site {
         Some(upward)
     }
 
+    /// Who asks a scheduler elsewhere.
+    fn advisor(&self) -> Advisor<Cluster> {
+        Advisor {
+            client: self.scheduler.clone(),
+            handle: self.handle.clone(),
+        }
+    }
+
     fn http(
         &mut self,
         listener: TcpListener,
@@ -488,7 +492,6 @@ impl Site {
             self.access.clone(),
         );
         let service = http::Service {
-            scheduler: self.scheduler.clone(),
             handle: self.handle.clone(),
             metrics: self.metrics.clone(),
             access: self.access.clone(),
@@ -505,7 +508,12 @@ impl Site {
             fallback,
         };
         let router = rest::finish(
-            http::router(common, service, logs, Arc::new(self.access.clone())),
+            http::router(
+                common,
+                service,
+                (logs, self.advisor()),
+                Arc::new(self.access.clone()),
+            ),
             self.metrics.common.http.clone(),
         );
         let (router, io) = workers::serve(router, desk);

@@ -11,21 +11,20 @@ use identity::authority::Authority;
 use model::access::{Quota, TenantPath};
 use model::desired::NodeItem;
 use model::id::{ClusterId, NodeId};
-use model::slot::Slot;
 use mqtt::endpoint::Published;
 use mqtt::link::Link;
 use orchestrator::access::Access;
+use orchestrator::scheduler::Advisor;
 use protocol::message::question::Ask;
 use protocol::message::{DesiredEntry, SecretKey, control, question, signed};
 use protocol::topic::Topic;
-use schedulers::{Answer as Advice, Question};
 use secrets::PublicKey;
 use sha2::{Digest, Sha256};
 use sync::Change;
 
 use crate::metrics::Metrics;
 use crate::places::Places;
-use crate::tier::{Cluster, Handle};
+use crate::tier::Cluster;
 use crate::uplink::{Up, Upward};
 
 /// Hashes of the workers' credentials, as committed: what the MQTT endpoint checks logins against.
@@ -111,43 +110,7 @@ pub(crate) struct Outlets {
     pub(crate) places: Places,
     pub(crate) signing: Signing,
     pub(crate) sealing: Sealing,
-    pub(crate) advisor: Advisor,
-}
-
-/// Asks the scheduler elsewhere.
-#[derive(Debug, Clone)]
-pub(crate) struct Advisor {
-    pub(crate) client: orchestrator::scheduler::Client,
-    pub(crate) handle: Handle,
-    pub(crate) metrics: Metrics,
-}
-
-impl Advisor {
-    /// Does not wait. The core lets few be under way.
-    fn ask(&self, slot: Slot, question: Box<Question>) {
-        let Self {
-            client,
-            handle,
-            metrics,
-        } = self.clone();
-        tokio::spawn(async move {
-            let asked = Instant::now();
-            let advice = client.ask(&question).await;
-            metrics.advised(&advice, asked.elapsed());
-            if !matches!(advice, Advice::Choose(_)) {
-                let scheduler = &question.remote.url;
-                tracing::warn!(%slot, scheduler, ?advice, "the scheduler chose no worker");
-            }
-            let number = question.number;
-            let input = Input::Advised {
-                slot,
-                number,
-                advice,
-            };
-            // One that has ended asks again at its next start.
-            let _ = handle.tell(input).await;
-        });
-    }
+    pub(crate) advisor: Advisor<Cluster>,
 }
 
 /// Who hands on the keys to secrets, and for what they are encrypted on the way.

@@ -8,12 +8,13 @@ use model::event::Event;
 use model::history::History;
 use model::id::JobId;
 use model::job::JobState;
+use model::slot::Slot;
 use model::time::{Instant, Now};
 use model::view::JobView;
 use orchestrator::record::{Changes, Records};
-use orchestrator::{Core, Decision, Effect, Jobs};
+use orchestrator::{Core, Decision, Effect, Jobs, Placing};
 use protocol::stored::RecordError;
-use schedulers::Policy;
+use schedulers::{Answer as Advice, Policy};
 use sync::{Incarnation, Term};
 
 use crate::record;
@@ -45,14 +46,7 @@ impl Core for Cluster {
     }
 
     fn started(&self, state: &State, term: Term, fresh: bool) -> Vec<Input> {
-        let wanted = self
-            .policy
-            .iter()
-            .filter(|policy| *policy != state.policy());
-        let schedule = wanted.map(|policy| Input::Schedule {
-            request: None,
-            policy: policy.clone(),
-        });
+        let schedule = Self::begins_with(state, self.policy.as_ref());
         std::iter::once(Input::Started { term, fresh })
             .chain(schedule)
             .collect()
@@ -175,5 +169,31 @@ impl Jobs for Cluster {
 
     fn history(state: &State) -> &History {
         state.history()
+    }
+}
+
+impl Placing for Cluster {
+    fn policy(state: &State) -> &Policy {
+        state.policy()
+    }
+
+    fn resting(state: &State) -> Option<&str> {
+        state.scheduler_rests()
+    }
+
+    fn exchange(request: Option<RequestId>, policy: Policy) -> Input {
+        Input::Schedule { request, policy }
+    }
+
+    fn is_exchanged(answer: &Answer) -> bool {
+        matches!(answer, Answer::Scheduled)
+    }
+
+    fn advised(slot: Slot, number: u64, advice: Advice) -> Input {
+        Input::Advised {
+            slot,
+            number,
+            advice,
+        }
     }
 }

@@ -10,6 +10,7 @@ use daemon::value::{duration, listen_address};
 use orchestrator::StoreAt;
 use orchestrator::access::{ADMIN_TOKEN, RateOptions};
 use orchestrator::keys::Brought;
+use orchestrator::scheduler::{Client, SchedulerOptions};
 
 use crate::{Ready, RootError};
 
@@ -58,6 +59,9 @@ pub struct Config {
     /// The longest wait of a cluster between two attempts to connect.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub reconnect_max: Duration,
+    /// Who chooses clusters.
+    #[command(flatten)]
+    pub scheduling: SchedulerOptions,
     /// How long a deleted job and its history can be seen.
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
     pub retention: Duration,
@@ -83,6 +87,15 @@ pub struct Config {
     /// The service manager that watches this program, if one does.
     #[arg(skip)]
     pub notifier: Notifier,
+}
+
+/// What the options mean.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// The settings of the decisions.
+    pub(crate) core: root_core::Config,
+    /// By what a scheduler elsewhere is asked.
+    pub(crate) scheduler: Client,
 }
 
 impl orchestrator::Options for Config {
@@ -116,11 +129,11 @@ impl Config {
         given.unwrap_or_else(|| self.data_dir.join(ADMIN_TOKEN))
     }
 
-    /// The settings of the decisions.
+    /// What the options mean.
     ///
     /// # Errors
     /// All values that fit their types and still mean nothing.
-    pub(crate) fn core(&self) -> Result<root_core::Config, RootError> {
+    pub(crate) fn checked(&self) -> Result<Checked, RootError> {
         let mut faults = Vec::new();
         let interval = Duration::from_millis(100)..=Duration::from_hours(24);
         if !interval.contains(&self.report_interval) {
@@ -135,17 +148,23 @@ impl Config {
         }
         let brought = Brought::check(self.tls_cert.as_deref(), self.tls_key.as_deref());
         faults.extend(brought.err().map(|error| error.to_string()));
-        if !faults.is_empty() {
-            return Err(RootError::config(&faults));
-        }
-        Ok(root_core::Config {
+        let scheduler = match self.scheduling.client(self.insecure, self.allow_noop) {
+            Ok(scheduler) if faults.is_empty() => scheduler,
+            scheduler => {
+                faults.extend(scheduler.err());
+                return Err(RootError::config(&faults));
+            }
+        };
+        let core = root_core::Config {
             lost_after: self.lost_after,
             report_interval: self.report_interval,
             silence: self.uplink_ping.mul_f64(1.5),
             reconnect_max: self.reconnect_max,
             retention: self.retention,
+            scheduler_pause: self.scheduling.scheduler_pause,
             ..root_core::Config::default()
-        })
+        };
+        Ok(Checked { core, scheduler })
     }
 }
 
@@ -166,7 +185,7 @@ mod tests {
     #[test]
     fn the_defaults_can_be_used() {
         let config = Config::default();
-        assert_eq!(config.core().unwrap(), root_core::Config::default());
+        assert_eq!(config.checked().unwrap().core, root_core::Config::default());
         assert_eq!(config.http.port(), 10_000);
     }
 
@@ -176,12 +195,12 @@ mod tests {
             report_interval: Duration::ZERO,
             ..Config::default()
         };
-        assert!(config.core().unwrap_err().to_string().contains("100ms"));
+        assert!(config.checked().unwrap_err().to_string().contains("100ms"));
         let config = Config {
             uplink_ping: Duration::ZERO,
             ..Config::default()
         };
-        assert!(config.core().unwrap_err().to_string().contains("100ms"));
+        assert!(config.checked().unwrap_err().to_string().contains("100ms"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use axum::Router;
 use model::access::Verb;
 use orchestrator::access::Access;
 use orchestrator::http::logs::Logs;
+use orchestrator::scheduler::Advisor;
 use protocol::rest::{
     ClusterBody, ExplainedBody, JoinTokenRequest, List, NewJoinTokenBody, NodeBody, NodePatch,
 };
@@ -39,16 +40,16 @@ pub(crate) struct Service {
 pub(crate) fn router(
     common: orchestrator::http::Service<Root>,
     service: Service,
-    logs: Logs<Root, Clusters>,
+    beside: (Logs<Root, Clusters>, Advisor<Root>),
     guard: Guarded,
 ) -> Router {
-    api(common, service, logs).serve((), guard)
+    api(common, service, beside).serve((), guard)
 }
 
 fn api(
     common: orchestrator::http::Service<Root>,
     service: Service,
-    logs: Logs<Root, Clusters>,
+    (logs, advisor): (Logs<Root, Clusters>, Advisor<Root>),
 ) -> Api<()> {
     let about = "The root of edgeIO: jobs over all clusters. A body is YAML or JSON, an answer JSON or, with \
         `Accept: application/yaml`, YAML. Every refusal is a problem (RFC 9457). A list is read page by page.";
@@ -56,6 +57,7 @@ fn api(
     Api::new("edgeIO root", about)
         .merge(orchestrator::http::api(common))
         .merge(orchestrator::http::logs::api(logs))
+        .merge(orchestrator::http::scheduler::api(advisor))
         .merge(orchestrator::http::beside(&service.access))
         .merge(own.with_state(service))
 }

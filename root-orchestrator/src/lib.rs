@@ -33,6 +33,7 @@ use orchestrator::audited::Audit;
 use orchestrator::http::Backups;
 use orchestrator::http::logs::Logs;
 use orchestrator::keys::{self, Brought, Keys, KeysError};
+use orchestrator::scheduler::{self, Advisor};
 use orchestrator::streams::Streams;
 use orchestrator::{Opened, Tier};
 use protocol::message::uplink::RelayAt;
@@ -43,6 +44,7 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Checked;
 use crate::holders::Clusters;
 use crate::metrics::Metrics;
 use crate::outlets::Outlets;
@@ -120,6 +122,7 @@ pub async fn run_on(
 /// What the options ask for, checked, with the address taken.
 struct Place {
     core: root_core::Config,
+    scheduler: scheduler::Client,
     listener: TcpListener,
     address: SocketAddr,
     /// Where workers are relayed.
@@ -128,11 +131,12 @@ struct Place {
 
 impl Place {
     fn take(config: &Config) -> Result<Self, RootError> {
-        let core = config.core()?;
+        let Checked { core, scheduler } = config.checked()?;
         let (listener, address) = listen(config.http)?;
         let relay = config.mqtt.map(listen);
         Ok(Self {
             core,
+            scheduler,
             listener,
             address,
             relay: relay.transpose()?,
@@ -158,6 +162,7 @@ async fn begin(
 ) -> Result<(), RootError> {
     let Place {
         core,
+        scheduler,
         listener,
         address,
         relay,
@@ -168,8 +173,15 @@ async fn begin(
     let access = access(&config, address, &store, &keys).await?;
     access.count(&metrics.common.registry)?;
     let backups = Backups::new(Arc::clone(&store), Tier::Root, None);
-    let (controller, handle) =
-        orchestrator::open(store, Root(core), metrics.common.clone()).await?;
+    let core = Root {
+        config: core,
+        policy: config.scheduling.scheduler.clone(),
+    };
+    let (controller, handle) = orchestrator::open(store, core, metrics.common.clone()).await?;
+    let advisor = Advisor {
+        client: scheduler,
+        handle: handle.clone(),
+    };
     let mut tasks = Tasks::new(shutdown.child_token());
     if let Some(lost) = lost {
         lost.ends(&mut tasks);
@@ -178,7 +190,7 @@ async fn begin(
     // Connections are tasks of their own: they end with this future, however it ends.
     let _ending = token.clone().drop_guard();
     let links = Links::default();
-    let outlets = Outlets::new(links.clone(), metrics.clone());
+    let outlets = Outlets::new(links.clone(), metrics.clone(), advisor.clone());
     let controller = controller.watched_by(config.notifier.clone());
     tasks.spawn("controller", controller.run(outlets, token.clone()));
     let documents = protocol::document::Options {
@@ -200,7 +212,7 @@ async fn begin(
         holders: Clusters(links.clone()),
     };
     let router = rest::finish(
-        http::router(common, service, logs, Arc::new(access.clone())),
+        http::router(common, service, (logs, advisor), Arc::new(access.clone())),
         metrics.common.http.clone(),
     );
     let relayed = relay.as_ref().map(|(_, address)| RelayAt {

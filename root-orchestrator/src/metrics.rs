@@ -234,6 +234,7 @@ impl Metrics {
                 }
                 Write::Term(_)
                 | Write::Superseded
+                | Write::Policy(_)
                 | Write::ForgetJob(_)
                 | Write::Submission(_)
                 | Write::Unsettled(_)

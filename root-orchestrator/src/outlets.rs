@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use model::access::{Quota, TenantPath};
 use model::id::ClusterId;
+use orchestrator::scheduler::Advisor;
 use protocol::message::question::Ask;
 use root_core::{Action, Input, Report, State, Write};
 
@@ -16,6 +17,7 @@ use crate::uplink::{Down, Links};
 pub(crate) struct Outlets {
     links: Links,
     metrics: Metrics,
+    advisor: Advisor<Root>,
     /// Which links are open, and what was last heard on them.
     open: BTreeMap<ClusterId, (u64, Option<Box<Report>>)>,
     /// The quotas that the state was told last: it does not store them.
@@ -24,10 +26,11 @@ pub(crate) struct Outlets {
 
 impl Outlets {
     /// With no link open.
-    pub(crate) const fn new(links: Links, metrics: Metrics) -> Self {
+    pub(crate) const fn new(links: Links, metrics: Metrics, advisor: Advisor<Root>) -> Self {
         Self {
             links,
             metrics,
+            advisor,
             open: BTreeMap::new(),
             quotas: Vec::new(),
         }
@@ -59,6 +62,8 @@ impl orchestrator::Outlets<Root> for Outlets {
             | Input::Patch { .. }
             | Input::ReleaseBrake { .. }
             | Input::Forget { .. }
+            | Input::Schedule { .. }
+            | Input::Advised { .. }
             | Input::Register { .. }
             | Input::Held { .. }
             | Input::Reported { .. }
@@ -95,6 +100,7 @@ impl orchestrator::Outlets<Root> for Outlets {
             Action::AskWhole(cluster) => self.links.send(cluster, Down::Ask(Ask::WholeReport)),
             Action::AskAdopt(cluster) => self.links.send(cluster, Down::Ask(Ask::Adopt)),
             Action::Confirm(cluster, stamp) => self.links.send(cluster, Down::Confirm(stamp)),
+            Action::AskScheduler(slot, question) => self.advisor.ask(slot, question),
             // The controller answers.
             Action::Answer(..) => {}
         }

@@ -12,6 +12,7 @@ use orchestrator::record::{Changes, META, REVISION, Records, SLOT};
 use protocol::stored::{RecordError, Stored, key};
 use protocol::workload::WorkloadError;
 use root_core::{ClusterRecord, Holding, Moving, SlotRecord, Write};
+use schedulers::Policy;
 use store::Table;
 
 /// Clusters by id.
@@ -19,6 +20,7 @@ const CLUSTER: Table = Table("cluster");
 
 /// Keys of [`META`].
 const FLOOR: &[u8] = b"revision_floor";
+const SCHEDULER: &[u8] = b"scheduler";
 const UNSETTLED: &[u8] = b"unsettled";
 
 /// What a durable write changes; nothing for the others.
@@ -26,6 +28,7 @@ pub(crate) fn put(changes: &mut Changes, write: &Write) -> Result<(), RecordErro
     match write {
         Write::Term(term) => changes.term(term)?,
         Write::Superseded => changes.superseded()?,
+        Write::Policy(policy) => changes.put(META, SCHEDULER, || policy.to_string())?,
         Write::Job(job) => changes.job(job)?,
         Write::ForgetJob(id) => changes.forget_job(*id),
         Write::Unsettled(true) => changes.put(META, UNSETTLED, || true)?,
@@ -63,6 +66,11 @@ pub(crate) fn read(records: &mut Records<'_>) -> Result<Vec<Write>, RecordError>
     let mut writes = Vec::new();
     writes.extend(records.term()?.map(Write::Term));
     writes.extend(records.is_superseded().then_some(Write::Superseded));
+    if let Some(record) = records.meta(SCHEDULER) {
+        // One that this program does not have is replaced by the option's.
+        let policy = record.value::<String>()?.parse::<Policy>();
+        writes.push(Write::Policy(policy.unwrap_or_default()));
+    }
     if let Some(record) = records.meta(FLOOR) {
         writes.push(Write::Floor(record.value()?));
     }
@@ -107,6 +115,7 @@ fn slot(records: &mut Records<'_>, record: &Stored<'_>) -> Result<Write, RecordE
                 desired: records.shared.desired(&slot, holding.desired)?,
                 leaving: holding.leaving,
                 draining: holding.draining,
+                by: holding.by,
             })
         })
         .collect();

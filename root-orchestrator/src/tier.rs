@@ -7,12 +7,14 @@ use model::event::Event;
 use model::history::History;
 use model::id::JobId;
 use model::job::JobState;
+use model::slot::Slot;
 use model::time::{Instant, Now};
 use model::view::JobView;
 use orchestrator::record::{Changes, Records};
-use orchestrator::{Core, Decision, Effect, Jobs};
+use orchestrator::{Core, Decision, Effect, Jobs, Placing};
 use protocol::stored::RecordError;
 use root_core::{Action, Answer, Config, Input, Page, RequestId, State, Write};
+use schedulers::{Answer as Advice, Policy};
 use sync::{Incarnation, Term};
 
 use crate::record;
@@ -22,7 +24,11 @@ pub(crate) type Handle = orchestrator::Handle<Root>;
 
 /// The decisions of a root, with their settings.
 #[derive(Debug, Clone)]
-pub(crate) struct Root(pub(crate) Config);
+pub(crate) struct Root {
+    pub(crate) config: Config,
+    /// The scheduler that the options ask for, if they do.
+    pub(crate) policy: Option<Policy>,
+}
 
 impl Core for Root {
     type State = State;
@@ -36,11 +42,14 @@ impl Core for Root {
     const PLACED: &'static str = "assigned";
 
     fn empty(&self, incarnation: Incarnation) -> State {
-        State::new(self.0.clone(), incarnation)
+        State::new(self.config.clone(), incarnation)
     }
 
-    fn started(&self, _state: &State, term: Term, fresh: bool) -> Vec<Input> {
-        vec![Input::Started { term, fresh }]
+    fn started(&self, state: &State, term: Term, fresh: bool) -> Vec<Input> {
+        let schedule = Self::begins_with(state, self.policy.as_ref());
+        std::iter::once(Input::Started { term, fresh })
+            .chain(schedule)
+            .collect()
     }
 
     fn apply(state: &mut State, now: Now, writes: &[Write]) {
@@ -78,6 +87,7 @@ impl Core for Root {
             Action::Assign(..)
             | Action::AskWhole(_)
             | Action::AskAdopt(_)
+            | Action::AskScheduler(..)
             | Action::Confirm(..) => Effect::Outward(action),
         }
     }
@@ -111,6 +121,7 @@ impl Jobs for Root {
         match answer {
             Answer::Job(answer) => Some(answer),
             Answer::Patched(_)
+            | Answer::Scheduled
             | Answer::Released(_)
             | Answer::Registered(_)
             | Answer::Forgotten(_)
@@ -153,6 +164,32 @@ impl Jobs for Root {
     }
 }
 
+impl Placing for Root {
+    fn policy(state: &State) -> &Policy {
+        state.policy()
+    }
+
+    fn resting(state: &State) -> Option<&str> {
+        state.scheduler_rests()
+    }
+
+    fn exchange(request: Option<RequestId>, policy: Policy) -> Input {
+        Input::Schedule { request, policy }
+    }
+
+    fn is_exchanged(answer: &Answer) -> bool {
+        matches!(answer, Answer::Scheduled)
+    }
+
+    fn advised(slot: Slot, number: u64, advice: Advice) -> Input {
+        Input::Advised {
+            slot,
+            number,
+            advice,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -161,20 +198,23 @@ mod tests {
 
     use super::*;
 
+    fn root() -> Root {
+        Root {
+            config: Config::default(),
+            policy: None,
+        }
+    }
+
     #[tokio::test]
     async fn a_new_store_gets_an_identity_that_is_stored() {
         let store = Arc::new(Memory::new());
         let metrics = orchestrator::Metrics::new().unwrap();
-        let opened = orchestrator::open(
-            Arc::clone(&store) as _,
-            Root(Config::default()),
-            metrics.clone(),
-        );
+        let opened = orchestrator::open(Arc::clone(&store) as _, root(), metrics.clone());
         let (first, _handle) = opened.await.unwrap();
         let loaded = orchestrator::record::load::<Root>(&store.load().unwrap()).unwrap();
         assert_eq!(loaded.incarnation, Some(first.state().incarnation()));
 
-        let opened = orchestrator::open(store, Root(Config::default()), metrics);
+        let opened = orchestrator::open(store, root(), metrics);
         let (second, _handle) = opened.await.unwrap();
         assert_eq!(first.state().incarnation(), second.state().incarnation());
         assert!(first.state().term().number < second.state().term().number);

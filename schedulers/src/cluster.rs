@@ -39,6 +39,10 @@ impl Candidate for ClusterCandidate<'_> {
         self.name.as_str()
     }
 
+    fn is_called(&self, key: &str) -> bool {
+        self.name.as_str() == key || self.id.to_string() == key
+    }
+
     fn reject(&self, request: &Request<'_>) -> Option<ReasonCode> {
         let rules = request.rules;
         if rules

@@ -15,13 +15,14 @@ mod guard;
 mod offer;
 mod policy;
 mod questions;
+mod remote;
 mod worker;
 
 pub use algorithm::{Algorithm, FAULT_LABEL, UnknownAlgorithm};
 pub use cluster::ClusterCandidate;
-pub use offer::{Offer, Question};
+pub use offer::{Offer, Question, Workers};
 pub use policy::{DEADLINE, LONGEST, Policy, PolicyError, Remote};
-pub use questions::{Answer, Look, OPEN, Questions, TRIES};
+pub use questions::{Answer, Asks, Look, Note, OPEN, Questions, TRIES};
 pub use worker::{PortKey, WorkerCandidate, fixed_ports};
 
 use model::job::PlacementRules;
@@ -42,6 +43,8 @@ pub struct Request<'a> {
 pub trait Candidate {
     /// Its name, for examples of rejections.
     fn name(&self) -> &str;
+    /// Whether that is its id or its name.
+    fn is_called(&self, key: &str) -> bool;
     /// The first reason why the request cannot go here; `None`: it can.
     fn reject(&self, request: &Request<'_>) -> Option<ReasonCode>;
     /// How many replicas of the service are here.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use model::desired::Desired;
 use model::job::ServiceSpec;
 use model::location::Location;
 use model::name::Name;
@@ -31,6 +32,21 @@ pub struct Question {
     pub offers: Vec<Offer>,
 }
 
+impl Question {
+    /// Who of those gets `wanted`.
+    pub fn new(number: u64, remote: &Remote, wanted: &Desired, offers: Vec<Offer>) -> Self {
+        Self {
+            number,
+            remote: remote.clone(),
+            job: wanted.job.name.clone(),
+            service: wanted.slot.service.clone(),
+            index: wanted.slot.index,
+            spec: Arc::clone(&wanted.service),
+            offers,
+        }
+    }
+}
+
 /// A candidate that will do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Offer {
@@ -44,10 +60,21 @@ pub struct Offer {
     pub architecture: String,
     /// A worker's labels.
     pub labels: BTreeMap<String, String>,
-    /// What is free there; at a cluster in its largest hole.
+    /// What is free there; at a cluster the most that one of its workers has, of those that could run it.
     pub room: Resources,
     /// Replicas of the service that it has.
     pub replicas: u32,
+    /// What else is known of a cluster.
+    pub workers: Option<Workers>,
+}
+
+/// What a root knows of a cluster's workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workers {
+    /// How many it has.
+    pub count: u32,
+    /// What is free on all of those together that could run it, without what was assigned since they said so.
+    pub room: Resources,
 }
 
 impl Offer {
@@ -64,19 +91,31 @@ impl Offer {
             labels: candidate.labels.clone(),
             room: candidate.room,
             replicas: candidate.replicas,
+            workers: None,
         }
     }
 
-    /// A cluster.
-    pub fn cluster(candidate: &ClusterCandidate<'_>) -> Self {
+    /// A cluster, to which that may go.
+    pub fn cluster(candidate: &ClusterCandidate<'_>, request: &Request<'_>) -> Self {
+        let architectures = &request.rules.architectures;
+        let runtime = request.workload.runtime;
+        let (mut hole, mut total) = (Resources::default(), Resources::default());
+        for class in candidate.aggregate.classes_for(runtime, architectures) {
+            total = total.plus(class.total);
+            hole = class.holes.iter().fold(hole, |most, hole| most.most(*hole));
+        }
         Self {
             id: candidate.id.to_string(),
             name: candidate.name.to_string(),
             location: candidate.location.text.clone(),
             architecture: String::new(),
             labels: BTreeMap::new(),
-            room: candidate.room(),
+            room: hole,
             replicas: candidate.replicas,
+            workers: Some(Workers {
+                count: candidate.aggregate.number_of_nodes,
+                room: total.minus(candidate.pending),
+            }),
         }
     }
 }
@@ -85,6 +124,10 @@ impl Offer {
 impl Candidate for Offer {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn is_called(&self, key: &str) -> bool {
+        self.name == key || self.id == key
     }
 
     fn reject(&self, _request: &Request<'_>) -> Option<ReasonCode> {

@@ -66,9 +66,15 @@ impl Policy {
             Self::Remote(remote) => &remote.url,
         }
     }
-}
 
-impl Policy {
+    /// Who chooses where nobody can be waited for: the algorithm, or the declared fallback of a scheduler elsewhere.
+    pub fn at_once(&self) -> Algorithm {
+        match self {
+            Self::BuiltIn(algorithm) => *algorithm,
+            Self::Remote(remote) => remote.fallback.unwrap_or_default(),
+        }
+    }
+
     /// Whether an algorithm of it is for tests alone.
     pub fn is_for_tests(&self) -> bool {
         match self {

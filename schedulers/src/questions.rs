@@ -2,21 +2,50 @@
 //! be placed after a restart is asked about again.
 //!
 //! # Flow
-//! 1. What is to be placed looks here ([`Questions::look`]). Where nothing is known it waits, and a question goes out
-//!    ([`Questions::ask`]).
-//! 2. The answer comes ([`Questions::answer`]) and is used by the next look, against what is free then. Where it does not fit
+//! 1. What is to be placed looks here ([`Questions::look`]). Where nothing is known it waits ([`Questions::wait`]), and a
+//!    question goes out ([`Questions::next_to_ask`]).
+//! 2. The answer comes ([`Questions::heard`]) and is used by the next look, against what is free then. Where it does not fit
 //!    any more it is asked again, [`TRIES`] times.
-//! 3. A scheduler that cannot be reached is left alone for a while ([`Questions::rest`]): all that waits for it is placed
+//! 3. A scheduler that cannot be reached is left alone for a while ([`Note::Rests`]): all that waits for it is placed
 //!    otherwise, or waits on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use model::desired::Desired;
+use model::job::PlacementRules;
 use model::time::Instant;
 
 /// Questions that are under way at most.
 pub const OPEN: usize = 16;
 /// How often one place is asked for before its answers are given up, since they fit no longer when they come.
 pub const TRIES: u32 = 3;
+
+/// What a scheduler elsewhere is to be asked about something that waits for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asks<I> {
+    /// Tells apart what makes it another question.
+    pub key: u64,
+    /// Where it may run.
+    pub rules: PlacementRules,
+    /// Candidates that must not have it.
+    pub except: Vec<I>,
+}
+
+impl<I: std::fmt::Debug> Asks<I> {
+    /// Where `wanted` is to run, by these rules and without those.
+    pub fn new(wanted: &Desired, rules: &PlacementRules, except: Vec<I>) -> Self {
+        let workload = &wanted.service.workload;
+        // Nobody keeps it, so it need not be the same in another version of this program.
+        let mut key = DefaultHasher::new();
+        format!("{} {rules:?} {except:?}", workload.hash).hash(&mut key);
+        Self {
+            key: key.finish(),
+            rules: rules.clone(),
+            except,
+        }
+    }
+}
 
 /// What came of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +71,36 @@ pub enum Look<'q> {
     Rests(&'q str),
 }
 
+/// What becomes of the questions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note<S> {
+    /// The next question went out.
+    Asked {
+        /// About what.
+        of: S,
+        /// What makes it another question.
+        key: u64,
+        /// When it counts as not answered.
+        due: Instant,
+    },
+    /// An answer came.
+    Answered {
+        /// About what.
+        of: S,
+        /// Which.
+        answer: Answer,
+    },
+    /// The scheduler cannot be reached, and is left alone.
+    Rests {
+        /// Until when.
+        until: Instant,
+        /// What happened.
+        why: String,
+    },
+    /// It is asked again.
+    Resumes,
+}
+
 #[derive(Debug, Clone)]
 struct Question {
     number: u64,
@@ -50,6 +109,14 @@ struct Question {
     tries: u32,
     due: Instant,
     answer: Option<Answer>,
+    /// Something became free after it was asked: who declined may not decline now.
+    outdated: bool,
+}
+
+impl Question {
+    const fn is_declined(&self) -> bool {
+        matches!(self.answer, Some(Answer::Nobody(_)))
+    }
 }
 
 /// The questions about places for things of one kind.
@@ -59,6 +126,8 @@ pub struct Questions<S> {
     known: BTreeMap<S, Question>,
     /// Those without an answer.
     open: BTreeSet<(Instant, S)>,
+    /// What waits for an answer, by what it is to be asked.
+    waits: BTreeMap<S, u64>,
     rests: Option<(Instant, String)>,
 }
 
@@ -68,6 +137,7 @@ impl<S> Default for Questions<S> {
             last: 0,
             known: BTreeMap::new(),
             open: BTreeSet::new(),
+            waits: BTreeMap::new(),
             rests: None,
         }
     }
@@ -80,20 +150,52 @@ impl<S: Ord + Clone> Questions<S> {
             return Look::Rests(why);
         }
         let known = self.known.get(of).filter(|known| known.key == key);
-        known
-            .and_then(|known| Some(Look::Answered(known.answer.as_ref()?, known.tries)))
-            .unwrap_or(Look::Wait)
+        match known.and_then(|known| Some((known, known.answer.as_ref()?))) {
+            Some((known, Answer::Nobody(_))) if known.outdated => Look::Wait,
+            Some((known, answer)) => Look::Answered(answer, known.tries),
+            None => Look::Wait,
+        }
     }
 
-    /// Whether a question about anything may go out now.
-    pub fn has_room(&self) -> bool {
-        self.rests.is_none() && self.open.len() < OPEN
+    /// It waits for an answer to that.
+    pub fn wait(&mut self, of: &S, key: u64) {
+        self.waits.insert(of.clone(), key);
     }
 
-    /// Whether a question about it may go out now.
-    pub fn may_ask(&self, of: &S, key: u64) -> bool {
-        let is_open = |known: &Question| known.answer.is_none() && known.key == key;
-        self.has_room() && !self.known.get(of).is_some_and(is_open)
+    /// It waits for something else than an answer. That it was declined is remembered.
+    pub fn wait_no_longer(&mut self, of: &S) {
+        self.waits.remove(of);
+        if !self.known.get(of).is_some_and(Question::is_declined) {
+            self.drop_question(of);
+        }
+    }
+
+    /// It waits no more: it is placed, or not wanted.
+    pub fn forget(&mut self, of: &S) {
+        self.waits.remove(of);
+        self.drop_question(of);
+    }
+
+    /// Something became free: what was declined is asked about again when it is looked at.
+    pub fn reconsider(&mut self) {
+        for known in self.known.values_mut() {
+            known.outdated = true;
+        }
+    }
+
+    /// What the next question is about, if one may go out now.
+    pub fn next_to_ask(&self) -> Option<&S> {
+        // Else all that wait would be looked at in vain, each turn.
+        if self.rests.is_some() || self.open.len() >= OPEN {
+            return None;
+        }
+        let is_open = |known: &Question, key| known.answer.is_none() && known.key == key;
+        let mut waits = self.waits.iter();
+        let next = waits.find(|(of, key)| {
+            let known = self.known.get(*of);
+            !known.is_some_and(|known| is_open(known, **key))
+        });
+        next.map(|(of, _)| of)
     }
 
     /// The number of the next question.
@@ -101,74 +203,62 @@ impl<S: Ord + Clone> Questions<S> {
         self.last + 1
     }
 
-    /// A question goes out, to be answered by `due`.
-    pub fn ask(&mut self, of: &S, key: u64, due: Instant) {
-        self.last += 1;
-        let tries = match self.known.get(of) {
-            Some(known) if known.key == key => known.tries + 1,
-            Some(_) | None => 1,
-        };
-        self.forget(of);
-        self.open.insert((due, of.clone()));
-        let question = Question {
-            number: self.last,
-            key,
-            tries,
-            due,
-            answer: None,
-        };
-        self.known.insert(of.clone(), question);
+    /// What an answer to the question of that number means, if it is waited for still; `until`: where there was none, the
+    /// scheduler is left alone until then.
+    pub fn heard(&self, of: &S, number: u64, answer: &Answer, until: Instant) -> Option<Note<S>> {
+        let known = self.known.get(of)?;
+        if known.number != number || known.answer.is_some() {
+            return None;
+        }
+        Some(match answer {
+            Answer::Silence(why) => Note::Rests {
+                until,
+                why: why.clone(),
+            },
+            Answer::Choose(_) | Answer::Nobody(_) | Answer::Unusable(_) => Note::Answered {
+                of: of.clone(),
+                answer: answer.clone(),
+            },
+        })
     }
 
-    /// Whether an answer to that question is still waited for.
-    pub fn awaits(&self, of: &S, number: u64) -> bool {
-        let known = self.known.get(of);
-        known.is_some_and(|known| known.number == number && known.answer.is_none())
+    /// What time brings: the end of a rest, or a question that nobody answered, after which the scheduler rests until `until`.
+    pub fn due(&self, now: Instant, until: Instant) -> Option<Note<S>> {
+        if let Some((end, _)) = &self.rests {
+            return (*end <= now).then_some(Note::Resumes);
+        }
+        let (due, _) = self.open.first()?;
+        (*due <= now).then(|| Note::Rests {
+            until,
+            why: "no answer came".to_owned(),
+        })
     }
 
-    /// An answer came.
-    pub fn answer(&mut self, of: &S, answer: &Answer) {
-        if let Some(known) = self.known.get_mut(of) {
-            self.open.remove(&(known.due, of.clone()));
-            known.answer = Some(answer.clone());
+    /// Takes in what became of them: what is to be looked at again.
+    pub fn take(&mut self, note: &Note<S>) -> Vec<S> {
+        match note {
+            Note::Asked { of, key, due } => {
+                self.ask(of, *key, *due);
+                Vec::new()
+            }
+            Note::Answered { of, answer } => {
+                if let Some(known) = self.known.get_mut(of) {
+                    self.open.remove(&(known.due, of.clone()));
+                    known.answer = Some(answer.clone());
+                }
+                vec![of.clone()]
+            }
+            Note::Rests { until, why } => self.begin_anew(Some((*until, why.clone()))),
+            Note::Resumes => {
+                self.rests = None;
+                Vec::new()
+            }
         }
     }
 
-    /// Nothing is to be placed any more, or the answer was used.
-    pub fn forget(&mut self, of: &S) {
-        if let Some(known) = self.known.remove(of) {
-            self.open.remove(&(known.due, of.clone()));
-        }
-    }
-
-    /// The first question that nobody answered in time.
-    pub fn overdue(&self, now: Instant) -> Option<&S> {
-        let (due, of) = self.open.first()?;
-        (*due <= now).then_some(of)
-    }
-
-    /// The scheduler is left alone until then. What it was asked is forgotten, and returned.
-    pub fn rest(&mut self, until: Instant, why: &str) -> Vec<S> {
-        self.rests = Some((until, why.to_owned()));
-        self.open.clear();
-        std::mem::take(&mut self.known).into_keys().collect()
-    }
-
-    /// Whether it has been left alone for long enough.
-    pub fn is_rested(&self, now: Instant) -> bool {
-        self.rests.as_ref().is_some_and(|(until, _)| *until <= now)
-    }
-
-    /// It is asked again.
-    pub fn resume(&mut self) {
-        self.rests = None;
-    }
-
-    /// Another scheduler: nothing that this one was asked counts. What it was asked is returned.
-    pub fn clear(&mut self) -> Vec<S> {
-        self.rests = None;
-        self.open.clear();
-        std::mem::take(&mut self.known).into_keys().collect()
+    /// Another scheduler: nothing that this one was asked counts. What is to be looked at again.
+    pub fn exchange(&mut self) -> Vec<S> {
+        self.begin_anew(None)
     }
 
     /// When something of it is due.
@@ -176,6 +266,43 @@ impl<S: Ord + Clone> Questions<S> {
         let rests = self.rests.as_ref().map(|(until, _)| *until);
         let open = self.open.first().map(|(due, _)| *due);
         rests.into_iter().chain(open).min()
+    }
+
+    /// Why the scheduler is left alone, if it is.
+    pub fn rests(&self) -> Option<&str> {
+        self.rests.as_ref().map(|(_, why)| why.as_str())
+    }
+
+    fn begin_anew(&mut self, rests: Option<(Instant, String)>) -> Vec<S> {
+        self.rests = rests;
+        self.open.clear();
+        self.known.clear();
+        self.waits.keys().cloned().collect()
+    }
+
+    fn ask(&mut self, of: &S, key: u64, due: Instant) {
+        self.last += 1;
+        let tries = match self.known.get(of) {
+            Some(known) if known.key == key && !known.is_declined() => known.tries + 1,
+            Some(_) | None => 1,
+        };
+        self.drop_question(of);
+        self.open.insert((due, of.clone()));
+        let question = Question {
+            number: self.last,
+            key,
+            tries,
+            due,
+            answer: None,
+            outdated: false,
+        };
+        self.known.insert(of.clone(), question);
+    }
+
+    fn drop_question(&mut self, of: &S) {
+        if let Some(known) = self.known.remove(of) {
+            self.open.remove(&(known.due, of.clone()));
+        }
     }
 }
 
@@ -187,23 +314,36 @@ mod tests {
         Instant::default().plus(std::time::Duration::from_secs(second))
     }
 
+    fn ask<S: Ord + Clone>(questions: &mut Questions<S>, of: S, key: u64, due: Instant) {
+        questions.wait(&of, key);
+        questions.take(&Note::Asked { of, key, due });
+    }
+
+    fn answer<S: Ord + Clone>(questions: &mut Questions<S>, of: &S, number: u64, answer: &Answer) {
+        if let Some(note) = questions.heard(of, number, answer, at(99)) {
+            questions.take(&note);
+        }
+    }
+
     #[test]
     fn an_answer_is_found_by_what_it_was_asked_for() {
         let mut questions = Questions::default();
         assert_eq!(questions.look(&"a", 1), Look::Wait);
-        assert!(questions.may_ask(&"a", 1));
-        questions.ask(&"a", 1, at(2));
-        assert!(!questions.may_ask(&"a", 1), "it is asked already");
-        assert!(questions.awaits(&"a", 1) && !questions.awaits(&"a", 2));
+        questions.wait(&"a", 1);
+        assert_eq!(questions.next_to_ask(), Some(&"a"));
+        ask(&mut questions, "a", 1, at(2));
+        assert_eq!(questions.next_to_ask(), None, "it is asked already");
         let there = Answer::Choose("there".to_owned());
-        questions.answer(&"a", &there);
+        assert_eq!(questions.heard(&"a", 2, &there, at(9)), None);
+        answer(&mut questions, &"a", 1, &there);
         assert_eq!(questions.look(&"a", 1), Look::Answered(&there, 1));
         assert_eq!(questions.look(&"a", 2), Look::Wait, "the document changed");
         // It did not fit any more.
-        assert!(questions.may_ask(&"a", 1));
-        questions.ask(&"a", 1, at(3));
-        assert!(!questions.awaits(&"a", 1), "an old answer that comes late");
-        questions.answer(&"a", &there);
+        assert_eq!(questions.next_to_ask(), Some(&"a"));
+        ask(&mut questions, "a", 1, at(3));
+        let late = questions.heard(&"a", 1, &there, at(9));
+        assert_eq!(late, None, "an old answer that comes late");
+        answer(&mut questions, &"a", 2, &there);
         assert_eq!(questions.look(&"a", 1), Look::Answered(&there, 2));
         questions.forget(&"a");
         assert_eq!(questions.next_at(), None);
@@ -214,32 +354,79 @@ mod tests {
     fn few_questions_are_under_way_and_each_has_its_time() {
         let mut questions = Questions::default();
         for number in 0..OPEN {
-            assert!(questions.may_ask(&number, 0));
-            questions.ask(&number, 0, at(10 - number as u64 % 3));
+            questions.wait(&number, 0);
+            assert_eq!(questions.next_to_ask(), Some(&number));
+            ask(&mut questions, number, 0, at(10 - number as u64 % 3));
         }
-        assert!(!questions.may_ask(&OPEN, 0));
-        assert_eq!(questions.overdue(at(7)), None);
+        questions.wait(&OPEN, 0);
+        assert_eq!(questions.next_to_ask(), None);
+        assert_eq!(questions.due(at(7), at(9)), None);
         assert_eq!(questions.next_at(), Some(at(8)));
-        assert_eq!(questions.overdue(at(8)), Some(&2));
-        questions.answer(&2, &Answer::Nobody(String::new()));
-        assert!(questions.may_ask(&OPEN, 0));
+        let silent = questions.due(at(8), at(99));
+        assert!(matches!(silent, Some(Note::Rests { until, .. }) if until == at(99)));
+        answer(&mut questions, &2, 3, &Answer::Nobody(String::new()));
+        questions.wait_no_longer(&2);
+        assert_eq!(questions.next_to_ask(), Some(&OPEN));
     }
 
     #[test]
     fn what_is_left_alone_answers_nobody_until_it_is_asked_again() {
         let mut questions = Questions::default();
-        questions.ask(&"a", 0, at(1));
-        questions.ask(&"b", 0, at(1));
-        assert_eq!(questions.rest(at(9), "it is gone"), ["a", "b"]);
+        ask(&mut questions, "a", 0, at(1));
+        ask(&mut questions, "b", 0, at(1));
+        let silence = Answer::Silence("it is gone".to_owned());
+        let rests = questions.heard(&"a", 1, &silence, at(9)).unwrap();
+        assert_eq!(questions.take(&rests), ["a", "b"]);
         assert_eq!(questions.look(&"a", 0), Look::Rests("it is gone"));
-        assert!(!questions.may_ask(&"c", 0) && !questions.awaits(&"a", 1));
-        assert_eq!(
-            (questions.next_at(), questions.is_rested(at(8))),
-            (Some(at(9)), false)
-        );
-        assert!(questions.is_rested(at(9)));
-        questions.resume();
+        assert_eq!(questions.rests(), Some("it is gone"));
+        questions.wait(&"c", 0);
+        assert_eq!(questions.next_to_ask(), None);
+        assert_eq!(questions.heard(&"b", 2, &silence, at(9)), None);
+        assert_eq!(questions.next_at(), Some(at(9)));
+        assert_eq!(questions.due(at(8), at(99)), None);
+        assert_eq!(questions.due(at(9), at(99)), Some(Note::Resumes));
+        questions.take(&Note::Resumes);
         assert_eq!(questions.look(&"a", 0), Look::Wait);
         assert_eq!(questions.next(), 3, "numbers are never used twice");
+    }
+
+    #[test]
+    fn what_was_declined_is_asked_again_once_something_became_free() {
+        let mut questions = Questions::default();
+        let nobody = Answer::Nobody("all are asleep".to_owned());
+        ask(&mut questions, "a", 0, at(1));
+        answer(&mut questions, &"a", 1, &nobody);
+        questions.wait_no_longer(&"a");
+        let declined = Look::Answered(&nobody, 1);
+        assert_eq!(questions.look(&"a", 0), declined, "it is remembered");
+        assert_eq!(questions.next_to_ask(), None);
+        questions.reconsider();
+        assert_eq!(questions.look(&"a", 0), Look::Wait);
+        // What became free while it was asked was perhaps not offered.
+        ask(&mut questions, "a", 0, at(2));
+        questions.reconsider();
+        answer(&mut questions, &"a", 2, &nobody);
+        assert_eq!(questions.look(&"a", 0), Look::Wait);
+        ask(&mut questions, "a", 0, at(3));
+        answer(&mut questions, &"a", 3, &nobody);
+        assert_eq!(questions.look(&"a", 0), declined);
+        // A choice is checked against what is free anyway.
+        ask(&mut questions, "a", 0, at(4));
+        questions.reconsider();
+        let there = Answer::Choose("there".to_owned());
+        answer(&mut questions, &"a", 4, &there);
+        assert!(matches!(questions.look(&"a", 0), Look::Answered(..)));
+    }
+
+    #[test]
+    fn another_scheduler_is_asked_anew() {
+        let mut questions = Questions::default();
+        ask(&mut questions, "a", 0, at(1));
+        questions.take(&Note::Rests {
+            until: at(9),
+            why: "it is gone".to_owned(),
+        });
+        assert_eq!(questions.exchange(), ["a"]);
+        assert_eq!(questions.next_to_ask(), Some(&"a"));
     }
 }

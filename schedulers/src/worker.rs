@@ -57,6 +57,10 @@ impl Candidate for WorkerCandidate<'_> {
         self.name.as_str()
     }
 
+    fn is_called(&self, key: &str) -> bool {
+        self.name.as_str() == key || self.id.to_string() == key
+    }
+
     /// First what never changes, then what may, then room: so that what is named last is the nearest miss.
     fn reject(&self, request: &Request<'_>) -> Option<ReasonCode> {
         let (workload, rules) = (request.workload, request.rules);

@@ -13,6 +13,8 @@ use serde_json::Value;
 
 use crate::documents::sleeper;
 
+mod root;
+
 const LIMIT: Duration = Duration::from_secs(30);
 /// Jobs that arrive while the scheduler is exchanged.
 const ARRIVE: usize = 60;

@@ -31,8 +31,7 @@ impl State {
                 Write::Policy(policy) => {
                     self.policy = policy.clone();
                     self.forgive_all();
-                    self.questions.clear();
-                    self.dirty.extend(self.asking.iter().cloned());
+                    self.dirty.extend(self.questions.exchange());
                 }
                 Write::Job(job) => self.take_job(now, job),
                 Write::ForgetJob(id) => {
@@ -367,6 +366,7 @@ impl State {
 
     /// All that waits is looked at again: there is more room, or somebody is not expected any more.
     pub(super) fn wake_all(&mut self) {
+        self.questions.reconsider();
         self.awake.extend(self.classes.keys().cloned());
     }
 
@@ -507,16 +507,7 @@ impl State {
             Soft::Wake(slot) => {
                 self.dirty.insert(slot.clone());
             }
-            Soft::AskedScheduler { slot, key, due } => self.questions.ask(slot, *key, *due),
-            Soft::Advised { slot, answer } => {
-                self.questions.answer(slot, answer);
-                self.dirty.insert(slot.clone());
-            }
-            Soft::SchedulerRests { until, why } => {
-                self.questions.rest(*until, why);
-                self.dirty.extend(self.asking.iter().cloned());
-            }
-            Soft::SchedulerResumes => self.questions.resume(),
+            Soft::Scheduler(note) => self.dirty.extend(self.questions.take(note)),
             // It was made an event of those that are told.
             Soft::Pass(_) => {}
             Soft::SentUp(sent) => self.untold.told(now.steady, *sent),
@@ -572,11 +563,10 @@ impl State {
         } else {
             self.braked.remove(slot);
         }
-        if waiting.is_some_and(|waiting| waiting.asks.is_some()) {
-            self.asking.insert(slot.clone());
-        } else {
-            self.asking.remove(slot);
-            self.questions.forget(slot);
+        match waiting.map(|waiting| &waiting.asks) {
+            Some(Some(asks)) => self.questions.wait(slot, asks.key),
+            Some(None) => self.questions.wait_no_longer(slot),
+            None => self.questions.forget(slot),
         }
         if let Some(waiting) = waiting {
             self.note_fault(waiting);

@@ -9,16 +9,13 @@
 //! - Whatever it does or does not do, its slot is placed by the declared algorithm, or waits and says why. A scheduler that
 //!   cannot be reached is left alone for [`crate::Config::scheduler_pause`], and all that waits for it is looked at again.
 
-use std::sync::Arc;
-
 use model::desired::Desired;
 use model::id::NodeId;
-use model::job::PlacementRules;
 use model::slot::Slot;
 use model::time::Now;
 use schedulers::{
-    Answer, Candidate as _, Look, Offer, Policy, Question, Remote, Request, Scheduler, TRIES,
-    Unplaceable, WorkerCandidate,
+    Answer, Asks, Candidate as _, Note, Offer, Policy, Question, Request, Scheduler, Unplaceable,
+    WorkerCandidate,
 };
 
 use crate::state::{State, Waiting};
@@ -38,36 +35,12 @@ pub(crate) enum NotChosen {
     /// None will do, or the scheduler failed.
     Unplaceable(Unplaceable),
     /// The scheduler elsewhere has not said yet.
-    Asking(Box<Asks>),
+    Asking(Box<Asks<NodeId>>),
 }
 
 impl From<Unplaceable> for NotChosen {
     fn from(unplaceable: Unplaceable) -> Self {
         Self::Unplaceable(unplaceable)
-    }
-}
-
-/// What a scheduler elsewhere is to be asked.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Asks {
-    /// Tells apart what makes it another question.
-    pub(crate) key: u64,
-    /// Where the copy may run.
-    pub(crate) rules: PlacementRules,
-    /// Workers that it must not have.
-    pub(crate) except: Vec<NodeId>,
-}
-
-impl Asks {
-    pub(crate) fn new(wanted: &Desired, rules: &PlacementRules, except: Vec<NodeId>) -> Self {
-        let workload = &wanted.service.workload;
-        let all = format!("{rules:?} {except:?}");
-        let mark = sync::mark(&[&workload.hash, &all]);
-        Self {
-            key: mark.0 as u64,
-            rules: rules.clone(),
-            except,
-        }
     }
 }
 
@@ -81,7 +54,7 @@ impl State {
         slot: &Slot,
         request: &Request<'_>,
         candidates: &[WorkerCandidate<'_>],
-        asks: impl FnOnce() -> Asks,
+        asks: impl FnOnce() -> Asks<NodeId>,
     ) -> Result<(usize, String), NotChosen> {
         let remote = match &self.policy {
             Policy::BuiltIn(algorithm) => {
@@ -90,36 +63,10 @@ impl State {
             }
             Policy::Remote(remote) => remote,
         };
-        // Where nothing will do, there is nothing to choose.
-        schedulers::Algorithm::FirstFit.place(request, candidates)?;
         let asks = asks();
-        let instead = |why: &str| instead(remote, why, request, candidates);
-        match self.questions.look(slot, asks.key) {
-            Look::Wait => Err(NotChosen::Asking(Box::new(asks))),
-            Look::Rests(why) => instead(why),
-            Look::Answered(Answer::Silence(why) | Answer::Unusable(why), _) => instead(why),
-            Look::Answered(Answer::Nobody(why), _) => {
-                Err(Unplaceable::declined(&remote.url, why).into())
-            }
-            Look::Answered(Answer::Choose(key), tries) => {
-                let is_meant = |candidate: &WorkerCandidate<'_>| {
-                    candidate.id.to_string() == *key || candidate.name.as_str() == key
-                };
-                let Some(chosen) = candidates.iter().position(is_meant) else {
-                    return instead(&format!("it chose {key:?}, which was not offered"));
-                };
-                let will_do = |candidate: &WorkerCandidate<'_>| candidate.reject(request).is_none();
-                if candidates.get(chosen).is_some_and(will_do) {
-                    return Ok((chosen, remote.url.clone()));
-                }
-                if tries >= TRIES {
-                    return instead(&format!(
-                        "it chose {key}, which had no room any more when the answer came, for the {tries}th time"
-                    ));
-                }
-                Err(NotChosen::Asking(Box::new(asks)))
-            }
-        }
+        let known = self.questions.look(slot, asks.key);
+        let chosen = remote.judge(&known, request, candidates)?;
+        chosen.ok_or_else(|| NotChosen::Asking(Box::new(asks)))
     }
 
     /// The next question that goes out.
@@ -127,18 +74,12 @@ impl State {
         let Policy::Remote(remote) = &self.policy else {
             return None;
         };
-        // Else all that wait would be looked at in vain, each turn.
-        if !self.questions.has_room() {
-            return None;
-        }
-        let asks = |slot: &Slot| self.waiting.get(slot)?.asks.as_deref();
-        let (slot, asks) = self
-            .asking
-            .iter()
-            .filter_map(|slot| Some((slot, asks(slot)?)))
-            .find(|(slot, asks)| self.questions.may_ask(slot, asks.key))?;
-        let Some(wanted) = self.wanted(slot) else {
-            return Some(Decision::default().soft(Soft::Wake(slot.clone())));
+        let slot = self.questions.next_to_ask()?;
+        // It is not wanted any more, or nothing will do: it waits for that.
+        let otherwise = Some(Decision::default().soft(Soft::Wake(slot.clone())));
+        let asks = self.waiting.get(slot).and_then(|it| it.asks.as_deref());
+        let (Some(asks), Some(wanted)) = (asks, self.wanted(slot)) else {
+            return otherwise;
         };
         let request = Request {
             workload: &wanted.service.workload,
@@ -147,62 +88,38 @@ impl State {
         let mut candidates = self.candidates(slot);
         candidates.retain(|it| !asks.except.contains(&it.id) && it.reject(&request).is_none());
         if candidates.is_empty() {
-            // Nothing will do any more: it waits for that.
-            return Some(Decision::default().soft(Soft::Wake(slot.clone())));
+            return otherwise;
         }
-        let question = Question {
-            number: self.questions.next(),
-            remote: remote.clone(),
-            job: wanted.job.name.clone(),
-            service: slot.service.clone(),
-            index: slot.index,
-            spec: Arc::clone(&wanted.service),
-            offers: candidates.iter().map(Offer::worker).collect(),
-        };
-        let asked = Soft::AskedScheduler {
-            slot: slot.clone(),
+        let offers = candidates.iter().map(Offer::worker).collect();
+        let question = Question::new(self.questions.next(), remote, &wanted, offers);
+        let asked = Note::Asked {
+            of: slot.clone(),
             key: asks.key,
             // The shell keeps the deadline; this is for the case that it does not.
             due: now.steady.plus(remote.deadline.saturating_mul(2)),
         };
         let action = Action::AskScheduler(slot.clone(), Box::new(question));
-        Some(Decision::default().soft(asked).act(action))
+        Some(Decision::default().soft(Soft::Scheduler(asked)).act(action))
     }
 
     /// The scheduler elsewhere answers.
     pub(crate) fn advised(&self, now: Now, slot: &Slot, number: u64, answer: &Answer) -> Decision {
-        if !self.questions.awaits(slot, number) {
-            return Decision::default();
-        }
-        match answer {
-            Answer::Silence(why) => self.leave_alone(now, why),
-            Answer::Choose(_) | Answer::Nobody(_) | Answer::Unusable(_) => Decision::default()
-                .soft(Soft::Advised {
-                    slot: slot.clone(),
-                    answer: answer.clone(),
-                }),
-        }
+        let until = now.steady.plus(self.config.scheduler_pause);
+        let note = self.questions.heard(slot, number, answer, until);
+        note.map_or_else(Decision::default, |note| {
+            Decision::default().soft(Soft::Scheduler(note))
+        })
     }
 
     /// A question that nobody answered, or the end of a scheduler's rest.
     pub(crate) fn due_question(&self, now: Now) -> Option<Decision> {
-        if self.questions.is_rested(now.steady) {
-            return Some(Decision::default().soft(Soft::SchedulerResumes));
-        }
-        self.questions.overdue(now.steady)?;
-        Some(self.leave_alone(now, "no answer came"))
-    }
-
-    /// The scheduler elsewhere is not asked for a while.
-    fn leave_alone(&self, now: Now, why: &str) -> Decision {
-        Decision::default().soft(Soft::SchedulerRests {
-            until: now.steady.plus(self.config.scheduler_pause),
-            why: why.to_owned(),
-        })
+        let until = now.steady.plus(self.config.scheduler_pause);
+        let note = self.questions.due(now.steady, until)?;
+        Some(Decision::default().soft(Soft::Scheduler(note)))
     }
 
     /// A slot waits for the scheduler's answer.
-    pub(crate) fn asking(&self, wanted: &Desired, asks: Box<Asks>) -> Waiting {
+    pub(crate) fn asking(&self, wanted: &Desired, asks: Box<Asks<NodeId>>) -> Waiting {
         let message = format!(
             "the scheduler {} is asked where it runs",
             self.policy.name()
@@ -212,23 +129,4 @@ impl State {
             ..self.held_back_because(wanted, message)
         }
     }
-}
-
-/// The choice where a scheduler elsewhere made none.
-fn instead(
-    remote: &Remote,
-    why: &str,
-    request: &Request<'_>,
-    candidates: &[WorkerCandidate<'_>],
-) -> Result<(usize, String), NotChosen> {
-    let Some(algorithm) = remote.fallback else {
-        return Err(Unplaceable::fault(&remote.url, why).into());
-    };
-    let chosen = algorithm.place(request, candidates)?;
-    let by = format!(
-        "{} (the scheduler {} failed: {why})",
-        algorithm.as_str(),
-        remote.url
-    );
-    Ok((chosen, by))
 }

@@ -52,6 +52,7 @@ impl State {
     pub(crate) fn forgive(&mut self, class: &str) {
         self.faulted.remove(class);
         if self.classes.contains_key(class) {
+            self.questions.reconsider();
             self.awake.insert(class.to_owned());
         }
     }

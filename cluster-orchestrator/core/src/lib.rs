@@ -33,7 +33,6 @@ mod upstream;
 mod view;
 mod waking;
 
-pub use choosing::Asks;
 pub use decision::Decision;
 pub use entry::{
     AssignmentEntry, DesiredEntry, ReportEntry, SlotEntry, assignment_entry, desired_entry,
@@ -59,7 +58,7 @@ use model::slot::Slot;
 use model::telling::{Heard, Sent, Stamp, Telling, Told, Untell};
 use model::time::{Instant, Now};
 use model::workload::RuntimeKind;
-use schedulers::{Answer as Advice, Policy, Question};
+use schedulers::{Answer as Advice, Note, Policy, Question};
 use sync::{Change, Digest, Held, Parcel, Term, UpReport, Update};
 
 /// Names a waiting request, so that the shell can answer it.
@@ -450,31 +449,8 @@ pub enum Soft {
     Forgiven(String),
     /// The first slot of a waiting class is tried again.
     Wake(Slot),
-    /// The scheduler elsewhere was asked about a slot.
-    AskedScheduler {
-        /// Which.
-        slot: Slot,
-        /// What makes it another question.
-        key: u64,
-        /// When it counts as not answered.
-        due: Instant,
-    },
-    /// It has answered.
-    Advised {
-        /// About which slot.
-        slot: Slot,
-        /// What.
-        answer: Advice,
-    },
-    /// It cannot be reached, and is left alone.
-    SchedulerRests {
-        /// Until when.
-        until: Instant,
-        /// What happened.
-        why: String,
-    },
-    /// It is asked again.
-    SchedulerResumes,
+    /// What becomes of the questions to a scheduler elsewhere.
+    Scheduler(Note<Slot>),
     /// An event that the root is told, and nobody remembers here.
     Pass(Box<Event>),
     /// Events went out to the root.

@@ -21,10 +21,9 @@ use model::telling::{Heard, Untold};
 use model::time::{Instant, Wall};
 use model::units::Resources;
 use model::workload::RuntimeKind;
-use schedulers::{Policy, PortKey, Questions};
+use schedulers::{Asks, Policy, PortKey, Questions};
 use sync::{Child, Incarnation, Observed, Observer, Parent, Term, Timing};
 
-use crate::choosing::Asks;
 use crate::{AssignmentEntry, DesiredEntry, ReportEntry, SlotEntry};
 
 /// Settings of the decisions; the defaults are those of protocol, section 5.
@@ -194,7 +193,7 @@ pub struct Waiting {
     /// The scheduler failed on it, and is asked again then.
     pub again_at: Option<Instant>,
     /// It waits for the answer of a scheduler elsewhere to this.
-    pub asks: Option<Box<Asks>>,
+    pub asks: Option<Box<Asks<NodeId>>>,
 }
 
 impl Waiting {
@@ -357,8 +356,6 @@ pub struct State {
     pub(crate) policy: Policy,
     /// What the scheduler elsewhere was asked.
     pub(crate) questions: Questions<Slot>,
-    /// Slots that wait for its answer.
-    pub(crate) asking: BTreeSet<Slot>,
     pub(crate) cluster: Option<ClusterId>,
     pub(crate) book: JobBook,
     pub(crate) heads: BTreeMap<JobId, Arc<JobHead>>,
@@ -421,7 +418,6 @@ impl State {
             trusting: true,
             policy: Policy::default(),
             questions: Questions::default(),
-            asking: BTreeSet::new(),
             cluster: None,
             book: JobBook::default(),
             heads: BTreeMap::new(),

@@ -20,10 +20,10 @@ use model::reason::{Reason, ReasonCode, Rejections};
 use model::slot::{Generation, Role, Slot};
 use model::time::{Instant, Now};
 use schedulers::{
-    Algorithm, PortKey, Request, Scheduler, Unplaceable, WorkerCandidate, fixed_ports,
+    Algorithm, Asks, PortKey, Request, Scheduler, Unplaceable, WorkerCandidate, fixed_ports,
 };
 
-use crate::choosing::{Asks, Chosen, NotChosen};
+use crate::choosing::{Chosen, NotChosen};
 use crate::state::{Copy, Node, RefusedTakeover, SlotRecord, State, Waiting};
 use crate::{Decision, Soft};
 

@@ -29,6 +29,11 @@ impl State {
         &self.history
     }
 
+    /// Why the scheduler elsewhere is left alone for now, if it is.
+    pub fn scheduler_rests(&self) -> Option<&str> {
+        self.questions.rests()
+    }
+
     /// The scheduler in force.
     pub const fn policy(&self) -> &schedulers::Policy {
         &self.policy

@@ -12,6 +12,7 @@ pub mod joining;
 pub mod logs;
 mod plan;
 pub mod refusal;
+pub mod scheduler;
 pub mod secrets;
 #[cfg(test)]
 mod tests;

@@ -61,4 +61,4 @@ pub use error::RunError;
 pub use lease::{HeldBy, Lost, Wait, Waiting};
 pub use metrics::{Counts, Metrics, Seen, Standing, registered};
 pub use program::{Options, program, with_sources};
-pub use tier::{Core, Decision, Effect, Jobs, Outlets};
+pub use tier::{Core, Decision, Effect, Jobs, Outlets, Placing};

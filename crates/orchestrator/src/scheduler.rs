@@ -10,21 +10,24 @@
 //! - Plain text goes to this machine, or with `--insecure`; TLS believes the authority in the file of `--scheduler-ca`.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::{Request, StatusCode};
 use daemon::dial::{Dialled, Remote as Place};
+use daemon::value::duration;
 use hyper_util::rt::TokioIo;
 use identity::{Server, Trust, TrustError};
+use model::slot::Slot;
 use protocol::rest::{PlaceAnswer, PlaceCandidate, PlaceRequest, SchedulerBody};
 use rustls::ClientConfig;
 use schedulers::{Algorithm, Answer, Offer, Policy, PolicyError, Question, Remote};
 use tokio::net::TcpStream;
 
-use crate::with_sources;
+use crate::{Handle, Placing, with_sources};
 
 /// Bytes of an answer that are read.
 const ANSWER: usize = 64 * 1024;
@@ -38,6 +41,68 @@ const SCHEDULER: Dialled = Dialled {
     path: true,
     example: "http://127.0.0.1:10005",
 };
+
+/// Who chooses places; `#[command(flatten)]` it.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct SchedulerOptions {
+    /// Who chooses places: first-fit, location, or the URL of a scheduler elsewhere, which may be followed by deadline=TIME (2s)
+    /// and fallback=NAME or none (first-fit), as in "http://127.0.0.1:10005 deadline=500ms". What was set last if it is not given.
+    #[arg(long, value_name = "NAME")]
+    pub scheduler: Option<Policy>,
+    /// Whom to believe to be a scheduler at https://…: the certificate of its authority, a file in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub scheduler_ca: Option<PathBuf>,
+    /// After a failure of the scheduler, how long until it is asked about the same again.
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration)]
+    pub scheduler_pause: Duration,
+}
+
+impl SchedulerOptions {
+    /// By what schedulers elsewhere are reached; as [`Client::new`] otherwise.
+    ///
+    /// # Errors
+    /// What is wrong with the options.
+    pub fn client(&self, insecure: bool, testing: bool) -> Result<Client, String> {
+        if self.scheduler_pause < Duration::from_millis(100) {
+            return Err("--scheduler-pause must be at least 100ms".to_owned());
+        }
+        let client = Client::new(self.scheduler_ca.as_deref(), insecure, testing);
+        let client = client.map_err(|error| {
+            let why = with_sources(&error);
+            format!("--scheduler-ca cannot be used: {why}")
+        })?;
+        if let Some(policy) = &self.scheduler {
+            let checked = client.check(policy);
+            checked.map_err(|fault| format!("--scheduler: {fault}"))?;
+        }
+        Ok(client)
+    }
+}
+
+/// Asks for a core, and tells it what comes of it.
+#[derive(Debug, Clone)]
+pub struct Advisor<C: Placing> {
+    /// By what it asks.
+    pub client: Client,
+    /// Who is told.
+    pub handle: Handle<C>,
+}
+
+impl<C: Placing> Advisor<C> {
+    /// Does not wait. The core lets few be under way.
+    pub fn ask(&self, slot: Slot, question: Box<Question>) {
+        let Self { client, handle } = self.clone();
+        tokio::spawn(async move {
+            let advice = client.ask(&question).await;
+            if !matches!(advice, Answer::Choose(_)) {
+                let scheduler = &question.remote.url;
+                tracing::warn!(%slot, scheduler, ?advice, "the scheduler chose nobody");
+            }
+            // A program that has ended asks again at its next start.
+            let _ = handle.tell(C::advised(slot, question.number, advice)).await;
+        });
+    }
+}
 
 /// The policy that a user asks for.
 ///
@@ -238,6 +303,7 @@ fn place_request(question: &Question) -> PlaceRequest {
 }
 
 fn candidate(offer: &Offer) -> PlaceCandidate {
+    let total = offer.workers.map(|workers| workers.room);
     PlaceCandidate {
         id: offer.id.clone(),
         name: offer.name.clone(),
@@ -248,6 +314,10 @@ fn candidate(offer: &Offer) -> PlaceCandidate {
         memory_free_in_mb: offer.room.memory.mb(),
         disk_free_in_mb: offer.room.disk.mb(),
         replicas: offer.replicas,
+        workers: offer.workers.map(|workers| workers.count),
+        total_free_cores: total.map(|room| room.cpu.cores()),
+        total_memory_free_in_mb: total.map(|room| room.memory.mb()),
+        total_disk_free_in_mb: total.map(|room| room.disk.mb()),
     }
 }
 

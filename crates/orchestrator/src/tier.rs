@@ -10,9 +10,11 @@ use model::event::Event;
 use model::history::History;
 use model::id::JobId;
 use model::job::JobState;
+use model::slot::Slot;
 use model::time::{Instant, Now};
 use model::view::JobView;
 use protocol::stored::RecordError;
+use schedulers::{Answer as Advice, Policy};
 use sync::{Incarnation, Term};
 
 use crate::record::{Changes, Records};
@@ -122,6 +124,26 @@ pub trait Jobs: Core {
     fn release_brake(request: Self::RequestId) -> Self::Input;
     /// What happened to the jobs.
     fn history(state: &Self::State) -> &History;
+}
+
+/// A core whose places a scheduler elsewhere may choose.
+pub trait Placing: Jobs {
+    /// Who chooses them.
+    fn policy(state: &Self::State) -> &Policy;
+    /// Why a scheduler elsewhere is left alone for now, if it is.
+    fn resting(state: &Self::State) -> Option<&str>;
+    /// The input that exchanges it; without a request the options of the program say so.
+    fn exchange(request: Option<Self::RequestId>, policy: Policy) -> Self::Input;
+    /// Whether this answer says that it was.
+    fn is_exchanged(answer: &Self::Answer) -> bool;
+    /// The input of what came of the question of that number.
+    fn advised(slot: Slot, number: u64, advice: Advice) -> Self::Input;
+
+    /// What a start tells a state whose options ask for that scheduler, if they do.
+    fn begins_with(state: &Self::State, wanted: Option<&Policy>) -> Option<Self::Input> {
+        let wanted = wanted.filter(|wanted| *wanted != Self::policy(state))?;
+        Some(Self::exchange(None, wanted.clone()))
+    }
 }
 
 /// Where decisions go after their commit. Nothing here waits.

@@ -44,7 +44,7 @@ pub use joining::{JoinRequest, JoinedBody, RenewRequest};
 pub use node::NodeBody;
 pub use plan::{PlanBody, PlannedBody};
 pub use request::{MigrateRequest, NodePatch, RestartRequest, ScaleRequest, Strategy};
-pub use scheduler::{PlaceAnswer, PlaceCandidate, PlaceRequest, SchedulerBody};
+pub use scheduler::{PlaceAnswer, PlaceCandidate, PlaceRequest, SchedulerBody, SchedulerStatus};
 pub use secret::{SecretBody, SecretRequest};
 pub use yaml::to_yaml;
 

@@ -72,6 +72,7 @@ impl State {
                 desired: instance.clone(),
                 leaving: false,
                 draining: false,
+                by: String::new(),
             });
         }
         self.take_back_absent(cluster, desired, &mut records);

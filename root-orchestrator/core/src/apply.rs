@@ -13,6 +13,7 @@ use model::node::Liveness;
 use model::reason::ReasonCode;
 use model::slot::Slot;
 use model::time::{Instant, Now};
+use schedulers::Policy;
 use sync::Held;
 
 use crate::state::{Holding, SlotRecord, State, Waiting};
@@ -25,6 +26,7 @@ impl State {
             match write {
                 Write::Term(term) => self.term = term.clone(),
                 Write::Superseded => self.fenced = true,
+                Write::Policy(policy) => self.take_policy(policy),
                 Write::Job(job) => self.take_job(now, job),
                 Write::ForgetJob(id) => {
                     self.rollouts.forget(*id);
@@ -57,7 +59,10 @@ impl State {
 
     /// The durable part, as the writes that rebuild it.
     pub fn snapshot(&self) -> Vec<Write> {
-        let mut writes = vec![Write::Term(self.term.clone())];
+        let mut writes = vec![
+            Write::Term(self.term.clone()),
+            Write::Policy(self.policy.clone()),
+        ];
         writes.extend(self.fenced.then_some(Write::Superseded));
         writes.extend((self.floor > 0).then_some(Write::Floor(self.floor)));
         let clusters = self.clusters.iter();
@@ -87,6 +92,17 @@ impl State {
         );
         writes.extend(self.all_heard());
         writes
+    }
+
+    /// Another scheduler: what waits is looked at again, whatever the former one said.
+    fn take_policy(&mut self, policy: &Policy) {
+        self.policy = policy.clone();
+        self.questions.exchange();
+        self.again.clear();
+        for (slot, waiting) in &mut self.waiting {
+            waiting.again_at = None;
+            self.dirty.insert(slot.clone());
+        }
     }
 
     fn take_job(&mut self, now: Now, job: &Job) {
@@ -231,6 +247,7 @@ impl State {
 
     /// Something may fit now that did not.
     fn room_freed(&mut self) {
+        self.questions.reconsider();
         self.awake.extend(self.classes.keys().cloned());
     }
 
@@ -396,6 +413,8 @@ impl State {
             Soft::Wake(slot) => {
                 self.dirty.insert(slot.clone());
             }
+            Soft::Scheduler(note) => self.dirty.extend(self.questions.take(note)),
+            Soft::Again(slot) => self.take_again(slot),
         }
     }
 
@@ -515,14 +534,25 @@ impl State {
         if self.rollouts.get(slot.job).is_some() {
             self.dirty.insert(slot.clone());
         }
-        if let Some(old) = self.waiting.remove(slot)
-            && let Some(slots) = self.classes.get_mut(&old.class)
-        {
-            slots.remove(slot);
-            if slots.is_empty() {
-                self.classes.remove(&old.class);
-                self.awake.remove(&old.class);
+        if let Some(old) = self.waiting.remove(slot) {
+            if let Some(slots) = self.classes.get_mut(&old.class) {
+                slots.remove(slot);
+                if slots.is_empty() {
+                    self.classes.remove(&old.class);
+                    self.awake.remove(&old.class);
+                }
             }
+            if let Some(at) = old.again_at {
+                self.again.remove(&(at, slot.clone()));
+            }
+        }
+        match waiting.map(|waiting| &waiting.asks) {
+            Some(Some(asks)) => self.questions.wait(slot, asks.key),
+            Some(None) => self.questions.wait_no_longer(slot),
+            None => self.questions.forget(slot),
+        }
+        if let Some(at) = waiting.and_then(|waiting| waiting.again_at) {
+            self.again.insert((at, slot.clone()));
         }
         if waiting.is_some_and(|waiting| waiting.reason.code == ReasonCode::Brake) {
             self.braked.insert(slot.clone());
@@ -536,6 +566,14 @@ impl State {
                 .insert(slot.clone());
             self.waiting.insert(slot.clone(), waiting.clone());
         }
+    }
+
+    /// The scheduler is asked again about a slot that it failed on.
+    fn take_again(&mut self, slot: &Slot) {
+        if let Some(at) = self.waiting.get_mut(slot).and_then(|it| it.again_at.take()) {
+            self.again.remove(&(at, slot.clone()));
+        }
+        self.dirty.insert(slot.clone());
     }
 
     /// When the next [`crate::Input::Reconcile`] is due, if nothing else happens.
@@ -571,6 +609,8 @@ impl State {
             resend,
             expiry,
             drain,
+            self.questions.next_at(),
+            self.again.first().map(|(at, _)| *at),
             self.brake_at(),
             self.hold,
             turn,

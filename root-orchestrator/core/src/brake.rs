@@ -47,12 +47,10 @@ impl State {
         if next <= now.steady || !record.holdings.iter().any(lost) {
             return None;
         }
-        Some(Waiting {
-            reason: engaged.reason(now.steady, "clusters"),
-            rejections: Rejections::default(),
-            // A class of its own: room does not wake it.
-            class: format!("brake {}", crate::choosing::class(&wanted.service)),
-        })
+        // A class of its own: room does not wake it.
+        let class = format!("brake {}", crate::choosing::class(&wanted.service));
+        let reason = engaged.reason(now.steady, "clusters");
+        Some(Waiting::because(reason, Rejections::default(), class))
     }
 
     pub(crate) fn release_brake(&self, request: RequestId) -> Decision {

@@ -19,11 +19,18 @@ impl State {
             | Input::Patch { request, .. }
             | Input::ReleaseBrake { request }
             | Input::Forget { request, .. }
+            | Input::Schedule {
+                request: Some(request),
+                ..
+            }
             | Input::Register { request, .. } => {
                 let answer = Answer::Job(JobAnswer::Fenced);
                 Some(Decision::default().act(Action::Answer(*request, answer)))
             }
-            Input::Adopt { .. } | Input::Told { .. } => Some(Decision::default()),
+            Input::Schedule { request: None, .. }
+            | Input::Advised { .. }
+            | Input::Adopt { .. }
+            | Input::Told { .. } => Some(Decision::default()),
             Input::Started { .. }
             | Input::Quotas(_)
             | Input::Connected { .. }

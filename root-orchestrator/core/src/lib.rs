@@ -42,6 +42,7 @@ use model::node::{Liveness, Scheduling};
 use model::slot::Slot;
 use model::telling::{Heard, Stamp, Telling, keep_last};
 use model::time::{Instant, Now};
+use schedulers::{Answer as Advice, Note, Policy, Question};
 use sync::{Digest, Entry, Held, Incarnation, Parcel, Term, UpReport};
 
 /// An item of a cluster's desired set.
@@ -151,6 +152,22 @@ pub enum Input {
         /// Name or id.
         key: String,
     },
+    /// Another scheduler from now on; nothing placed is touched.
+    Schedule {
+        /// To be answered; `None`: the options of the program say so.
+        request: Option<RequestId>,
+        /// Which.
+        policy: Policy,
+    },
+    /// The scheduler elsewhere has answered, or has not.
+    Advised {
+        /// About which slot.
+        slot: Slot,
+        /// The number of the question.
+        number: u64,
+        /// What.
+        advice: Advice,
+    },
     /// A cluster asks to join.
     Register {
         /// To be answered.
@@ -231,6 +248,8 @@ pub enum Write {
     Term(Term),
     /// Durable: somebody goes on with another copy of this store, or this one is older than what was decided.
     Superseded,
+    /// Durable: the scheduler in force.
+    Policy(Policy),
     /// Durable: a job, as it now is.
     Job(Job),
     /// Durable: a deleted job is forgotten.
@@ -384,6 +403,10 @@ pub enum Soft {
     Asleep(String),
     /// The first slot of a waiting class is tried again.
     Wake(Slot),
+    /// What becomes of the questions to a scheduler elsewhere.
+    Scheduler(Note<Slot>),
+    /// A slot that the scheduler failed on is tried again.
+    Again(Slot),
 }
 
 impl From<BookWrite> for Write {
@@ -410,6 +433,8 @@ pub enum Answer {
     Job(JobAnswer),
     /// The cluster was changed.
     Patched(ClusterId),
+    /// Another scheduler chooses from now on.
+    Scheduled,
     /// Whether a brake was engaged, which now is released.
     Released(bool),
     /// The cluster has this id.
@@ -439,6 +464,8 @@ pub enum Action {
     AskAdopt(ClusterId),
     /// Tell a cluster that this event, and all before it, is stored.
     Confirm(ClusterId, Stamp),
+    /// Ask the scheduler elsewhere which cluster is to have a slot.
+    AskScheduler(Slot, Box<Question>),
 }
 
 /// First persist `writes`, then perform `actions`.
@@ -497,6 +524,18 @@ impl State {
                 scheduling,
             } => self.patch(*request, key, *scheduling),
             Input::Forget { request, key } => self.forget(now, *request, key),
+            Input::Schedule { request, policy } => {
+                let decision = Decision::default().write(Write::Policy(policy.clone()));
+                match request {
+                    Some(request) => decision.act(Action::Answer(*request, Answer::Scheduled)),
+                    None => decision,
+                }
+            }
+            Input::Advised {
+                slot,
+                number,
+                advice,
+            } => self.advised(now, slot, *number, advice),
             Input::Register {
                 request,
                 registration,
@@ -541,7 +580,9 @@ impl State {
                     .first()
                     .map(|slot| self.reconcile_slot(now, slot))
             })
+            .or_else(|| self.due_question(now))
             .or_else(|| self.wake_one(now))
+            .or_else(|| self.ask_next(now))
             .or_else(|| self.finished_operation())
             .or_else(|| self.expired_job(now))
             .or_else(|| self.expired_submission(now))

@@ -12,11 +12,12 @@ use model::id::{ClusterId, InstanceId};
 use model::job::{Job, PlacementRules};
 use model::node::Scheduling;
 use model::operation::Operation;
-use model::reason::{Reason, ReasonCode};
+use model::reason::{Reason, ReasonCode, Rejections};
 use model::slot::{Generation, Role, Slot};
 use model::time::{Instant, Now};
 use schedulers::Unplaceable;
 
+use crate::choosing::{Chosen, NotChosen, class};
 use crate::operations::{follows, why_not_ready};
 use crate::state::{Holding, Moving, SlotRecord, Stage, State, Waiting};
 use crate::{Decision, Soft};
@@ -135,6 +136,7 @@ impl State {
                 if let Some(holding) = record.holdings.get_mut(index) {
                     holding.leaving = true;
                 }
+                let to = to.cluster;
                 record.moving = Some(Moving {
                     number,
                     stage: Stage::Away { to },
@@ -334,13 +336,22 @@ impl State {
         if !(drained || evicted) || self.is_lost(holding.cluster) {
             return nothing;
         }
-        match self.begin_across(now, job, wanted, (record, index, number)) {
-            Ok(step) => (None, step),
-            Err(_) if changing && !drained => nothing,
-            Err(unplaceable) => (
-                Some(Self::waits(wanted, self.why(&unplaceable, wanted))),
-                Decision::default(),
+        if changing && !drained {
+            // An operation does not wait for it.
+            let step = self.begin_across(now, job, wanted, (record, index, number));
+            return step.map_or(nothing, |step| (None, step));
+        }
+        if let Some(waiting) = self.known_fault(now, wanted) {
+            return (Some(waiting), Decision::default());
+        }
+        // What has it does not get it again meanwhile.
+        let has: Vec<ClusterId> = record.holdings.iter().map(|it| it.cluster).collect();
+        match self.choose(&wanted.slot, wanted, &has) {
+            Ok(chosen) => (
+                None,
+                self.go_across(now, job, wanted, (record, number), &chosen),
             ),
+            Err(why) => (Some(self.stays(now, wanted, why)), Decision::default()),
         }
     }
 
@@ -354,18 +365,30 @@ impl State {
     ) -> Result<Decision, Unplaceable> {
         let from = record.holdings.get(index).map(|holding| holding.cluster);
         let to = self.target_except(job, wanted, (from.as_slice(), number), record)?;
+        Ok(self.go_across(now, job, wanted, (record, number), &to))
+    }
+
+    /// The chosen cluster gets the slot beside those that have it.
+    fn go_across(
+        &self,
+        now: Now,
+        job: &Job,
+        wanted: &Desired,
+        (record, number): (&mut SlotRecord, u64),
+        chosen: &Chosen,
+    ) -> Decision {
         let worker = job.running().and_then(|operation| operation.worker.clone());
         let mut next = wanted.clone();
         next.handover = Handover {
             worker,
             ..Handover::default()
         };
-        let step = self.assign(now, &wanted.slot, &next, record, to);
+        let step = self.assign(now, &wanted.slot, &next, record, chosen);
         record.moving = Some(Moving {
             number,
-            stage: Stage::Across { to },
+            stage: Stage::Across { to: chosen.cluster },
         });
-        Ok(step)
+        step
     }
 
     /// The cluster for a move that an operation orders, away from one.
@@ -374,7 +397,7 @@ impl State {
         (job, operation): (&Job, &Operation),
         wanted: &Desired,
         from: Option<ClusterId>,
-    ) -> Result<ClusterId, Unplaceable> {
+    ) -> Result<Chosen, Unplaceable> {
         let away = (from.as_slice(), operation.number);
         self.target_except(job, wanted, away, &SlotRecord::default())
     }
@@ -385,7 +408,7 @@ impl State {
         wanted: &Desired,
         (except, number): (&[ClusterId], u64),
         record: &SlotRecord,
-    ) -> Result<ClusterId, Unplaceable> {
+    ) -> Result<Chosen, Unplaceable> {
         // Whoever only makes way is not bound by what is ordered for others.
         let named = job
             .running()
@@ -403,7 +426,7 @@ impl State {
         let mut except = except.to_vec();
         // What has it and is to give it back does not get it again meanwhile.
         except.extend(record.holdings.iter().map(|holding| holding.cluster));
-        self.choose(&wanted.slot, &bound, &except)
+        self.choose_at_once(&wanted.slot, &bound, &except)
     }
 
     /// What stands goes on as it is, under a new assignment.
@@ -478,10 +501,16 @@ impl State {
     }
 
     fn waits(wanted: &Desired, reason: Reason) -> Waiting {
-        Waiting {
-            reason,
-            rejections: model::reason::Rejections::default(),
-            class: crate::choosing::class(&wanted.service),
+        Waiting::because(reason, Rejections::default(), class(&wanted.service))
+    }
+
+    /// What is to go elsewhere stays meanwhile.
+    fn stays(&self, now: Now, wanted: &Desired, why: NotChosen) -> Waiting {
+        match why {
+            NotChosen::Unplaceable(unplaceable) if unplaceable.by_scheduler().is_none() => {
+                Self::waits(wanted, self.why(&unplaceable, wanted))
+            }
+            NotChosen::Unplaceable(_) | NotChosen::Asking(_) => self.not_chosen(now, wanted, why),
         }
     }
 

@@ -79,7 +79,8 @@ impl State {
     /// Why what was to take over does not run; `None` while it may.
     fn failure(&self, now: Now, slot: &Slot, record: &SlotRecord) -> Option<Reason> {
         if let Some(waiting) = self.waiting.get(slot) {
-            let held_back = self.hold.is_some_and(|until| until > now.steady)
+            let held_back = waiting.is_asking()
+                || self.hold.is_some_and(|until| until > now.steady)
                 || self.braked.contains(slot)
                 || self.may_be_heard(&waiting.rejections);
             return (!held_back).then(|| waiting.reason.clone());
@@ -117,7 +118,8 @@ impl State {
         if record.holdings.iter().any(ending) || record.moving.is_some() {
             return false;
         }
-        let waits = self.waiting.contains_key(slot);
+        let waiting = self.waiting.get(slot);
+        let waits = waiting.is_some_and(|waiting| !waiting.is_asking());
         let mut standing = record.holdings.iter().filter(|holding| holding.counts());
         let Some(holding) = standing.next() else {
             return !job.wants(slot) || (!begun && waits);

@@ -13,8 +13,8 @@ use model::reason::{Reason, ReasonCode, Rejections};
 use model::slot::{Generation, Role, Slot};
 use model::time::Now;
 
-use crate::choosing::class;
-use crate::state::{Cluster, Holding, SlotRecord, State, Waiting};
+use crate::choosing::{Chosen, class};
+use crate::state::{Cluster, Holding, Moving, SlotRecord, Stage, State, Waiting};
 use crate::{Decision, Soft, Write};
 
 impl State {
@@ -57,7 +57,8 @@ impl State {
             holding.is_some_and(|holding| self.offer(holding).is_none())
         });
         if let (Some(waiting), Some(wanted)) = (&waiting, &wanted)
-            && !self.waiting.contains_key(slot)
+            && !waiting.is_asking()
+            && self.waiting.get(slot).is_none_or(Waiting::is_asking)
             && !stands
         {
             let from = if record.holdings.is_empty() {
@@ -284,8 +285,9 @@ impl State {
     ) -> (Option<Waiting>, Decision) {
         let slot = &wanted.slot;
         let holder = self.holder(wanted, record).or_else(|| {
-            // What stood cannot be heard any more: what was to take over stands.
-            record.moving = None;
+            // What stood cannot be heard any more: what was to take over stands. What has left goes where it is ordered to.
+            let away = |moving: &Moving| matches!(moving.stage, Stage::Away { .. });
+            record.moving = record.moving.take().filter(away);
             self.holder(wanted, record)
         });
         if let Some(index) = holder {
@@ -299,17 +301,15 @@ impl State {
             if record.moving.is_some() {
                 return (None, decision);
             }
-            // The cluster keeps the slot, and tries again itself, unless another one can have it now.
-            let elsewhere = self.choose(slot, wanted, &[holding.cluster]);
+            // The cluster keeps the slot, and tries again itself, unless another one can have it now: which, is chosen when
+            // it is given back.
+            let elsewhere = self.choose_at_once(slot, wanted, &[holding.cluster]);
             if elsewhere.is_ok() {
                 holding.leaving = true;
                 return (None, decision);
             }
-            let waiting = Waiting {
-                reason: offer.reason.clone(),
-                rejections: offer.rejections.clone(),
-                class: class(&wanted.service),
-            };
+            let (reason, rejections) = (offer.reason.clone(), offer.rejections.clone());
+            let waiting = Waiting::because(reason, rejections, class(&wanted.service));
             return (Some(waiting), decision);
         }
         if !self.is_vacant(wanted, record) {
@@ -321,24 +321,19 @@ impl State {
                 "this root's store is new: for {seconds} s more it waits for clusters that may already have this"
             );
             let reason = Reason::new(ReasonCode::NoCluster, message);
-            return (
-                Some(Waiting {
-                    reason,
-                    rejections: Rejections::default(),
-                    class: class(&wanted.service),
-                }),
-                decision,
-            );
+            let waiting = Waiting::because(reason, Rejections::default(), class(&wanted.service));
+            return (Some(waiting), decision);
         }
-        if let Some(waiting) = self.braked(now, wanted, record) {
+        let waiting = self.braked(now, wanted, record);
+        if let Some(waiting) = waiting.or_else(|| self.known_fault(now, wanted)) {
             return (Some(waiting), decision);
         }
         match self.destination(slot, wanted, record) {
-            Ok(cluster) => {
+            Ok(chosen) => {
                 record.moving = None;
                 let lost = |holding: &Holding| self.is_lost(holding.cluster);
                 let replaces = record.holdings.iter().any(lost);
-                let assigned = self.assign(now, slot, wanted, record, cluster);
+                let assigned = self.assign(now, slot, wanted, record, &chosen);
                 let decision = decision.and(assigned);
                 let decision = if replaces {
                     decision.soft(Soft::Replaced)
@@ -347,17 +342,7 @@ impl State {
                 };
                 (None, decision)
             }
-            Err(unplaceable) => {
-                let reason = self.no_cluster(&unplaceable, &wanted.service);
-                (
-                    Some(Waiting {
-                        reason,
-                        rejections: unplaceable.rejections,
-                        class: class(&wanted.service),
-                    }),
-                    decision,
-                )
-            }
+            Err(why) => (Some(self.not_chosen(now, wanted, why)), decision),
         }
     }
 
@@ -367,8 +352,9 @@ impl State {
         slot: &Slot,
         wanted: &Desired,
         record: &mut SlotRecord,
-        cluster: ClusterId,
+        chosen: &Chosen,
     ) -> Decision {
+        let cluster = chosen.cluster;
         record.assignment += 1;
         record.service_generation = wanted.generation.assignment;
         let desired = Desired {
@@ -385,17 +371,19 @@ impl State {
             desired: desired.clone(),
             leaving: false,
             draining: false,
+            by: chosen.by.clone(),
         });
         let name = self
             .clusters
             .get(&cluster)
             .map_or("", |cluster| cluster.record.name.as_str());
-        let from = if self.waiting.contains_key(slot) {
+        let waited = self.waiting.get(slot);
+        let from = if waited.is_some_and(|waiting| !waiting.is_asking()) {
             "NOT_DEPLOYED"
         } else {
             "REQUESTED"
         };
-        let message = format!("assigned to cluster {name}");
+        let message = format!("assigned to cluster {name} by {}", chosen.by);
         Self::event(
             now,
             &desired,

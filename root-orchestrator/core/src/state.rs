@@ -19,7 +19,7 @@ use model::slot::{Generation, Slot};
 use model::telling::Heard;
 use model::time::{Instant, Wall};
 use model::units::Resources;
-use schedulers::Algorithm;
+use schedulers::{Asks, Policy, Questions};
 use sync::{Incarnation, Observed, Parent, Run, Term, Timing};
 
 use crate::{AssignmentEntry, SlotEntry};
@@ -41,6 +41,8 @@ pub struct Config {
     pub retention: Duration,
     /// Between two questions to the same cluster.
     pub ask_again: Duration,
+    /// After a failure of the scheduler, until it is asked about the same again.
+    pub scheduler_pause: Duration,
 }
 
 impl Default for Config {
@@ -53,6 +55,7 @@ impl Default for Config {
             timing: Timing::default(),
             retention: Duration::from_hours(24),
             ask_again: Duration::from_secs(2),
+            scheduler_pause: Duration::from_mins(1),
         }
     }
 }
@@ -77,6 +80,8 @@ pub struct Holding {
     pub leaving: bool,
     /// Another cluster has taken over from it; it stands for the service's drain delay, and is then taken back.
     pub draining: bool,
+    /// Who chose this cluster, for people; empty: nobody remembers.
+    pub by: String,
 }
 
 impl Holding {
@@ -163,6 +168,28 @@ pub struct Waiting {
     pub rejections: Rejections,
     /// Requirements; slots of one class fit or do not fit together.
     pub class: String,
+    /// The scheduler failed on it, and is asked again then.
+    pub again_at: Option<Instant>,
+    /// It waits for the answer of a scheduler elsewhere to this.
+    pub asks: Option<Box<Asks<ClusterId>>>,
+}
+
+impl Waiting {
+    /// One that waits for room, or for what its reason says.
+    pub(crate) const fn because(reason: Reason, rejections: Rejections, class: String) -> Self {
+        Self {
+            reason,
+            rejections,
+            class,
+            again_at: None,
+            asks: None,
+        }
+    }
+
+    /// Whether it waits for a scheduler's answer: it is on its way.
+    pub const fn is_asking(&self) -> bool {
+        self.asks.is_some()
+    }
 }
 
 /// What was assigned, by revision, and is not yet in the cluster's aggregate.
@@ -287,7 +314,11 @@ pub struct State {
     /// The store is loaded and this run has begun.
     pub(crate) started: bool,
     pub(crate) fenced: bool,
-    pub(crate) algorithm: Algorithm,
+    pub(crate) policy: Policy,
+    /// What the scheduler elsewhere was asked.
+    pub(crate) questions: Questions<Slot>,
+    /// When it is asked again about slots that it failed on.
+    pub(crate) again: BTreeSet<(Instant, Slot)>,
     pub(crate) book: JobBook,
     pub(crate) heads: BTreeMap<JobId, Arc<JobHead>>,
     pub(crate) slots: BTreeMap<Slot, SlotRecord>,
@@ -333,7 +364,9 @@ impl State {
             term: Term::default(),
             started: false,
             fenced: false,
-            algorithm: Algorithm::default(),
+            policy: Policy::default(),
+            questions: Questions::default(),
+            again: BTreeSet::new(),
             book: JobBook::default(),
             heads: BTreeMap::new(),
             slots: BTreeMap::new(),

@@ -40,6 +40,16 @@ impl State {
         &self.term
     }
 
+    /// Why the scheduler elsewhere is left alone for now, if it is.
+    pub fn scheduler_rests(&self) -> Option<&str> {
+        self.questions.rests()
+    }
+
+    /// The scheduler in force.
+    pub const fn policy(&self) -> &schedulers::Policy {
+        &self.policy
+    }
+
     /// The settings.
     pub const fn config(&self) -> &crate::Config {
         &self.config
@@ -103,7 +113,11 @@ impl State {
         }
         let running = job.running().map(|operation| operation.kind);
         let state = tally.state(self.is_over(job), running);
-        let waiting = slots.iter().find_map(|slot| self.waiting.get(slot));
+        let waits = |slot| {
+            let waiting = self.waiting.get(slot);
+            waiting.filter(|waiting| !waiting.is_asking())
+        };
+        let waiting = slots.iter().find_map(waits);
         let reason = match state {
             JobState::Running | JobState::Terminated => None,
             JobState::Requested
@@ -157,7 +171,8 @@ impl State {
 
     fn unassigned(&self, job: &Job, slot: &Slot, assignment: u64) -> InstanceView {
         let waiting = self.waiting.get(slot);
-        let state = waiting.map_or(InstanceState::Requested, |waiting| {
+        let told = waiting.filter(|waiting| !waiting.is_asking());
+        let state = told.map_or(InstanceState::Requested, |waiting| {
             InstanceState::NotDeployed {
                 reason: waiting.reason.clone(),
                 rejections: waiting.rejections.clone(),
@@ -354,11 +369,20 @@ impl State {
         let message = match (&row.cluster, &row.reason, waiting) {
             (_, Some(reason), _) => reason.message.clone(),
             (_, None, Some(waiting)) => waiting.reason.message.clone(),
-            (Some(cluster), None, None) => format!(
-                "{} chose cluster {cluster} out of {}",
-                self.algorithm.as_str(),
-                self.clusters.len()
-            ),
+            (Some(cluster), None, None) => {
+                let record = self.slots.get(slot);
+                let mut holdings = record.into_iter().flat_map(|record| &record.holdings);
+                let holding = holdings.find(|holding| Some(holding.cluster) == row.cluster_id);
+                match holding.map(|holding| holding.by.as_str()) {
+                    Some("") | None => format!("cluster {cluster} has it"),
+                    Some(by) => {
+                        format!(
+                            "{by} chose cluster {cluster} out of {}",
+                            self.clusters.len()
+                        )
+                    }
+                }
+            }
             (None, None, None) => "not assigned yet".to_owned(),
         };
         Explanation {
@@ -368,7 +392,9 @@ impl State {
             cluster: row.cluster,
             worker: row.worker,
             message,
-            rejections: waiting.map(|waiting| waiting.rejections.clone()),
+            rejections: waiting
+                .filter(|waiting| !waiting.is_asking())
+                .map(|waiting| waiting.rejections.clone()),
         }
     }
 

@@ -6,7 +6,7 @@ use model::slot::Slot;
 use model::time::Now;
 use schedulers::{Candidate, Request};
 
-use crate::state::{State, Waiting};
+use crate::state::State;
 use crate::{Decision, Soft};
 
 impl State {
@@ -25,14 +25,19 @@ impl State {
         let Some(slots) = self.classes.get(class).filter(|_| !held) else {
             return Some(Decision::default().soft(asleep));
         };
-        let tried = slots.iter().take(TRIED);
+        // Who waits for a scheduler's word is woken by that.
+        let for_room = |slot: &&Slot| {
+            let waiting = self.waiting.get(*slot);
+            waiting.is_none_or(|it| it.asks.is_none() && it.again_at.is_none())
+        };
+        let tried = slots.iter().filter(for_room).take(TRIED);
         let mut wanted = tried.filter_map(|slot| Some((slot, self.wanted(slot)?)));
         let first = wanted.clone().next();
         if let Some((slot, _)) = wanted.find(|(slot, wanted)| self.fits_somewhere(slot, wanted)) {
             return Some(Decision::default().soft(Soft::Wake(slot.clone())));
         }
         let decision = first.map_or_else(Decision::default, |(slot, wanted)| {
-            self.renew_reasons(class, slot, &wanted)
+            self.renew_reasons(now, class, slot, &wanted)
         });
         Some(decision.soft(asleep))
     }
@@ -67,15 +72,11 @@ impl State {
 
     /// A class that still does not fit says so with its present reason. What a cluster has and offers back keeps that
     /// cluster's reason; the counts stay those of each slot's last try.
-    fn renew_reasons(&self, name: &str, first: &Slot, wanted: &Desired) -> Decision {
-        let Err(unplaceable) = self.choose(first, wanted, &[]) else {
+    fn renew_reasons(&self, now: Now, name: &str, first: &Slot, wanted: &Desired) -> Decision {
+        let Err(unplaceable) = self.choose_at_once(first, wanted, &[]) else {
             return Decision::default();
         };
-        let waiting = Waiting {
-            reason: self.no_cluster(&unplaceable, &wanted.service),
-            rejections: unplaceable.rejections,
-            class: name.to_owned(),
-        };
+        let waiting = self.unplaced(now, name.to_owned(), unplaceable, &wanted.service);
         let outdated = |slot: &&Slot| {
             let held = self
                 .slots

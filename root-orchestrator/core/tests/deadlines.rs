@@ -104,6 +104,7 @@ mod tests {
                     service_generation: 1,
                     holdings: vec![Holding {
                         draining: false,
+                        by: String::new(),
                         cluster,
                         desired,
                         leaving: true,

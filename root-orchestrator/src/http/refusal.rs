@@ -19,6 +19,7 @@ pub(crate) fn refused(answer: &Answer) -> ApiError {
         Answer::Job(JobAnswer::Fenced) => superseded(),
         Answer::Job(_)
         | Answer::Patched(_)
+        | Answer::Scheduled
         | Answer::Released(_)
         | Answer::Registered(_)
         | Answer::Forgotten(_)

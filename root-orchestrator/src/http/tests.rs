@@ -17,8 +17,15 @@ async fn each_operation_lets_in_whom_its_need_says() {
     let common = orchestrator::http::routes::<Root>();
     let logs = orchestrator::http::logs::routes::<Root, Clusters>();
     let beside = orchestrator::http::beside(&access);
+    let scheduler = orchestrator::http::scheduler::routes::<Root>();
     let own = [clusters_api(), nodes_api(), other_api()];
-    let mut needs = [common.needs(), logs.needs(), beside.needs()].concat();
+    let mut needs = [
+        common.needs(),
+        logs.needs(),
+        beside.needs(),
+        scheduler.needs(),
+    ]
+    .concat();
     needs.extend(own.iter().flat_map(Api::needs));
     let admit = |need, token: Option<&str>| {
         let mut request = Request::builder().uri("/?tenant=university");

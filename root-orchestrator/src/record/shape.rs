@@ -28,6 +28,8 @@ pub(super) struct SlotHolding {
     pub(super) leaving: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) draining: bool,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) by: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -88,6 +90,7 @@ impl From<&Holding> for SlotHolding {
             desired: StoredDesired::from(&holding.desired),
             leaving: holding.leaving,
             draining: holding.draining,
+            by: holding.by.clone(),
         }
     }
 }

@@ -20,6 +20,8 @@ use sync::{Incarnation, Run, Term};
 
 use crate::tier::Root;
 
+const ELSEWHERE: &str = "http://127.0.0.1:10004 deadline=500ms fallback=none";
+
 const DOCUMENT: &str = "api_version: v1
 job_name: NAME
 lost_after: 7s
@@ -92,6 +94,7 @@ fn slot(job: &Job, service: usize, index: u32, clusters: &[u128], leaving: bool)
     };
     let holdings = clusters.iter().map(|cluster| Holding {
         draining: false,
+        by: "first-fit".to_owned(),
         cluster: ClusterId::from_bits(*cluster),
         desired: Desired {
             handover: model::desired::Handover::default(),
@@ -152,9 +155,10 @@ fn writes() -> impl Strategy<Value = Vec<Write>> {
         ),
         0..8,
     );
-    (jobs, 0..40_u64, any::<bool>()).prop_map(|(jobs, term, cordoned)| {
+    let policy = prop::sample::select(vec!["first-fit", "location", ELSEWHERE]);
+    (jobs, 0..40_u64, any::<bool>(), policy).prop_map(|(jobs, term, cordoned, policy)| {
         let term = (0..=term).fold(Term::default(), |term, nonce| term.next(nonce + 7));
-        let mut writes = vec![Write::Term(term)];
+        let mut writes = vec![Write::Term(term), Write::Policy(policy.parse().unwrap())];
         writes.extend((1..4).map(|id| cluster(id, cordoned && id == 2)));
         let mut seen = BTreeSet::new();
         for ((id, generation, deleted), slots, events) in jobs {

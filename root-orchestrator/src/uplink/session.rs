@@ -193,6 +193,7 @@ impl Session {
             Ok(Answer::Job(_)) => Err(refused("superseded", format!("of this root: {SUPERSEDED}"))),
             Ok(
                 Answer::Patched(_)
+                | Answer::Scheduled
                 | Answer::Released(_)
                 | Answer::Forgotten(_)
                 | Answer::ClusterIsThere(..)

@@ -11,7 +11,7 @@ use protocol::problem::Problem;
 use protocol::rest::{HealthBody, PlaceAnswer, PlaceCandidate, PlaceRequest};
 use rest::guard::{Need, Unguarded};
 use rest::{Accept, Api, ApiError, Body, Metrics, Path, op};
-use schedulers::{Algorithm, Offer};
+use schedulers::{Algorithm, Offer, Workers};
 
 /// All routes, answered at `/` by one algorithm.
 ///
@@ -25,7 +25,7 @@ pub fn router(algorithm: Algorithm) -> Result<Router, RunError> {
 
 fn api() -> Api<Algorithm> {
     let about = "A scheduler of edgeIO. An orchestrator posts what is to be placed, with the candidates that will do, and is told \
-        which of them. Whoever serves `POST` of a `PlaceRequest` at any path, in any language, is a scheduler.";
+        which of them: a root's candidates are clusters, a cluster's are workers. Whoever serves `POST` of a `PlaceRequest` at any path, in any language, is a scheduler.";
     let place = |summary| {
         op(summary)
             .needs(Need::Nothing)
@@ -108,12 +108,28 @@ fn offer(candidate: &PlaceCandidate) -> Offer {
         location: candidate.location.clone(),
         architecture: candidate.architecture.clone(),
         labels: candidate.labels.clone(),
-        room: Resources {
-            cpu: Millicores::from_cores(candidate.free_cores),
-            memory: Bytes::from_mb(candidate.memory_free_in_mb),
-            disk: Bytes::from_mb(candidate.disk_free_in_mb),
-        },
+        room: room(
+            candidate.free_cores,
+            candidate.memory_free_in_mb,
+            candidate.disk_free_in_mb,
+        ),
         replicas: candidate.replicas,
+        workers: candidate.workers.map(|count| Workers {
+            count,
+            room: room(
+                candidate.total_free_cores.unwrap_or_default(),
+                candidate.total_memory_free_in_mb.unwrap_or_default(),
+                candidate.total_disk_free_in_mb.unwrap_or_default(),
+            ),
+        }),
+    }
+}
+
+fn room(cores: f64, memory_in_mb: u64, disk_in_mb: u64) -> Resources {
+    Resources {
+        cpu: Millicores::from_cores(cores),
+        memory: Bytes::from_mb(memory_in_mb),
+        disk: Bytes::from_mb(disk_in_mb),
     }
 }
 

@@ -24,8 +24,8 @@ pub use http::router;
 
 /// Chooses places for an orchestrator that asks over HTTP.
 ///
-/// Give its address to a cluster: cluster-orchestrator --scheduler http://127.0.0.1:10005, or /location behind it for another
-/// algorithm than its own.
+/// Give its address to a cluster or a root: cluster-orchestrator --scheduler http://127.0.0.1:10005, or /location behind it for
+/// another algorithm than its own.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "edgeio-scheduler", version)]
 pub struct Config {

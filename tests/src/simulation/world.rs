@@ -21,7 +21,7 @@ use model::units::{Bytes, Millicores, Resources};
 use model::workload::RuntimeKind;
 use node_core::Input as NodeInput;
 use root_core::Input as RootInput;
-use schedulers::Answer as Advice;
+use schedulers::{Algorithm, Answer as Advice, Policy, Remote};
 use sync::{Change, Held, Incarnation, UpReport};
 
 use super::checks::{self, Violation};
@@ -138,9 +138,9 @@ pub(crate) enum Message {
         by_cluster: bool,
         silent: bool,
     },
-    /// A scheduler elsewhere answers the start of a cluster that asked.
+    /// A scheduler elsewhere answers the start of an orchestrator that asked.
     Advised {
-        cluster: usize,
+        who: Who,
         epoch: u64,
         slot: Slot,
         number: u64,
@@ -396,9 +396,19 @@ impl World {
         self.queue.insert((self.now + delay, self.issued), message);
     }
 
-    /// Whether clusters ask a scheduler elsewhere: in every fourth seed.
-    pub(crate) const fn asks_elsewhere(&self) -> bool {
-        self.seed % 4 == 3
+    /// The scheduler elsewhere that is asked: in every fourth seed by the root, in every fourth by all orchestrators.
+    pub(crate) fn elsewhere(&self, who: Who) -> Option<Policy> {
+        let asks = match who {
+            Who::Root => self.seed % 4 >= 2,
+            Who::Cluster(_) => self.seed % 4 == 3,
+            Who::Worker(_) => false,
+        };
+        let policy = Policy::Remote(Remote {
+            url: "http://scheduler".to_owned(),
+            deadline: schedulers::DEADLINE,
+            fallback: Some(Algorithm::FirstFit),
+        });
+        asks.then_some(policy)
     }
 
     /// Over the network: late, lost or doubled.
@@ -516,21 +526,27 @@ impl World {
                 });
             }
             Message::Advised {
-                cluster,
+                who,
                 epoch,
                 slot,
                 number,
                 advice,
-            } => {
-                if self.clusters[cluster].program.epoch == epoch {
+            } => match who {
+                Who::Root if self.root.epoch == epoch => self.root(RootInput::Advised {
+                    slot,
+                    number,
+                    advice,
+                }),
+                Who::Cluster(index) if self.clusters[index].program.epoch == epoch => {
                     let input = ClusterInput::Advised {
                         slot,
                         number,
                         advice,
                     };
-                    self.cluster(cluster, input);
+                    self.cluster(index, input);
                 }
-            }
+                Who::Root | Who::Cluster(_) | Who::Worker(_) => {}
+            },
             Message::Runtime {
                 worker,
                 epoch,

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use model::name::Name;
 use model::units::{Bytes, Millicores, Resources};
 use protocol::document::{Format, Options, parse};
+use schedulers::Workers;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -36,6 +37,20 @@ fn question(url: &str, deadline: Duration) -> Question {
             disk: Bytes(0),
         },
         replicas: 1,
+        workers: None,
+    };
+    let cluster = Offer {
+        architecture: String::new(),
+        labels: BTreeMap::new(),
+        workers: Some(Workers {
+            count: 3,
+            room: Resources {
+                cpu: Millicores(750),
+                memory: Bytes::from_mb(1_024),
+                disk: Bytes(0),
+            },
+        }),
+        ..offer("2", 250)
     };
     Question {
         number: 7,
@@ -47,7 +62,7 @@ fn question(url: &str, deadline: Duration) -> Question {
         service: spec.name.clone(),
         index: 2,
         spec,
-        offers: vec![offer("1", 1_500), offer("2", 250)],
+        offers: vec![offer("1", 1_500), cluster],
     }
 }
 
@@ -98,8 +113,9 @@ async fn a_question_says_what_is_to_be_placed_and_who_will_do() {
         "candidates": [
             {"id": "1", "name": "pi-1", "location": "munich", "architecture": "aarch64", "labels": {"zone": "a"},
              "free_cores": 1.5, "memory_free_in_mb": 512, "disk_free_in_mb": 0, "replicas": 1},
-            {"id": "2", "name": "pi-2", "location": "munich", "architecture": "aarch64", "labels": {"zone": "a"},
-             "free_cores": 0.25, "memory_free_in_mb": 512, "disk_free_in_mb": 0, "replicas": 1}],
+            {"id": "2", "name": "pi-2", "location": "munich",
+             "free_cores": 0.25, "memory_free_in_mb": 512, "disk_free_in_mb": 0, "replicas": 1,
+             "workers": 3, "total_free_cores": 0.75, "total_memory_free_in_mb": 1024, "total_disk_free_in_mb": 0}],
     });
     assert_eq!(body, expected);
 }

@@ -26,6 +26,18 @@ pub struct SchedulerBody {
     pub fallback: Option<String>,
 }
 
+/// Who chooses places here, and whether it is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct SchedulerStatus {
+    /// The scheduler, with all that is in force.
+    #[serde(flatten)]
+    pub in_force: SchedulerBody,
+    /// Why a scheduler elsewhere is left alone for now: its fallback chooses, or nobody. Left out while it is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<String>,
+}
+
 impl SchedulerBody {
     /// Reads a body: `{scheduler: http://127.0.0.1:10005, deadline: 500ms, fallback: none}`. Whether there is such a
     /// scheduler is for the orchestrator to say.
@@ -84,7 +96,7 @@ pub struct PlaceRequest {
     pub candidates: Vec<PlaceCandidate>,
 }
 
-/// A worker, or to the scheduler of a root a cluster.
+/// A worker; to the scheduler of a root a cluster, as the root knows it: by its last aggregate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct PlaceCandidate {
@@ -101,14 +113,26 @@ pub struct PlaceCandidate {
     /// A worker's labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Cores that are free; at a cluster in its largest hole.
+    /// Cores that are free; of a cluster the most on one of its workers that could run it.
     pub free_cores: f64,
-    /// Memory that is free, in MB.
+    /// Memory that is free, in MB; of a cluster as `free_cores`.
     pub memory_free_in_mb: u64,
-    /// Disk that is free, in MB.
+    /// Disk that is free, in MB; of a cluster as `free_cores`.
     pub disk_free_in_mb: u64,
     /// Replicas of this service that it has.
     pub replicas: u32,
+    /// A cluster's workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<u32>,
+    /// Cores that are free on all of a cluster's workers that could run it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_free_cores: Option<f64>,
+    /// Memory that is free on all of those, in MB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_memory_free_in_mb: Option<u64>,
+    /// Disk that is free on all of those, in MB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_disk_free_in_mb: Option<u64>,
 }
 
 /// The answer.

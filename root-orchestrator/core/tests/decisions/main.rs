@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod adopting;
 #[cfg(test)]
+mod asking;
+#[cfg(test)]
 mod forgetting;
 #[cfg(test)]
 mod hostile;

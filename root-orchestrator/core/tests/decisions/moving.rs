@@ -29,6 +29,17 @@ fn begin(world: &mut World, request: JobRequest) {
 }
 
 #[test]
+fn a_migration_that_stops_first_ends_at_the_cluster_that_it_names() {
+    let mut world = World::of(&[100, 100, 100]);
+    world.run(&Document::new("web", 10, 1));
+    begin(&mut world, migrate(Some("c3"), Some(Strategy::StopFirst)));
+    world.deliver();
+    world.pass(3);
+    assert_eq!(world.rows("web"), ["0 Holder RUNNING c3 2.1"]);
+    assert_eq!(progress(&world), Progress::Done);
+}
+
+#[test]
 fn a_migration_to_another_cluster_takes_over_when_the_next_copy_runs() {
     let mut world = World::of(&[100, 100]);
     world.run(&Document::new("web", 10, 1));

@@ -19,6 +19,7 @@ use root_core::{
     Action, Answer, Config, Decision, Input, Registration, RequestId, SlotRecord, State, Write,
     turn,
 };
+use schedulers::{Answer as Advice, Policy, Question};
 use sync::{Incarnation, Term};
 
 pub(crate) use cluster::Cluster;
@@ -34,6 +35,8 @@ pub(crate) struct World {
     requests: u64,
     answers: BTreeMap<RequestId, Answer>,
     jobs: u128,
+    /// Questions to a scheduler elsewhere that were not answered yet.
+    pub(crate) questions: Vec<(Slot, Question)>,
     /// All writes and actions of the last turn.
     pub(crate) last: Decision,
     /// Time that the core took, where it is measured instead of checked.
@@ -56,6 +59,7 @@ impl World {
             requests: 0,
             answers: BTreeMap::new(),
             jobs: 0,
+            questions: Vec::new(),
             last: Decision::default(),
             measured: None,
         };
@@ -154,6 +158,11 @@ impl World {
                     self.answers.insert(*request, answer.clone());
                     continue;
                 }
+                Action::AskScheduler(slot, question) => {
+                    let question = Question::clone(question);
+                    self.questions.push((slot.clone(), question));
+                    continue;
+                }
                 Action::Assign(to, _)
                 | Action::AskWhole(to)
                 | Action::AskAdopt(to)
@@ -168,7 +177,7 @@ impl World {
                 Action::AskWhole(_) => cluster.observer.ask_whole(),
                 Action::AskAdopt(_) => cluster.asked_for_its_set = true,
                 Action::Confirm(_, stamp) => cluster.confirmed.push(stamp),
-                Action::Answer(..) => {}
+                Action::Answer(..) | Action::AskScheduler(..) => {}
             }
         }
         self.last = decision;
@@ -347,6 +356,38 @@ impl World {
         self.request(JobRequest::Put { path, draft })
     }
 
+    /// Another scheduler from now on.
+    pub(crate) fn schedule_by(&mut self, policy: &str) {
+        let policy: Policy = policy.parse().unwrap();
+        let answer = self.ask(|request| Input::Schedule {
+            request: Some(request),
+            policy,
+        });
+        assert_eq!(answer, Answer::Scheduled);
+    }
+
+    /// The scheduler elsewhere answers all that it was asked.
+    pub(crate) fn advise(&mut self, mut advice: impl FnMut(&Question) -> Advice) {
+        for (slot, question) in std::mem::take(&mut self.questions) {
+            let (number, advice) = (question.number, advice(&question));
+            self.turn([Input::Advised {
+                slot,
+                number,
+                advice,
+            }]);
+        }
+        self.deliver();
+    }
+
+    /// What users are told of why a job is where it is, or nowhere.
+    pub(crate) fn told(&self, key: &str) -> Vec<String> {
+        let job = self.job(key).job.id;
+        let events = self.state.history().of(job);
+        let events = events.map(|event| event.message.clone());
+        let explained = self.state.explain(job).into_iter();
+        events.chain(explained.map(|row| row.message)).collect()
+    }
+
     pub(crate) fn delete(&mut self, key: &str) -> JobAnswer {
         let key = key.to_owned();
         self.request(JobRequest::Delete { key })
@@ -380,6 +421,12 @@ impl World {
             )
         });
         rows.collect()
+    }
+
+    pub(crate) fn count(&self, key: &str, state: &str) -> usize {
+        let view = self.job(key);
+        let rows = view.instances.iter();
+        rows.filter(|row| row.state.as_str() == state).count()
     }
 
     /// The durable records of all slots.

@@ -4,7 +4,6 @@ use cluster_core::Input as ClusterInput;
 use model::id::InstanceId;
 use node_core::Input as NodeInput;
 use root_core::Input as RootInput;
-use schedulers::{Algorithm, Policy, Remote};
 use sync::Incarnation;
 
 use super::super::runtime::Runtime;
@@ -71,6 +70,10 @@ impl World {
                 self.note("the root starts");
                 self.root(RootInput::Quotas(users::quotas()));
                 self.root(RootInput::Started { term, fresh });
+                if let Some(policy) = self.elsewhere(who) {
+                    let request = None;
+                    self.root(RootInput::Schedule { request, policy });
+                }
             }
             Who::Cluster(index) => {
                 let program = &mut self.clusters[index].program;
@@ -89,12 +92,7 @@ impl World {
                 self.clusters[index].broken_at = self.now;
                 self.note(format!("cluster {index} starts"));
                 self.cluster(index, ClusterInput::Started { term, fresh });
-                if self.asks_elsewhere() {
-                    let policy = Policy::Remote(Remote {
-                        url: "http://scheduler".to_owned(),
-                        deadline: schedulers::DEADLINE,
-                        fallback: Some(Algorithm::FirstFit),
-                    });
+                if let Some(policy) = self.elsewhere(who) {
                     let request = None;
                     self.cluster(index, ClusterInput::Schedule { request, policy });
                 }

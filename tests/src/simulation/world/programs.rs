@@ -185,6 +185,9 @@ impl World {
                     self.send(Message::RootConfirms(cluster, stamp));
                 }
             }
+            RootAction::AskScheduler(slot, question) => {
+                self.advise((Who::Root, self.root.epoch), slot, &question);
+            }
             RootAction::AskWhole(id) | RootAction::AskAdopt(id) => {
                 let adopt = matches!(action, RootAction::AskAdopt(_));
                 if let Some(cluster) = self.cluster_index(id) {
@@ -210,7 +213,10 @@ impl World {
                 }
             }
             ClusterAction::Tell(telling) => self.send(Message::UpTold(index, telling)),
-            ClusterAction::AskScheduler(slot, question) => self.advise(index, slot, &question),
+            ClusterAction::AskScheduler(slot, question) => {
+                let epoch = self.clusters[index].program.epoch;
+                self.advise((Who::Cluster(index), epoch), slot, &question);
+            }
             ClusterAction::AskWhole(id) | ClusterAction::AskAdopt(id) => {
                 let adopt = matches!(action, ClusterAction::AskAdopt(_));
                 if let Some(worker) = self.worker_index(index, id) {
@@ -244,7 +250,7 @@ impl World {
 
     /// A scheduler elsewhere chooses any of those that will do; while there are faults it also is away, says what nobody
     /// understands, and answers late or never.
-    fn advise(&mut self, cluster: usize, slot: Slot, question: &Question) {
+    fn advise(&mut self, (who, epoch): (Who, u64), slot: Slot, question: &Question) {
         let (mut delay, mut advice) = (self.rng.between(1, 40), None);
         if !self.calm {
             match self.rng.between(0, 20) {
@@ -262,8 +268,8 @@ impl World {
             Advice::Choose(question.offers[chosen].id.clone())
         });
         let message = Message::Advised {
-            cluster,
-            epoch: self.clusters[cluster].program.epoch,
+            who,
+            epoch,
             slot,
             number: question.number,
             advice,
