@@ -24,6 +24,7 @@ pub(crate) mod restart;
 pub(crate) mod restore;
 pub(crate) mod revoke;
 pub(crate) mod scale;
+pub(crate) mod scheduler;
 pub(crate) mod secret;
 mod shown;
 pub(crate) mod store;
@@ -84,6 +85,7 @@ pub(crate) fn run(options: &Options, environment: Environment<'_>) -> Result<(),
         Action::Login(login) => login::run(login, &options.connection, environment, format),
         Action::User(user) => user::run(&client()?, &user.what, format),
         Action::Tenant(tenant) => tenant::run(&client()?, &tenant.what, format),
+        Action::Scheduler(scheduler) => scheduler::run(&client()?, &scheduler.what, format),
         Action::Secret(secret) => secret::run(&client()?, &secret.what, format),
         Action::Audit(audit) => audit::run(&audit.what, format),
         Action::Context(context) => {

@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 
 use crate::command::{
     apply, audit, backup, completions, context, cordon, delete, describe, doctor, events, explain,
-    forget, get, login, logs, migrate, restart, restore, revoke, scale, secret, store, tenant,
-    token, top, user, wait, whoami,
+    forget, get, login, logs, migrate, restart, restore, revoke, scale, scheduler, secret, store,
+    tenant, token, top, user, wait, whoami,
 };
 use crate::connection::Connection;
 use crate::output::Format;
@@ -79,6 +79,7 @@ pub(crate) enum Action {
     Uncordon(cordon::Options),
     Forget(forget::Options),
     Revoke(revoke::Options),
+    Scheduler(scheduler::Options),
     Backup(backup::Options),
     Restore(restore::Options),
     Store(store::Options),

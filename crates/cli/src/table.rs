@@ -23,7 +23,7 @@ use crate::clean;
 
 pub(crate) use access::{tenant, tenants, tokens, users, whoami};
 pub(crate) use context::contexts;
-pub(crate) use describe::{cluster, node};
+pub(crate) use describe::{cluster, node, scheduler};
 pub(crate) use event::{EventNames, event_line, event_titles, events};
 pub(crate) use explanation::{Explained, explanation};
 pub(crate) use job::{job, jobs};

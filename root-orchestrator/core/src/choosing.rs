@@ -27,7 +27,7 @@ use crate::state::{SlotRecord, Stage, State, Waiting};
 use crate::{Action, Decision, Soft};
 
 /// Who chose, where an operation named the cluster.
-const ORDER: &str = "the operation";
+pub(crate) const ORDER: &str = "the operation";
 
 /// A cluster that was chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use model::slot::{Generation, Role, Slot};
 use model::time::{Instant, Now};
 use schedulers::Unplaceable;
 
-use crate::choosing::{Chosen, NotChosen, class};
+use crate::choosing::{Chosen, NotChosen, ORDER, class};
 use crate::operations::{follows, why_not_ready};
 use crate::state::{Holding, Moving, SlotRecord, Stage, State, Waiting};
 use crate::{Decision, Soft};
@@ -414,6 +414,7 @@ impl State {
             .running()
             .filter(|operation| operation.number == number)
             .and_then(|operation| operation.cluster.clone());
+        let ordered = named.is_some();
         let mut bound = wanted.clone();
         if let Some(cluster) = named {
             let mut service = (*wanted.service).clone();
@@ -426,7 +427,11 @@ impl State {
         let mut except = except.to_vec();
         // What has it and is to give it back does not get it again meanwhile.
         except.extend(record.holdings.iter().map(|holding| holding.cluster));
-        self.choose_at_once(&wanted.slot, &bound, &except)
+        let mut chosen = self.choose_at_once(&wanted.slot, &bound, &except)?;
+        if ordered {
+            ORDER.clone_into(&mut chosen.by);
+        }
+        Ok(chosen)
     }
 
     /// What stands goes on as it is, under a new assignment.

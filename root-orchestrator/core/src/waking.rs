@@ -25,12 +25,8 @@ impl State {
         let Some(slots) = self.classes.get(class).filter(|_| !held) else {
             return Some(Decision::default().soft(asleep));
         };
-        // Who waits for a scheduler's word is woken by that.
-        let for_room = |slot: &&Slot| {
-            let waiting = self.waiting.get(*slot);
-            waiting.is_none_or(|it| it.asks.is_none() && it.again_at.is_none())
-        };
-        let tried = slots.iter().filter(for_room).take(TRIED);
+        let for_room = slots.iter().filter(|slot| self.waits_for_room(slot));
+        let tried = for_room.take(TRIED);
         let mut wanted = tried.filter_map(|slot| Some((slot, self.wanted(slot)?)));
         let first = wanted.clone().next();
         if let Some((slot, _)) = wanted.find(|(slot, wanted)| self.fits_somewhere(slot, wanted)) {
@@ -40,6 +36,12 @@ impl State {
             self.renew_reasons(now, class, slot, &wanted)
         });
         Some(decision.soft(asleep))
+    }
+
+    /// Who waits for a scheduler's word instead is woken by that.
+    fn waits_for_room(&self, slot: &Slot) -> bool {
+        let waiting = self.waiting.get(slot);
+        waiting.is_none_or(|it| it.asks.is_none() && it.again_at.is_none())
     }
 
     /// Whether `fill` would give this slot to somebody.
@@ -83,7 +85,9 @@ impl State {
                 .get(*slot)
                 .is_some_and(|record| record.holdings.iter().any(|holding| !holding.leaving));
             let known = self.waiting.get(*slot);
-            !held && known.is_some_and(|known| known.reason.code != waiting.reason.code)
+            !held
+                && self.waits_for_room(slot)
+                && known.is_some_and(|known| known.reason.code != waiting.reason.code)
         };
         let slots = self.classes.get(name).into_iter().flatten();
         slots

@@ -62,6 +62,18 @@ const LINES: &[(&str, &str)] = &[
         "--report-interval|100ms|--reconnect-max",
     ),
     (
+        "root-orchestrator --scheduler best-guess",
+        "--scheduler|first-fit, location|http://127.0.0.1:10005",
+    ),
+    (
+        "root-orchestrator --scheduler http://192.0.2.1:10004 --report-interval 0s --data-dir {}/zero",
+        "--scheduler|--insecure|--report-interval",
+    ),
+    (
+        "root-orchestrator --scheduler-pause 1ms --data-dir {}/zero",
+        "--scheduler-pause|100ms",
+    ),
+    (
         "root-orchestrator --report-interval 2d --data-dir {}/zero",
         "--report-interval|24h",
     ),

@@ -1,6 +1,6 @@
-//! One cluster, one worker.
+//! One cluster, one worker, one scheduler.
 
-use protocol::rest::{ClusterBody, InstanceBody, NodeBody};
+use protocol::rest::{ClusterBody, InstanceBody, NodeBody, SchedulerStatus};
 use protocol::time::format_wall;
 
 use super::Seen::{Always, Wide};
@@ -50,6 +50,20 @@ pub(crate) fn cluster(cluster: &ClusterBody) -> Vec<String> {
         ),
         ("Heard", heard(cluster.last_seen)),
     ])
+}
+
+/// Who chooses places.
+pub(crate) fn scheduler(status: &SchedulerStatus) -> Vec<String> {
+    let known = &status.in_force;
+    let rows = [
+        ("Scheduler", Some(known.scheduler.clone())),
+        ("Deadline", known.deadline.clone()),
+        ("Fallback", known.fallback.clone()),
+        ("Away", status.away.clone()),
+    ];
+    let told = rows.into_iter();
+    let told = told.filter_map(|(title, text)| Some((title, text?)));
+    fields(&told.collect::<Vec<_>>())
 }
 
 /// A worker with its instances, each with the name of its job.

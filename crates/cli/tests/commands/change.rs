@@ -85,6 +85,59 @@ fn replicas_and_openness_are_changed_with_one_request() {
 }
 
 #[test]
+fn a_scheduler_is_shown_and_exchanged_with_one_request() {
+    let local = r#"{"scheduler":"first-fit"}"#;
+    let remote = r#"{"scheduler":"http://127.0.0.1:10004","deadline":"500ms","fallback":"none","away":"no answer came"}"#;
+    let wrong = problem(400, "bad_request", "there is no scheduler \\\"a\\\"", "");
+    let server = Server::start(vec![
+        ("GET /api/v1/scheduler", vec![Answer::new(200, local)]),
+        (
+            "PUT /api/v1/scheduler",
+            vec![Answer::new(200, remote), wrong],
+        ),
+    ]);
+    let shown = out(&edgeio(&server, &["scheduler", "get"]));
+    let words = |shown: &str| {
+        shown
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(words(&shown), ["Scheduler:", "first-fit"]);
+    let url = "http://127.0.0.1:10004";
+    let set = [
+        "scheduler",
+        "set",
+        url,
+        "--deadline",
+        "500ms",
+        "--fallback",
+        "none",
+    ];
+    let shown = out(&edgeio(&server, &set));
+    assert!(
+        ["500ms", "none", "no answer came"]
+            .iter()
+            .all(|word| shown.contains(word)),
+        "{shown}"
+    );
+    let sent = server.requests().pop().unwrap().body;
+    assert_eq!(
+        sent,
+        r#"{"scheduler":"http://127.0.0.1:10004","deadline":"500ms","fallback":"none"}"#
+    );
+    let refused = edgeio(&server, &["scheduler", "set", "a"]);
+    assert_eq!(code(&refused), 1);
+    assert!(
+        err(&refused).contains("there is no scheduler"),
+        "{}",
+        err(&refused)
+    );
+    let named = out(&edgeio(&server, &["scheduler", "get", "-o", "name"]));
+    assert_eq!(named, "scheduler/first-fit\n");
+}
+
+#[test]
 #[expect(clippy::too_many_lines, reason = "one table of requests")]
 fn instances_move_restart_and_make_way_with_one_request() {
     let moving = || vec![Answer::new(202, &job("MIGRATING", "null"))];

@@ -417,3 +417,26 @@ fn a_deleted_job_is_not_asked_about_any_more() {
     world.advise(choose("c1"));
     assert_eq!((world.runs(1), world.slots().len()), (0, 0));
 }
+
+#[test]
+fn who_is_asked_about_waits_on_while_others_like_it_find_no_room() {
+    let mut world = World::of(&[5]);
+    // It says that it has more than it has, and gives back what it cannot place.
+    world.clusters.get_mut(&1).unwrap().claims = 500;
+    world.clusters.get_mut(&1).unwrap().grow(0);
+    world.deliver();
+    world.schedule_by(ELSEWHERE);
+    world.run(&Document::new("web", 10, 1));
+    world.advise(choose("c1"));
+    assert_eq!(world.count("web", "NOT_DEPLOYED"), 1);
+    world.put(&Document::new("web", 10, 2));
+    assert_eq!(offered(&world), ["c1"], "it has not given this one back");
+    world.join(2, 5);
+    world.advise(choose("c1"));
+    let given = world.slots();
+    assert!(
+        given.values().all(|record| record.assignment == 1),
+        "{given:?}"
+    );
+    assert_eq!(given.len(), 2);
+}
