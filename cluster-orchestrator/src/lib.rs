@@ -469,10 +469,7 @@ impl Site {
 
     /// Who asks a scheduler elsewhere.
     fn advisor(&self) -> Advisor<Cluster> {
-        Advisor {
-            client: self.scheduler.clone(),
-            handle: self.handle.clone(),
-        }
+        Advisor::new(self.scheduler.clone(), self.handle.clone())
     }
 
     fn http(

@@ -121,7 +121,7 @@ pub async fn run_on(
 
 /// What the options ask for, checked, with the address taken.
 struct Place {
-    core: root_core::Config,
+    core: Root,
     scheduler: scheduler::Client,
     listener: TcpListener,
     address: SocketAddr,
@@ -132,6 +132,10 @@ struct Place {
 impl Place {
     fn take(config: &Config) -> Result<Self, RootError> {
         let Checked { core, scheduler } = config.checked()?;
+        let core = Root {
+            config: core,
+            policy: config.scheduling.scheduler.clone(),
+        };
         let (listener, address) = listen(config.http)?;
         let relay = config.mqtt.map(listen);
         Ok(Self {
@@ -173,15 +177,8 @@ async fn begin(
     let access = access(&config, address, &store, &keys).await?;
     access.count(&metrics.common.registry)?;
     let backups = Backups::new(Arc::clone(&store), Tier::Root, None);
-    let core = Root {
-        config: core,
-        policy: config.scheduling.scheduler.clone(),
-    };
     let (controller, handle) = orchestrator::open(store, core, metrics.common.clone()).await?;
-    let advisor = Advisor {
-        client: scheduler,
-        handle: handle.clone(),
-    };
+    let advisor = Advisor::new(scheduler, handle.clone());
     let mut tasks = Tasks::new(shutdown.child_token());
     if let Some(lost) = lost {
         lost.ends(&mut tasks);
@@ -193,12 +190,12 @@ async fn begin(
     let outlets = Outlets::new(links.clone(), metrics.clone(), advisor.clone());
     let controller = controller.watched_by(config.notifier.clone());
     tasks.spawn("controller", controller.run(outlets, token.clone()));
-    let documents = protocol::document::Options {
-        allow_noop: config.allow_noop,
-        ..protocol::document::Options::default()
-    };
-    let common =
-        orchestrator::http::Service::new(handle.clone(), documents, backups, access.clone());
+    let common = orchestrator::http::Service::new(
+        handle.clone(),
+        documents(&config),
+        backups,
+        access.clone(),
+    );
     let service = http::Service {
         handle: handle.clone(),
         links: links.clone(),
@@ -250,6 +247,14 @@ async fn begin(
     // Sockets of clusters would otherwise outlive the service.
     io.close().await;
     Ok(tasks.finish(GRACE).await.into_result()?)
+}
+
+/// What documents may say here beyond the contract.
+fn documents(config: &Config) -> protocol::document::Options {
+    protocol::document::Options {
+        allow_noop: config.allow_noop,
+        ..protocol::document::Options::default()
+    }
 }
 
 /// What this root proves itself with, and shows to users.

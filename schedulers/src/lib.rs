@@ -23,6 +23,7 @@ pub use cluster::ClusterCandidate;
 pub use offer::{Offer, Question, Workers};
 pub use policy::{DEADLINE, LONGEST, Policy, PolicyError, Remote};
 pub use questions::{Answer, Asks, Look, Note, OPEN, Questions, TRIES};
+pub use remote::NotChosen;
 pub use worker::{PortKey, WorkerCandidate, fixed_ports};
 
 use model::job::PlacementRules;

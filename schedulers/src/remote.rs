@@ -1,8 +1,23 @@
 //! What the word of a scheduler elsewhere comes to, where something is to be placed.
 
 use crate::{
-    Algorithm, Answer, Candidate, Look, Remote, Request, Scheduler as _, TRIES, Unplaceable,
+    Algorithm, Answer, Asks, Candidate, Look, Remote, Request, Scheduler as _, TRIES, Unplaceable,
 };
+
+/// Why nobody of its kind was chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NotChosen<I> {
+    /// None will do, or the scheduler failed or declined.
+    Unplaceable(Unplaceable),
+    /// A scheduler elsewhere has not said yet.
+    Asking(Box<Asks<I>>),
+}
+
+impl<I> From<Unplaceable> for NotChosen<I> {
+    fn from(unplaceable: Unplaceable) -> Self {
+        Self::Unplaceable(unplaceable)
+    }
+}
 
 impl Remote {
     /// One of the candidates, by what is known of the scheduler's will: its position, and who chose it, for people. `None`: it

@@ -14,7 +14,7 @@ use model::id::NodeId;
 use model::slot::Slot;
 use model::time::Now;
 use schedulers::{
-    Answer, Asks, Candidate as _, Note, Offer, Policy, Question, Request, Scheduler, Unplaceable,
+    Answer, Asks, Candidate as _, Note, Offer, Policy, Question, Request, Scheduler,
     WorkerCandidate,
 };
 
@@ -30,19 +30,7 @@ pub(crate) struct Chosen {
 }
 
 /// Why no worker was chosen.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum NotChosen {
-    /// None will do, or the scheduler failed.
-    Unplaceable(Unplaceable),
-    /// The scheduler elsewhere has not said yet.
-    Asking(Box<Asks<NodeId>>),
-}
-
-impl From<Unplaceable> for NotChosen {
-    fn from(unplaceable: Unplaceable) -> Self {
-        Self::Unplaceable(unplaceable)
-    }
-}
+pub(crate) type NotChosen = schedulers::NotChosen<NodeId>;
 
 impl State {
     /// One of the candidates: its position, and who chose it.

@@ -82,13 +82,16 @@ impl SchedulerOptions {
 /// Asks for a core, and tells it what comes of it.
 #[derive(Debug, Clone)]
 pub struct Advisor<C: Placing> {
-    /// By what it asks.
-    pub client: Client,
-    /// Who is told.
-    pub handle: Handle<C>,
+    pub(crate) client: Client,
+    pub(crate) handle: Handle<C>,
 }
 
 impl<C: Placing> Advisor<C> {
+    /// Who asks by that, and tells this.
+    pub const fn new(client: Client, handle: Handle<C>) -> Self {
+        Self { client, handle }
+    }
+
     /// Does not wait. The core lets few be under way.
     pub fn ask(&self, slot: Slot, question: Box<Question>) {
         let Self { client, handle } = self.clone();

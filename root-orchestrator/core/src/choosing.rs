@@ -38,19 +38,7 @@ pub(crate) struct Chosen {
 }
 
 /// Why no cluster was chosen.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum NotChosen {
-    /// None will do, or the scheduler failed.
-    Unplaceable(Unplaceable),
-    /// The scheduler elsewhere has not said yet.
-    Asking(Box<Asks<ClusterId>>),
-}
-
-impl From<Unplaceable> for NotChosen {
-    fn from(unplaceable: Unplaceable) -> Self {
-        Self::Unplaceable(unplaceable)
-    }
-}
+pub(crate) type NotChosen = schedulers::NotChosen<ClusterId>;
 
 impl State {
     /// The cluster for a slot.

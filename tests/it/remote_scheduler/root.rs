@@ -57,16 +57,50 @@ fn wait_placed(root: &Client, name: &str) -> Vec<(String, String)> {
 }
 
 #[track_caller]
+fn wait_explained(root: &Client, name: &str, words: &str) {
+    wait_until(&format!("{name}: {words}"), LIMIT, || {
+        let explained = root.get(&format!("/api/v1/jobs/{name}/explain"))?.body;
+        let explained = explained.to_string();
+        if explained.contains(words) {
+            Ok(())
+        } else {
+            Err(explained)
+        }
+    });
+}
+
+#[track_caller]
 fn runs_by(root: &Client, name: &str, cluster: &str, words: &str) {
     submit(root, name);
     let placed = wait_placed(root, name);
-    let [(on, why)] = placed.as_slice() else {
-        panic!("{name} is not there once: {placed:?}");
-    };
+    assert_eq!(placed.len(), 1, "{name} is there once: {placed:?}");
+    let (on, why) = &placed[0];
     assert!(
         on == cluster && why.contains(words),
         "{name} on {on}: {why}"
     );
+}
+
+/// Jobs arrive while first-fit and the one at that URL take turns: how often.
+fn exchange_while_jobs_arrive(root: &Client, python: &str) -> usize {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let exchanging = scope.spawn(|| {
+            let mut exchanges = 0;
+            while !done.load(Ordering::Relaxed) {
+                let scheduler = ["first-fit".to_owned(), python.to_owned()][exchanges % 2].clone();
+                exchange(root, &format!("scheduler: {scheduler}"));
+                exchanges += 1;
+                pause(Duration::from_millis(50));
+            }
+            exchanges
+        });
+        for number in 0..ARRIVE {
+            submit(root, &format!("job-{number}"));
+        }
+        done.store(true, Ordering::Relaxed);
+        exchanging.join().unwrap()
+    })
 }
 
 #[test]
@@ -96,24 +130,7 @@ fn a_scheduler_in_python_chooses_clusters_and_is_exchanged_while_jobs_arrive() {
         }
     });
 
-    let done = AtomicBool::new(false);
-    let exchanges = thread::scope(|scope| {
-        let exchanging = scope.spawn(|| {
-            let mut exchanges = 0;
-            while !done.load(Ordering::Relaxed) {
-                let scheduler = ["first-fit".to_owned(), python.url()][exchanges % 2].clone();
-                exchange(&root, &format!("scheduler: {scheduler}"));
-                exchanges += 1;
-                pause(Duration::from_millis(50));
-            }
-            exchanges
-        });
-        for number in 0..ARRIVE {
-            submit(&root, &format!("job-{number}"));
-        }
-        done.store(true, Ordering::Relaxed);
-        exchanging.join().unwrap()
-    });
+    let exchanges = exchange_while_jobs_arrive(&root, &python.url());
     let names: Vec<String> = (0..ARRIVE).map(|number| format!("job-{number}")).collect();
     let placed: Vec<_> = names
         .iter()
@@ -158,11 +175,7 @@ fn a_scheduler_in_python_chooses_clusters_and_is_exchanged_while_jobs_arrive() {
     // What a lost cluster had is its business as well.
     system.clusters[1].kill();
     let chose = format!("{} chose cluster small out of 2", python.url());
-    wait_until("the lost cluster's job is replaced", LIMIT, || {
-        let explained = root.get("/api/v1/jobs/job-0/explain")?.body.to_string();
-        let more = root.get("/api/v1/jobs/by-python/explain")?.body.to_string();
-        more.contains(&chose).then_some(()).ok_or(explained + &more)
-    });
+    wait_explained(&root, "by-python", &chose);
 }
 
 #[test]
@@ -203,27 +216,13 @@ fn a_root_whose_scheduler_hangs_answers_garbage_or_dies_loses_nothing() {
     let refuses = broken(Some(r#"{"choose": null, "reason": "all are asleep"}"#));
     exchange(&root, &format!("{{scheduler: \"{refuses}\"}}"));
     submit(&root, "declined");
-    wait_until("it is declined", LIMIT, || {
-        let job = root.job("declined")?;
-        let reason = job["reason"].as_str().unwrap_or_default();
-        reason
-            .contains("places it nowhere: all are asleep")
-            .then_some(())
-            .ok_or_else(|| job.to_string())
-    });
+    wait_explained(&root, "declined", "places it nowhere: all are asleep");
+    assert_eq!(root.job("declined").unwrap()["state"], "NOT_DEPLOYED");
     // The root dies while it waits for an answer. Its scheduler is in its store, and asked again; then another one is.
     exchange(&root, &format!("{{scheduler: \"{hangs}\", deadline: 60s}}"));
     submit(&root, "asked");
-    let wait_asked = || {
-        wait_until("it is asked", LIMIT, || {
-            let explained = root.get("/api/v1/jobs/asked/explain")?.body.to_string();
-            explained
-                .contains("is asked which cluster gets it")
-                .then_some(())
-                .ok_or(explained)
-        });
-    };
-    wait_asked();
+    let words = "is asked which cluster gets it";
+    wait_explained(&root, "asked", words);
     assert_eq!(root.job("asked").unwrap()["state"], "REQUESTED");
     system.root.kill();
     system.root.again();
@@ -231,7 +230,7 @@ fn a_root_whose_scheduler_hangs_answers_garbage_or_dies_loses_nothing() {
         root.get("/api/v1/scheduler").unwrap().body["scheduler"],
         hangs
     );
-    wait_asked();
+    wait_explained(&root, "asked", words);
     let args = ["--http", "127.0.0.1:0"].map(str::to_owned);
     let mut scheduler = Program::start(
         "edgeio-scheduler",

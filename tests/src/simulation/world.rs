@@ -406,7 +406,8 @@ impl World {
         let policy = Policy::Remote(Remote {
             url: "http://scheduler".to_owned(),
             deadline: schedulers::DEADLINE,
-            fallback: Some(Algorithm::FirstFit),
+            // Half of them have nobody who chooses instead.
+            fallback: (self.seed % 8 < 4).then_some(Algorithm::FirstFit),
         });
         asks.then_some(policy)
     }
