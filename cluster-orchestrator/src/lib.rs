@@ -469,7 +469,11 @@ impl Site {
 
     /// Who asks a scheduler elsewhere.
     fn advisor(&self) -> Advisor<Cluster> {
-        Advisor::new(self.scheduler.clone(), self.handle.clone())
+        Advisor::new(
+            self.scheduler.clone(),
+            self.handle.clone(),
+            &self.metrics.common,
+        )
     }
 
     fn http(

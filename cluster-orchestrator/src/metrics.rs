@@ -8,8 +8,7 @@ use model::job::{JobState, Tally};
 use model::node::Liveness;
 use model::view::NodeView;
 use orchestrator::{Counts, Standing, registered};
-use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
-use schedulers::Answer;
+use prometheus::{GaugeVec, IntGauge, Opts, Registry};
 
 /// How a worker may be heard.
 const LIVENESS: [Liveness; 4] = [
@@ -18,10 +17,6 @@ const LIVENESS: [Liveness; 4] = [
     Liveness::Lost,
     Liveness::Reconnecting,
 ];
-/// What a scheduler elsewhere may do with a question.
-const ANSWERS: [&str; 4] = ["chose", "nobody", "unusable", "silence"];
-/// Seconds that a scheduler elsewhere takes: its deadline is 60 s at most.
-const ASKED: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 2.0, 10.0, 60.0];
 
 /// What is counted when it is asked for.
 #[derive(Debug)]
@@ -41,8 +36,6 @@ pub(crate) struct Metrics {
     broker: IntGauge,
     nodes: GaugeVec,
     of_nodes: Arc<OfNodes>,
-    asked: Histogram,
-    answers: IntCounterVec,
 }
 
 /// What is known of each worker, by its name.
@@ -165,26 +158,14 @@ impl Metrics {
         };
         let root = "1 while the uplink to the root is open";
         let broker = "1 while the MQTT broker can be reached; the own endpoint always can";
-        let asked = "Time from a question to a scheduler elsewhere until its answer, in seconds";
-        let asked = HistogramOpts::new("edgeio_scheduler_seconds", asked).buckets(ASKED.to_vec());
-        let answers = Opts::new(
-            "edgeio_scheduler_answers_total",
-            "What became of questions to a scheduler elsewhere",
-        );
         let this = Self {
             root: gauges("edgeio_root_connected", root, &[])?,
             broker: registered(registry, IntGauge::new("edgeio_broker_connected", broker)?)?,
             nodes: gauges("edgeio_nodes", "Workers by state", &["state"])?,
             of_nodes: Arc::new(OfNodes::new(registry)?),
-            asked: registered(registry, Histogram::with_opts(asked)?)?,
-            answers: registered(registry, IntCounterVec::new(answers, &["answer"])?)?,
             common,
         };
         this.broker_reachable(true);
-        // Each is there from the start, so that a first failure is seen as one more.
-        for answer in ANSWERS {
-            this.answers.with_label_values(&[answer]);
-        }
         Ok(this)
     }
 
@@ -246,18 +227,5 @@ impl Metrics {
     /// The broker can be reached, or not.
     pub(crate) fn broker_reachable(&self, reachable: bool) {
         self.broker.set(reachable.into());
-    }
-
-    /// A scheduler elsewhere was asked.
-    pub(crate) fn advised(&self, answer: &Answer, took: Duration) {
-        let [chose, nobody, unusable, silence] = ANSWERS;
-        let answer = match answer {
-            Answer::Choose(_) => chose,
-            Answer::Nobody(_) => nobody,
-            Answer::Unusable(_) => unusable,
-            Answer::Silence(_) => silence,
-        };
-        self.answers.with_label_values(&[answer]).inc();
-        self.asked.observe(took.as_secs_f64());
     }
 }

@@ -178,7 +178,7 @@ async fn begin(
     access.count(&metrics.common.registry)?;
     let backups = Backups::new(Arc::clone(&store), Tier::Root, None);
     let (controller, handle) = orchestrator::open(store, core, metrics.common.clone()).await?;
-    let advisor = Advisor::new(scheduler, handle.clone());
+    let advisor = Advisor::new(scheduler, handle.clone(), &metrics.common);
     let mut tasks = Tasks::new(shutdown.child_token());
     if let Some(lost) = lost {
         lost.ends(&mut tasks);

@@ -11,6 +11,7 @@ use prometheus::{
 };
 use protocol::skew::{unknown_fields, unknown_words};
 
+use crate::scheduler::Asked;
 use crate::{Core, Handle, Jobs};
 
 /// Rows by the word of their state.
@@ -62,6 +63,8 @@ pub struct Metrics {
     pub http: rest::Metrics,
     /// Messages of the tier below that could not be read.
     pub dropped: IntCounter,
+    /// Questions to a scheduler elsewhere.
+    pub(crate) asked: Asked,
     /// Clients that follow events.
     pub(crate) followers: IntGauge,
     unknown_fields: IntCounter,
@@ -113,6 +116,7 @@ impl Metrics {
         let words = "Words of neighbours that were read as their nearest meaning, since this version does not know them";
         Ok(Self {
             http: rest::Metrics::register(&registry)?,
+            asked: Asked::register(&registry)?,
             dropped: counter("edgeio_messages_dropped_total", dropped)?,
             followers: gauge("edgeio_event_followers", "Clients that follow events")?,
             unknown_fields: counter("edgeio_unknown_fields_total", fields)?,

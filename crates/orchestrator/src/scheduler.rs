@@ -9,10 +9,12 @@
 //! - An answer of more than [`ANSWER`] bytes is not read.
 //! - Plain text goes to this machine, or with `--insecure`; TLS believes the authority in the file of `--scheduler-ca`.
 
+mod metrics;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
 use axum::http::header::{CONTENT_TYPE, HOST};
@@ -27,7 +29,8 @@ use rustls::ClientConfig;
 use schedulers::{Algorithm, Answer, Offer, Policy, PolicyError, Question, Remote};
 use tokio::net::TcpStream;
 
-use crate::{Handle, Placing, with_sources};
+use crate::{Handle, Metrics, Placing, with_sources};
+pub(crate) use metrics::Asked;
 
 /// Bytes of an answer that are read.
 const ANSWER: usize = 64 * 1024;
@@ -84,19 +87,30 @@ impl SchedulerOptions {
 pub struct Advisor<C: Placing> {
     pub(crate) client: Client,
     pub(crate) handle: Handle<C>,
+    asked: Asked,
 }
 
 impl<C: Placing> Advisor<C> {
-    /// Who asks by that, and tells this.
-    pub const fn new(client: Client, handle: Handle<C>) -> Self {
-        Self { client, handle }
+    /// Who asks by that, tells this, and counts there.
+    pub fn new(client: Client, handle: Handle<C>, metrics: &Metrics) -> Self {
+        Self {
+            client,
+            handle,
+            asked: metrics.asked.clone(),
+        }
     }
 
     /// Does not wait. The core lets few be under way.
     pub fn ask(&self, slot: Slot, question: Box<Question>) {
-        let Self { client, handle } = self.clone();
+        let Self {
+            client,
+            handle,
+            asked,
+        } = self.clone();
         tokio::spawn(async move {
+            let begun = Instant::now();
             let advice = client.ask(&question).await;
+            asked.count(&advice, begun.elapsed());
             if !matches!(advice, Answer::Choose(_)) {
                 let scheduler = &question.remote.url;
                 tracing::warn!(%slot, scheduler, ?advice, "the scheduler chose nobody");
