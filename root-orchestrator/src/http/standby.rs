@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -25,7 +26,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 /// How long the other root may take to accept a connection: one whose machine is gone says nothing.
-const DIAL: std::time::Duration = std::time::Duration::from_secs(2);
+const DIAL: Duration = Duration::from_secs(2);
 
 /// A root that stands by.
 #[derive(Debug, Clone)]
@@ -52,18 +53,28 @@ async fn live(accept: Accept) -> Response {
     })
 }
 
+/// Requests can be taken, by passing them on: whoever decides can be reached.
 async fn ready(State(standby): State<Standby>, accept: Accept) -> Response {
-    let name = standby.holder.borrow().clone().map(|holder| holder.name);
+    let holder = standby.holder.borrow().clone();
+    let place = holder.map(|holder| holder.place).unwrap_or_default();
+    let (status, missing) = match dial(&place).await {
+        Ok(_) => (StatusCode::OK, Vec::new()),
+        Err(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            vec!["a root that decides".to_owned()],
+        ),
+    };
     let health = HealthBody {
         status: "standing by".to_owned(),
-        missing: vec![match name {
-            Some(name) if !name.is_empty() => {
-                format!("this root stands by, since {name} has the store")
-            }
-            Some(_) | None => "this root stands by, since another one has the store".to_owned(),
-        }],
+        missing,
     };
-    accept.answer(StatusCode::SERVICE_UNAVAILABLE, &health)
+    accept.answer(status, &health)
+}
+
+/// A connection to the root that decides.
+async fn dial(place: &str) -> io::Result<TcpStream> {
+    let dialled = tokio::time::timeout(DIAL, TcpStream::connect(place)).await;
+    dialled.map_err(|_late| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 async fn pass_on(State(standby): State<Standby>, request: Request) -> Response {
@@ -88,8 +99,7 @@ fn nobody(detail: &str) -> Response {
 /// One request and its answer; where that changes to another protocol, what follows goes on by itself.
 async fn exchange(keys: &Keys, place: &str, mut request: Request) -> io::Result<Response> {
     let tls = keys.as_root().map_err(io::Error::other)?;
-    let dialled = tokio::time::timeout(DIAL, TcpStream::connect(place)).await;
-    let stream = dialled.map_err(|_late| io::Error::from(io::ErrorKind::TimedOut))??;
+    let stream = dial(place).await?;
     stream.set_nodelay(true)?;
     let stream = identity::secured(stream, Some(tls), Server::Orchestrator).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
