@@ -64,15 +64,9 @@ impl FromStr for StoreAt {
             "embedded" => Ok(Self::Embedded),
             "memory" => Ok(Self::Memory),
             _ if text.starts_with("mongodb") => {
-                let url = text
-                    .parse()
-                    .map_err(|error: store::UrlError| error.to_string())?;
-                if cfg!(feature = "mongodb") {
-                    return Ok(Self::Mongodb(url));
-                }
-                let missing = "this program was built without MongoDB; take one that is shipped, or build it with \
-                    --features mongodb";
-                Err(missing.to_owned())
+                let url = text.parse();
+                url.map(Self::Mongodb)
+                    .map_err(|error: store::UrlError| error.to_string())
             }
             _ => Err("write embedded, memory, or mongodb://HOST:PORT/DATABASE".to_owned()),
         }
@@ -125,6 +119,16 @@ pub(crate) fn options() -> store::Options {
         schema: SCHEMA,
         reads_from: 1,
         ..store::Options::default()
+    }
+}
+
+/// What a program says that was built without the feature `mongodb`.
+#[cfg(not(feature = "mongodb"))]
+pub(crate) fn no_mongodb(database: &MongoUrl) -> store::StoreError {
+    store::StoreError::Server {
+        database: database.to_string(),
+        reason: "this program was built without MongoDB; take one that is shipped, or build it with --features mongodb"
+            .to_owned(),
     }
 }
 

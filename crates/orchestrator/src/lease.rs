@@ -64,12 +64,11 @@ impl Lost {
 
 #[cfg(not(feature = "mongodb"))]
 pub(crate) async fn take(
-    _database: &MongoUrl,
+    database: &MongoUrl,
     _tier: Tier,
     _waiting: Waiting<'_>,
 ) -> Result<Option<Opened>, RunError> {
-    // Such a URL is not read without the feature.
-    Err(RunError::Store(StoreError::Closed))
+    Err(crate::data::no_mongodb(database).into())
 }
 
 #[cfg(feature = "mongodb")]

@@ -249,22 +249,21 @@ mod database {
     use store::{MongoUrl, Snapshot, StoreError};
 
     use super::{Former, MigrateError, Tier};
+    use crate::data::no_mongodb;
 
-    // Such a URL is not read without the feature.
-
-    pub(super) fn former(_url: &MongoUrl, _tier: Tier) -> Result<Former, MigrateError> {
-        Err(StoreError::Closed.into())
+    pub(super) fn former(url: &MongoUrl, _tier: Tier) -> Result<Former, MigrateError> {
+        Err(no_mongodb(url).into())
     }
 
     pub(super) fn fill(
-        _url: &MongoUrl,
+        url: &MongoUrl,
         _tier: Tier,
         _from: &mut dyn Snapshot,
     ) -> Result<u64, StoreError> {
-        Err(StoreError::Closed)
+        Err(no_mongodb(url))
     }
 
-    pub(super) fn digest(_url: &MongoUrl, _tier: Tier) -> Result<Vec<u8>, StoreError> {
-        Err(StoreError::Closed)
+    pub(super) fn digest(url: &MongoUrl, _tier: Tier) -> Result<Vec<u8>, StoreError> {
+        Err(no_mongodb(url))
     }
 }

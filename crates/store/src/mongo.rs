@@ -46,7 +46,7 @@ pub const LEASE: Duration = Duration::from_secs(3);
 /// How often a holder renews its lease at least.
 pub const RENEWED_EVERY: Duration = Duration::from_millis(500);
 /// How long one call waits for the database in all.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(6);
 /// Between two attempts at a transaction that the server asked to try again.
 const PAUSE: Duration = Duration::from_millis(20);
 

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::pause;
+use super::{pause, wait_until};
 
+/// How long the first of them may take to be there.
+const START: Duration = Duration::from_secs(20);
 /// Between two questions whether a server lives.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long one may think about its answer.
@@ -22,7 +24,7 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    /// One before these servers, on a free port of this machine.
+    /// One before these servers, on a free port of this machine; waits until one of them lives.
     pub fn start(servers: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -39,6 +41,12 @@ impl Balancer {
                 *looking.lock().unwrap_or_else(PoisonError::into_inner) = found;
                 pause(LOOK);
             }
+        });
+        let found = Arc::clone(&living);
+        wait_until("a server lives", START, || {
+            let found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            let none = || "none does".to_owned();
+            (!found.is_empty()).then_some(()).ok_or_else(none)
         });
         let over = Arc::clone(&ended);
         thread::spawn(move || {

@@ -24,8 +24,8 @@ pub(crate) enum What {
     /// No request is sent: the program must not run. It goes on where it was when it is started on the new place, and those
     /// below it notice nothing. The former store is put out of use once the new one was read back and found the same.
     #[command(after_help = "Examples:
-  edgeio store migrate --tier root --data-dir /var/lib/edgeio-root --to mongodb://127.0.0.1:27017/edgeio
-  edgeio store migrate --tier cluster --data-dir ./edgeio-cluster --from mongodb://127.0.0.1/garching --to embedded")]
+  edgeio store migrate --tier root --data-dir ./edgeio-root --to mongodb://127.0.0.1/edgeio
+  edgeio store migrate --tier root --data-dir ./root --from mongodb://db1/edgeio --to embedded")]
     Migrate(Migrate),
 }
 

@@ -46,10 +46,10 @@ impl Database {
         options.app_name.get_or_insert_with(|| "edgeio".to_owned());
         options
             .server_selection_timeout
-            .get_or_insert(Duration::from_secs(5));
+            .get_or_insert(Duration::from_secs(3));
         options
             .connect_timeout
-            .get_or_insert(Duration::from_secs(5));
+            .get_or_insert(Duration::from_secs(3));
         // Whatever the URL says: anything else would not keep what a store promises.
         let majority = WriteConcern::builder()
             .w(Acknowledgment::Majority)

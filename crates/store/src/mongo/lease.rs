@@ -305,6 +305,22 @@ impl Mongo {
 /// A document of that `_id` is there.
 const DUPLICATE: i32 = 11_000;
 
+/// Whether it was told already that the database is away.
+struct Away(bool);
+
+impl Away {
+    fn tell(&mut self, database: &str, reason: &str) {
+        if !self.0 {
+            tracing::warn!(
+                database,
+                reason,
+                "the lease is not renewed; it is tried on and on"
+            );
+        }
+        self.0 = true;
+    }
+}
+
 /// Keeps a lease until it is somebody else's. While the database is away nobody can take it, so it is tried on and on.
 pub(super) async fn renew(
     database: Database,
@@ -312,6 +328,7 @@ pub(super) async fn renew(
     renewed: Arc<Mutex<Instant>>,
     lost: watch::Sender<Option<StoreError>>,
 ) {
+    let mut away = Away(false);
     let last = || *renewed.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         tokio::time::sleep_until((last() + RENEWED_EVERY).into()).await;
@@ -331,6 +348,7 @@ pub(super) async fn renew(
         match ended {
             Ok(Ok(update)) if update.matched_count == 1 => {
                 *renewed.lock().unwrap_or_else(PoisonError::into_inner) = asked;
+                away.0 = false;
             }
             Ok(Ok(_not_ours)) => {
                 let found = database.leases.find_one(doc! {"_id": ID}).await;
@@ -345,12 +363,10 @@ pub(super) async fn renew(
                 return;
             }
             Ok(Err(error)) => {
-                tracing::warn!(database = %database.place, error = failure::said(&error), "the lease is not renewed");
+                away.tell(&database.place, &failure::said(&error));
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            Err(_late) => {
-                tracing::warn!(database = %database.place, "the lease is not renewed: no answer");
-            }
+            Err(_late) => away.tell(&database.place, "no answer"),
         }
     }
 }
