@@ -47,7 +47,7 @@ use orchestrator::http::logs::Logs;
 use orchestrator::keys::{self, Brought, Keys, KeysError};
 use orchestrator::scheduler::{self, Advisor};
 use orchestrator::streams::Streams;
-use orchestrator::{Controller, Opened, Tier, Wait, Waiting, open_store};
+use orchestrator::{Controller, Lost, Opened, Tier, Wait, Waiting, open_store};
 use protocol::message::fallback::Fallback;
 use serde::Serialize;
 use store::Store;
@@ -147,7 +147,8 @@ pub async fn run_on(
         ..config
     };
     let place = Place::take(&config)?;
-    let opened = Opened { store, lost: None };
+    let lost = Lost::never();
+    let opened = Opened { store, lost };
     begin(config, place, opened, shutdown, ready).await
 }
 
@@ -244,9 +245,7 @@ async fn begin(
         root,
         tasks: Tasks::new(shutdown.child_token()),
     };
-    if let Some(lost) = lost {
-        lost.ends(&mut site.tasks);
-    }
+    lost.ends(&mut site.tasks);
     let token = site.tasks.token().clone();
     site.tasks.spawn("keys", keys.renew(token));
     site.serve(controller, http, mqtt, ready).await

@@ -35,7 +35,7 @@ use orchestrator::http::logs::Logs;
 use orchestrator::keys::{self, Brought, Keys, KeysError};
 use orchestrator::scheduler::{self, Advisor};
 use orchestrator::streams::Streams;
-use orchestrator::{Opened, Tier};
+use orchestrator::{Lost, Opened, Tier};
 use protocol::message::uplink::RelayAt;
 use root_core::Input;
 use serde::Serialize;
@@ -115,7 +115,8 @@ pub async fn run_on(
         ..config
     };
     let place = Place::take(&config)?;
-    let opened = Opened { store, lost: None };
+    let lost = Lost::never();
+    let opened = Opened { store, lost };
     begin(config, place, opened, shutdown, ready).await
 }
 
@@ -180,9 +181,7 @@ async fn begin(
     let (controller, handle) = orchestrator::open(store, core, metrics.common.clone()).await?;
     let advisor = Advisor::new(scheduler, handle.clone(), &metrics.common);
     let mut tasks = Tasks::new(shutdown.child_token());
-    if let Some(lost) = lost {
-        lost.ends(&mut tasks);
-    }
+    lost.ends(&mut tasks);
     let token = tasks.token().clone();
     // Connections are tasks of their own: they end with this future, however it ends.
     let _ending = token.clone().drop_guard();
@@ -212,16 +211,14 @@ async fn begin(
         http::router(common, service, (logs, advisor), Arc::new(access.clone())),
         metrics.common.http.clone(),
     );
-    let relayed = relay.as_ref().map(|(_, address)| RelayAt {
-        host: config.advertise.clone(),
-        port: address.port(),
-        tls: true,
-    });
-    let mqtt = relay.as_ref().map(|(_, at)| format!("mqtt://{at}"));
-    if let Some((listener, _)) = relay {
+    let relayed = relay
+        .as_ref()
+        .map(|(_, address)| relay_at(&config, *address));
+    let relay = relay.map(|(listener, address)| {
         let relay = Relay::new(links.clone(), metrics.clone(), config.insecure);
         tasks.spawn("relay", relay.run(listener, token.clone()));
-    }
+        format!("mqtt://{address}")
+    });
     follow(&access, &handle, &links, &mut tasks).await;
     let desk = Desk {
         handle,
@@ -240,13 +237,22 @@ async fn begin(
     ready(Ready {
         event: "ready",
         http: keys::url(address, config.insecure),
-        mqtt,
+        mqtt: relay,
         data_dir: config.data_dir,
     });
     token.cancelled().await;
     // Sockets of clusters would otherwise outlive the service.
     io.close().await;
     Ok(tasks.finish(GRACE).await.into_result()?)
+}
+
+/// What workers are told of the relay.
+fn relay_at(config: &Config, address: SocketAddr) -> RelayAt {
+    RelayAt {
+        host: config.advertise.clone(),
+        port: address.port(),
+        tls: true,
+    }
 }
 
 /// What documents may say here beyond the contract.

@@ -2,22 +2,24 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
+use std::path::Path;
 use std::time::Duration;
 
 use edgeio_tests::harness::{
-    Client, Copy, Mongod, Settings, System, alone, edgeio, required, together, wait_until,
+    Client, Copy, Done, Mongod, Program, Settings, System, alone, edgeio, required, together,
+    wait_until,
 };
 
 use crate::broker::{Mosquitto, files_of};
 use crate::documents::sleeper;
 use crate::joining::{join_token, worker};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 /// Jobs that arrive while everything dies once.
 const JOBS: usize = 200;
 
 /// A server, and the URL of one database each for the root and the cluster.
-fn databases(directory: &std::path::Path) -> (Mongod, String, String) {
+fn databases(directory: &Path) -> (Mongod, String, String) {
     let data = directory.join("mongod");
     std::fs::create_dir(&data).unwrap();
     let server = Mongod::start(&data);
@@ -187,6 +189,30 @@ fn a_database_that_is_away_is_told_and_comes_back_by_itself() {
     );
 }
 
+fn migrate(tier: &str, dir: &str, from: &str, to: &str) -> Done {
+    let what = ["store", "migrate", "--tier", tier, "--data-dir", dir];
+    edgeio(&[&what[..], &["--from", from, "--to", to]].concat())
+}
+
+/// A second cluster with the same database, which is told by whom that is used.
+fn a_twin_is_refused(database: &str, scratch: &Path) {
+    let data = scratch.join("twin").display().to_string();
+    let args = [
+        "--name",
+        "twin",
+        "--http",
+        "127.0.0.1:0",
+        "--mqtt",
+        "127.0.0.1:0",
+    ];
+    let args = [&args[..], &["--store", database, "--data-dir", &data]].concat();
+    let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+    let mut twin = Program::prepare("cluster-orchestrator", "twin", scratch, &args);
+    assert_eq!(twin.fails().code(), Some(78));
+    let log = twin.log();
+    assert!(log.contains("in use by cluster-orchestrator on"), "{log}");
+}
+
 #[test]
 fn a_store_moves_into_a_database_and_back_and_nothing_that_runs_notices() {
     if !required("mongod") {
@@ -202,21 +228,6 @@ fn a_store_moves_into_a_database_and_back_and_nothing_that_runs_notices() {
     let before = wait_all_once(&system, 3);
     let place = |tier: &str| system.directory().join(tier).display().to_string();
     let (root_dir, cluster_dir) = (place("root"), place("cluster-1"));
-    let migrate = |tier: &str, dir: &str, from: &str, to: &str| {
-        edgeio(&[
-            "store",
-            "migrate",
-            "--tier",
-            tier,
-            "--data-dir",
-            dir,
-            "--from",
-            from,
-            "--to",
-            to,
-        ])
-    };
-
     // While the program runs it has its store, and nothing happens.
     let refused = migrate("root", &root_dir, "embedded", &of_root);
     assert_eq!(refused.code, Some(1), "{refused:?}");
@@ -242,34 +253,7 @@ fn a_store_moves_into_a_database_and_back_and_nothing_that_runs_notices() {
     submit(&system.root(), &name(3));
     let before = wait_all_once(&system, 4);
 
-    // A second one with the same database is refused, and told by whom.
-    let mut twin = edgeio_tests::harness::Program::prepare(
-        "cluster-orchestrator",
-        "twin",
-        scratch.path(),
-        &[
-            "--name",
-            "twin",
-            "--http",
-            "127.0.0.1:0",
-            "--mqtt",
-            "127.0.0.1:0",
-            "--store",
-            &of_cluster,
-            "--data-dir",
-        ]
-        .map(str::to_owned)
-        .into_iter()
-        .chain([scratch.path().join("twin").display().to_string()])
-        .collect::<Vec<_>>(),
-    );
-    let ended = twin.fails();
-    assert_eq!(ended.code(), Some(78));
-    assert!(
-        twin.log().contains("in use by cluster-orchestrator on"),
-        "{}",
-        twin.log()
-    );
+    a_twin_is_refused(&of_cluster, scratch.path());
 
     assert!(system.root.stop().success());
     let back = migrate("root", &root_dir, &of_root, "embedded");
@@ -291,12 +275,7 @@ fn a_url_that_is_none_is_a_wrong_option() {
         ("redis://x", "write embedded, memory, or mongodb://"),
     ] {
         let args = ["--http", "127.0.0.1:0", "--store", store].map(str::to_owned);
-        let mut root = edgeio_tests::harness::Program::prepare(
-            "root-orchestrator",
-            "root",
-            scratch.path(),
-            &args,
-        );
+        let mut root = Program::prepare("root-orchestrator", "root", scratch.path(), &args);
         assert_eq!(root.fails().code(), Some(64));
         let log = root.log();
         assert!(log.contains(says), "{store}: {log}");

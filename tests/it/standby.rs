@@ -16,7 +16,7 @@ use rustix::process::Signal;
 use crate::documents::sleeper;
 use crate::joining::{join_token, worker};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 /// Holders of the lease that are killed.
 const KILLS: usize = 20;
 /// How long nobody may answer after one was killed (issue: at most 5 s), beside what a client takes to notice.
@@ -24,7 +24,7 @@ const GAP: Duration = Duration::from_secs(5);
 
 /// Three roots, what is before them, and what is behind.
 struct Roots {
-    roots: Vec<Program>,
+    programs: Vec<Program>,
     balancer: Balancer,
     dir: tempfile::TempDir,
     _server: Mongod,
@@ -66,7 +66,7 @@ impl Roots {
             roots.push(root);
         }
         Self {
-            roots,
+            programs: roots,
             balancer: Balancer::start(addresses),
             dir,
             _server: server,
@@ -86,7 +86,7 @@ impl Roots {
                 let answer = plain(root).get("/readyz");
                 answer.is_ok_and(|answer| answer.body["status"] == "ready")
             };
-            self.roots
+            self.programs
                 .iter()
                 .position(ready)
                 .ok_or_else(|| "nobody is ready".to_owned())
@@ -97,7 +97,7 @@ impl Roots {
 impl Drop for Roots {
     fn drop(&mut self) {
         if thread::panicking() {
-            for root in &self.roots {
+            for root in &self.programs {
                 let log = root.log();
                 let lines: Vec<&str> = log.lines().collect();
                 eprintln!(
@@ -253,7 +253,7 @@ fn twenty_holders_die_under_load_and_no_job_is_lost_or_doubled() {
             });
             let leader = roots.leader();
             let killed = Instant::now();
-            roots.roots[leader].kill();
+            roots.programs[leader].kill();
             wait_until("another one answers", LIMIT, || {
                 let answer = client.another().get("/api/v1/jobs?limit=1")?;
                 (answer.status == 200)
@@ -261,7 +261,7 @@ fn twenty_holders_die_under_load_and_no_job_is_lost_or_doubled() {
                     .ok_or_else(|| answer.body.to_string())
             });
             gaps.push(killed.elapsed());
-            roots.roots[leader].spawn();
+            roots.programs[leader].spawn();
         }
         load.stop.store(true, Ordering::Relaxed);
         (submitter.join().unwrap(), reader.join().unwrap())
@@ -313,7 +313,7 @@ fn who_stands_by_says_so_and_who_slept_decides_nothing_any_more() {
     let mut roots = Roots::start();
     let (_cluster, _engine) = children(&roots);
     let leader = roots.leader();
-    for (number, root) in roots.roots.iter().enumerate() {
+    for (number, root) in roots.programs.iter().enumerate() {
         let client = plain(root);
         wait_until("it answers", LIMIT, || {
             let answer = client.get("/healthz")?;
@@ -334,7 +334,7 @@ fn who_stands_by_says_so_and_who_slept_decides_nothing_any_more() {
         }
     }
     // Asleep for longer than its lease; the others go on.
-    roots.roots[leader].signal(Signal::STOP);
+    roots.programs[leader].signal(Signal::STOP);
     let client = roots.client();
     wait_until("another one takes a job", LIMIT, || {
         let answer = client
@@ -344,7 +344,7 @@ fn who_stands_by_says_so_and_who_slept_decides_nothing_any_more() {
             .then_some(())
             .ok_or_else(|| answer.body.to_string())
     });
-    let asleep = &mut roots.roots[leader];
+    let asleep = &mut roots.programs[leader];
     asleep.signal(Signal::CONT);
     // It notices, and ends: whoever looks after it starts it again, and it stands by.
     let status = wait_until("it ends", LIMIT, || {

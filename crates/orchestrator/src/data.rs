@@ -137,15 +137,15 @@ pub(crate) fn no_mongodb(database: &MongoUrl) -> store::StoreError {
 pub struct Opened {
     /// The store.
     pub store: Arc<dyn Store>,
-    /// Tells when it is somebody else's; `None` where it cannot become that.
-    pub lost: Option<Lost>,
+    /// Tells when it is somebody else's.
+    pub lost: Lost,
 }
 
 impl Opened {
     fn for_good(store: impl Store) -> Self {
         Self {
             store: Arc::new(store),
-            lost: None,
+            lost: Lost::never(),
         }
     }
 }

@@ -41,17 +41,23 @@ pub struct Waiting<'a> {
 
 /// Tells when the store is somebody else's.
 #[derive(Debug)]
-pub struct Lost(watch::Receiver<Option<StoreError>>);
+pub struct Lost(Option<watch::Receiver<Option<StoreError>>>);
 
 impl Lost {
+    /// Of a store that cannot become that.
+    pub const fn never() -> Self {
+        Self(None)
+    }
+
     /// Ends a program whose store is somebody else's: it has nothing to decide any more, and stands by when it is started
     /// again.
-    pub fn ends(mut self, tasks: &mut Tasks) {
+    pub fn ends(self, tasks: &mut Tasks) {
+        let Some(mut told) = self.0 else { return };
         let token = tasks.token().clone();
         tasks.spawn("lease", async move {
             let lost = tokio::select! {
                 () = token.cancelled() => return Ok(()),
-                lost = self.0.wait_for(Option::is_some) => lost,
+                lost = told.wait_for(Option::is_some) => lost,
             };
             match lost.ok().and_then(|why| why.clone()) {
                 Some(why) => Err(why),
@@ -129,7 +135,7 @@ mod mongo {
                     let lost = store.lost();
                     return Ok(Some(Opened {
                         store: Arc::new(*store),
-                        lost: Some(Lost(lost)),
+                        lost: Lost(Some(lost)),
                     }));
                 }
                 Ok(Look::Held(holder)) => {

@@ -30,7 +30,6 @@ macro_rules! contract {
         fn mongodb() {
             let Some(rig) = crate::mongo::tests::Rig::required() else { return };
             $({
-                eprintln!(stringify!($rule));
                 super::tests::$rule(&rig.store(&stringify!($rule)[..stringify!($rule).len().min(60)]));
             })*
         }

@@ -24,7 +24,7 @@ const OLDEST_WIRE: i32 = 13;
 #[derive(Clone)]
 pub(super) struct Database {
     pub(super) client: Client,
-    pub(super) database: mongodb::Database,
+    pub(super) whole: mongodb::Database,
     pub(super) records: Collection<RawDocumentBuf>,
     pub(super) leases: Collection<Document>,
     /// How it is called where people read.
@@ -64,7 +64,7 @@ impl Database {
             records: database.collection(&format!("{owner}.records")),
             leases: database.collection(&format!("{owner}.lease")),
             client,
-            database,
+            whole: database,
             place,
         };
         this.check_server().await?;
@@ -75,7 +75,7 @@ impl Database {
     async fn check_server(&self) -> Result<(), StoreError> {
         let failed = |error| failure::of(&error, "open", &self.place);
         let hello = self
-            .database
+            .whole
             .run_command(doc! {"hello": 1})
             .await
             .map_err(failed)?;
@@ -101,16 +101,12 @@ impl Database {
     /// Made before the first transaction, which could not make them everywhere.
     async fn make_collections(&self, owner: &str) -> Result<(), StoreError> {
         let failed = |error| failure::of(&error, "open", &self.place);
-        let there = self
-            .database
-            .list_collection_names()
-            .await
-            .map_err(failed)?;
+        let there = self.whole.list_collection_names().await.map_err(failed)?;
         for name in ["records", "lease"].map(|part| format!("{owner}.{part}")) {
             if there.contains(&name) {
                 continue;
             }
-            match self.database.create_collection(&name).await {
+            match self.whole.create_collection(&name).await {
                 Ok(()) => {}
                 // Somebody else made it meanwhile.
                 Err(error) if failure::code(&error) == Some(failure::NAMESPACE_EXISTS) => {}

@@ -182,7 +182,7 @@ impl Database {
     pub(super) async fn get(&self, id: Document) -> Result<Option<Vec<u8>>, Failed> {
         let found = self.records.find_one(doc! {"_id": id}).await?;
         let value = |document: RawDocumentBuf| record(&document).map(|record| record.value);
-        found.map(|document| value(document)).transpose()
+        found.map(value).transpose()
     }
 
     pub(super) async fn range(
@@ -280,7 +280,7 @@ impl Database {
         }
         for command in commands {
             let made = self
-                .database
+                .whole
                 .run_command(command.clone())
                 .session(&mut *session);
             let reply = made.await.map_err(Failed::Untouched)?;
