@@ -158,11 +158,11 @@ mod mongo {
                     LOOK
                 }
                 // One that is away comes back; anything else stays so.
-                Err(error @ StoreError::Unreachable { .. }) if waiting.wait == Wait::StandBy => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "the store cannot be looked at"
-                    );
+                Err(error @ StoreError::Unreachable { .. })
+                    if waiting.wait == Wait::StandBy || begun.elapsed() < BRIEFLY =>
+                {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "the store cannot be looked at");
                     AWAY
                 }
                 Err(error) => return Err(error.into()),

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! root.records  {_id: {t: "jobs", k: "job_01…"}, v: BinData(…)}      k: each byte of the key as the character of that number
-//! root.lease    {_id: "lease", product: "edgeio", schema: 2, term: 7, commits: 9120, beat: 431, holder: {name, url} | null}
+//! root.lease    {_id: "lease", product: "edgeio", schema: 2, term: 7, commits: 9120, beat: 431,
+//!                holder: {name, url} | null, session: {id}}
 //! ```
 //!
 //! Characters compare as their bytes do, so the index of `_id` has the order that [`Store`] promises. Both collections are
@@ -33,8 +34,9 @@ use std::fmt::{self, Debug, Formatter};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use mongodb::ClientSession;
 use mongodb::bson::{Document, doc};
-use tokio::sync::watch;
+use tokio::sync::{Mutex as AsyncMutex, watch};
 
 use self::driver::Driver;
 use self::failure::Failed;
@@ -55,6 +57,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Every call blocks; a thread of its own talks to the database, so that it may be called from anywhere.
 pub struct Mongo {
     driver: Arc<Driver>,
+    /// In which all is committed. One for good: a transaction that was left open ends when the next one begins in its session.
+    session: Arc<AsyncMutex<ClientSession>>,
     schema: u32,
     term: i64,
     /// How many commits the caller knows of; `None` when it has to load first.
@@ -76,7 +80,12 @@ impl Debug for Mongo {
 
 impl Mongo {
     /// With a lease that was just taken.
-    fn holding(driver: Arc<Driver>, schema: u32, term: i64, commits: i64) -> Self {
+    fn holding(
+        (driver, session): (Arc<Driver>, ClientSession),
+        schema: u32,
+        term: i64,
+        commits: i64,
+    ) -> Self {
         let renewed = Arc::new(Mutex::new(Instant::now()));
         let (lost, _) = watch::channel(None);
         let renewing = lease::renew(
@@ -88,6 +97,7 @@ impl Mongo {
         driver.spawn(renewing);
         Self {
             driver,
+            session: Arc::new(AsyncMutex::new(session)),
             schema,
             term,
             known: Mutex::new(Some(commits)),
@@ -156,8 +166,12 @@ impl Store for Mongo {
         *known = None;
         let changes = records::changes(ops);
         let (database, term) = (self.driver.database.clone(), self.term);
+        let session = Arc::clone(&self.session);
         let committed = self.driver.wait("commit to", async move {
-            database.commit(&changes, term, commits).await
+            let mut session = session.lock().await;
+            database
+                .commit(&mut session, &changes, (term, commits))
+                .await
         })?;
         match committed {
             Ok(()) => {

@@ -47,6 +47,9 @@ pub(super) struct Lease {
     pub(super) commits: i64,
     beat: i64,
     pub(super) holder: Option<Holder>,
+    /// The session in which its holder commits. A transaction that was open when the holder died keeps this document locked for
+    /// as long as the server lets it live, which is a minute: whoever takes the lease ends that session first.
+    session: Option<Document>,
 }
 
 impl Lease {
@@ -75,6 +78,7 @@ impl Lease {
                 name: text(holder, "name"),
                 url: text(holder, "url"),
             }),
+            session: document.get_document("session").ok().cloned(),
         })
     }
 
@@ -240,28 +244,15 @@ impl Candidate {
     /// Takes the lease as it was seen, unless somebody was faster.
     fn take(&mut self, seen: Option<&Lease>) -> Result<Look, StoreError> {
         let (database, place) = (self.driver.database.clone(), &self.driver.database.place);
-        let schema = i64::from(self.options.schema);
-        let holder = self.holder.document();
+        let (schema, holder) = (i64::from(self.options.schema), self.holder.document());
         let seen = seen.cloned();
         let taken = self.driver.wait("open", async move {
-            if let Some(seen) = seen {
-                let unchanged = doc! {"_id": ID, "term": seen.term, "commits": seen.commits, "beat": seen.beat};
-                let mine = doc! {"$set": {"schema": schema, "holder": holder}, "$inc": {"term": 1_i64, "beat": 1_i64}};
-                let taking = database.leases.find_one_and_update(unchanged, mine);
-                taking.return_document(ReturnDocument::After).await
-            } else {
-                let first = doc! {
-                    "_id": ID, "product": PRODUCT, "schema": schema, "term": 1_i64, "commits": 0_i64, "beat": 0_i64,
-                    "holder": holder,
-                };
-                match database.leases.insert_one(&first).await {
-                    Ok(_) => Ok(Some(first)),
-                    Err(error) if failure::code(&error) == Some(DUPLICATE) => Ok(None),
-                    Err(error) => Err(error),
-                }
-            }
+            let session = database.client.start_session().await?;
+            let mine = doc! {"schema": schema, "holder": holder, "session": session.id().clone()};
+            let taken = database.take(seen.as_ref(), mine).await?;
+            Ok((taken, session))
         });
-        let taken = taken?.map_err(|error| failure::of(&error, "open", place))?;
+        let (taken, session) = taken?.map_err(|error| failure::of(&error, "open", place))?;
         let Some(taken) = taken else {
             // Whoever was faster is seen at the next look.
             self.seen = None;
@@ -269,11 +260,46 @@ impl Candidate {
         };
         let lease = Lease::read(&taken).map_err(|reason| foreign(place, reason))?;
         Ok(Look::Taken(Box::new(Mongo::holding(
-            Arc::clone(&self.driver),
+            (Arc::clone(&self.driver), session),
             self.options.schema,
             lease.term,
             lease.commits,
         ))))
+    }
+}
+
+impl Database {
+    /// Makes the lease `mine`, if it is as it was seen; gives it then.
+    async fn take(
+        &self,
+        seen: Option<&Lease>,
+        mine: Document,
+    ) -> mongodb::error::Result<Option<Document>> {
+        let Some(seen) = seen else {
+            let mut first = doc! {"_id": ID, "product": PRODUCT, "term": 1_i64, "commits": 0_i64, "beat": 0_i64};
+            first.extend(mine);
+            return match self.leases.insert_one(&first).await {
+                Ok(_) => Ok(Some(first)),
+                Err(error) if failure::code(&error) == Some(DUPLICATE) => Ok(None),
+                Err(error) => Err(error),
+            };
+        };
+        if let Some(session) = &seen.session {
+            // Where it is not allowed to, the server does it after a time.
+            let ended = self
+                .whole
+                .run_command(doc! {"killSessions": [session.clone()]})
+                .await;
+            if let Err(error) = ended {
+                let error = failure::said(&error);
+                tracing::warn!(error, "the former holder's session is not ended");
+            }
+        }
+        let unchanged =
+            doc! {"_id": ID, "term": seen.term, "commits": seen.commits, "beat": seen.beat};
+        let mine = doc! {"$set": mine, "$inc": {"term": 1_i64, "beat": 1_i64}};
+        let taking = self.leases.find_one_and_update(unchanged, mine);
+        taking.return_document(ReturnDocument::After).await
     }
 }
 

@@ -203,19 +203,16 @@ impl Database {
     /// Makes all changes or none, if the lease is the one of that term and has seen so many commits.
     pub(super) async fn commit(
         &self,
+        session: &mut ClientSession,
         changes: &Changes,
-        term: i64,
-        commits: i64,
+        (term, commits): (i64, i64),
     ) -> Result<(), Failed> {
+        // One that was given up in the middle; the driver says so where there is none.
+        let _ = session.abort_transaction().await;
         let commands = changes.commands(self.records.name());
         let deadline = tokio::time::Instant::now() + PATIENCE / 2;
-        let mut session = self
-            .client
-            .start_session()
-            .await
-            .map_err(Failed::Untouched)?;
         loop {
-            let failed = match self.attempt(&mut session, &commands, term, commits).await {
+            let failed = match self.attempt(session, &commands, term, commits).await {
                 Err(Failed::Untouched(error)) if is_transient(&error) => error,
                 ended => return ended,
             };

@@ -180,6 +180,31 @@ fn who_slept_is_superseded_and_changes_nothing() {
 }
 
 #[test]
+fn a_commit_that_was_open_when_its_holder_died_keeps_nobody_waiting() {
+    let Some(rig) = Rig::required() else { return };
+    let first = rig.store("open");
+    first.commit(&put(1, 1)).unwrap();
+    let mut second = rig.connect("open", "second").unwrap();
+    assert!(matches!(second.look().unwrap(), Look::Held(_)));
+    // As far as its first write, and no further.
+    let (database, session) = (first.driver.database.clone(), Arc::clone(&first.session));
+    let left_open = first.driver.wait("begin", async move {
+        let mut session = session.lock().await;
+        session.start_transaction().await?;
+        let counted = doc! {"$inc": {"commits": 1_i64}};
+        let written = database.leases.update_one(doc! {"_id": lease::ID}, counted);
+        written.session(&mut *session).await
+    });
+    left_open.unwrap().unwrap();
+    let first = asleep(first);
+    let (store, after) = wait_for(&mut second);
+    assert!(after < LEASE + Duration::from_secs(2), "{after:?}");
+    store.commit(&put(1, 2)).unwrap();
+    assert!(first.commit(&put(1, 3)).is_err());
+    assert_eq!(store.get(JOBS, &[1]).unwrap(), Some(vec![2]));
+}
+
+#[test]
 fn a_holder_is_told_that_its_lease_is_gone() {
     let Some(rig) = Rig::required() else { return };
     let first = rig.store("told");
@@ -213,7 +238,11 @@ fn what_landed_after_its_outcome_was_given_up_is_noticed() {
     let database = store.driver.database.clone();
     let landed = store.driver.wait("land", async move {
         let changes = records::changes(&put(2, 2));
-        database.commit(&changes, 1, 1).await.map_err(|_| ())
+        let mut session = database.client.start_session().await.map_err(|_| ())?;
+        database
+            .commit(&mut session, &changes, (1, 1))
+            .await
+            .map_err(|_| ())
     });
     landed.unwrap().unwrap();
     assert!(matches!(
