@@ -123,6 +123,7 @@ pub async fn run(
     let waiting = Waiting {
         wait: Wait::Briefly,
         place: String::new(),
+        mark: String::new(),
         held: &watch::Sender::new(None),
         shutdown: &shutdown,
     };

@@ -1,13 +1,13 @@
 //! A root whose store another one has: it stands by, and passes on to that one what comes to its port, until the store is its
 //! own. So clusters and users reach whoever decides by any of the roots, and a balancer before them need not know which.
 
-use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::notify::Notifier;
-use orchestrator::{HeldBy, Opened, StoreAt, Tier, Wait, Waiting, keys, open_store};
+use identity::door::Door;
+use orchestrator::{Opened, StoreAt, Tier, Wait, Waiting, keys, open_store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -22,25 +22,31 @@ pub(crate) async fn store(
     shutdown: &CancellationToken,
 ) -> Result<Option<Opened>, RootError> {
     let (held, holder) = watch::channel(None);
+    let is_shared = matches!(config.store, StoreAt::Mongodb(_));
+    let keys = is_shared
+        .then(|| crate::keys(config, place.address))
+        .transpose()?;
     let places = keys::places(place.address, config.advertise.as_deref());
+    let pin = keys.as_ref().map(|keys| keys.authority().pin().to_string());
     let waiting = Waiting {
         wait: Wait::StandBy,
         place: places.into_iter().next().unwrap_or_default(),
+        mark: pin.unwrap_or_default(),
         held: &held,
         shutdown,
     };
     let opening = open_store(&config.store, &config.data_dir, Tier::Root, waiting);
-    if !matches!(config.store, StoreAt::Mongodb(_)) {
+    let Some(keys) = keys else {
         return opening.await;
-    }
+    };
     let until = shutdown.child_token();
     let _ending = until.clone().drop_guard();
-    let listener = again(place)?;
+    let listener = (again(place)?, keys.users_door(config.insecure));
+    let keys = Arc::new(keys);
     tokio::spawn(serve(
-        config.clone(),
         listener,
-        place.address,
-        holder,
+        Standby { holder, keys },
+        config.notifier.clone(),
         until,
     ));
     opening.await
@@ -62,12 +68,12 @@ fn again(place: &Place) -> Result<TcpListener, RootError> {
 
 /// Serves the port of a root that only waits, from the moment on that another one is seen to have the store.
 async fn serve(
-    config: Config,
-    listener: TcpListener,
-    address: SocketAddr,
-    mut holder: watch::Receiver<Option<HeldBy>>,
+    listener: (TcpListener, Door),
+    standby: Standby,
+    notifier: Notifier,
     until: CancellationToken,
 ) {
+    let mut holder = standby.holder.clone();
     let seen = tokio::select! {
         () = until.cancelled() => return,
         seen = holder.wait_for(Option::is_some) => seen.is_ok(),
@@ -75,22 +81,11 @@ async fn serve(
     if !seen {
         return;
     }
-    let keys = match crate::keys(&config, address) {
-        Ok(keys) => Arc::new(keys),
-        Err(error) => {
-            // It is told again, as the reason, when this root is to decide.
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "nothing is passed on while standing by");
-            return;
-        }
-    };
-    config.notifier.ready();
-    let door = keys.users_door(config.insecure);
-    let router = router(Standby { holder, keys });
+    notifier.ready();
     tokio::select! {
         // It never fails.
-        _ = rest::serve((listener, door), router, until) => {}
-        () = alive(&config.notifier) => {}
+        _ = rest::serve(listener, router(standby), until) => {}
+        () = alive(&notifier) => {}
     }
 }
 

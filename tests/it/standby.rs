@@ -333,6 +333,26 @@ fn who_stands_by_says_so_and_who_slept_decides_nothing_any_more() {
             assert_eq!(nobody.status, 401, "{}", nobody.body);
         }
     }
+    // One that was not given what they prove themselves with is none of them.
+    let data = roots.dir.path().join("stranger").display().to_string();
+    let store = roots.programs[0].argument("--store");
+    let args = [
+        "--http",
+        "127.0.0.1:0",
+        "--store",
+        &store,
+        "--data-dir",
+        &data,
+    ];
+    let args = args.map(str::to_owned);
+    let mut stranger = Program::prepare("root-orchestrator", "stranger", roots.dir.path(), &args);
+    assert_eq!(stranger.fails().code(), Some(78));
+    assert!(
+        stranger.log().contains("another identity/"),
+        "{}",
+        stranger.log()
+    );
+
     // Asleep for longer than its lease; the others go on.
     roots.programs[leader].signal(Signal::STOP);
     let client = roots.client();

@@ -33,6 +33,8 @@ pub struct Waiting<'a> {
     pub wait: Wait,
     /// Where this program serves by TLS, `host:port`, for those who look for whoever has the store.
     pub place: String,
+    /// By what all prove themselves that take turns with it; empty where nobody does.
+    pub mark: String,
     /// Told who has it, whenever that is somebody else.
     pub held: &'a watch::Sender<Option<HeldBy>>,
     /// Ends the wait.
@@ -110,6 +112,7 @@ mod mongo {
         let holder = Holder {
             name: holder(tier),
             url: waiting.place.clone(),
+            mark: waiting.mark.clone(),
         };
         let url = database.clone();
         let connecting = move || Candidate::connect(&url, tier.as_str(), options(), holder);

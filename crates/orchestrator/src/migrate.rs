@@ -204,7 +204,7 @@ mod database {
     fn connect(url: &MongoUrl, tier: Tier) -> Result<Candidate, StoreError> {
         let holder = Holder {
             name: "edgeio store migrate".to_owned(),
-            url: String::new(),
+            ..Holder::default()
         };
         Candidate::connect(url, tier.as_str(), options(), holder)
     }

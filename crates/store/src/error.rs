@@ -56,6 +56,18 @@ pub enum StoreError {
         holder: String,
     },
 
+    /// Others take turns with this database, and have something in common that this program does not.
+    #[error(
+        "the store {database} belongs to others (now {holder}), which prove themselves with another identity/: copy that folder \
+         from one of them into this data directory, or name another database: mongodb://…/NAME"
+    )]
+    Mark {
+        /// Its URL, without user and password.
+        database: String,
+        /// Who has it.
+        holder: String,
+    },
+
     /// Another program took the lease of the database, so nothing of this one is stored any more.
     #[error(
         "the store {database} was taken over by {holder}, and nothing of this program is stored in it any more"

@@ -31,6 +31,8 @@ pub struct Holder {
     pub name: String,
     /// Where it serves, as its own programs find it; empty if it is not to be found.
     pub url: String,
+    /// What all that take turns have in common, as the first of them had it; empty if that does not matter.
+    pub mark: String,
 }
 
 impl Holder {
@@ -47,6 +49,8 @@ pub(super) struct Lease {
     pub(super) commits: i64,
     beat: i64,
     pub(super) holder: Option<Holder>,
+    /// Of whoever had it first, and of all that may have it.
+    mark: String,
     /// The session in which its holder commits. A transaction that was open when the holder died keeps this document locked for
     /// as long as the server lets it live, which is a minute: whoever takes the lease ends that session first.
     session: Option<Document>,
@@ -77,7 +81,9 @@ impl Lease {
             holder: document.get_document("holder").ok().map(|holder| Holder {
                 name: text(holder, "name"),
                 url: text(holder, "url"),
+                mark: String::new(),
             }),
+            mark: text(document, "mark"),
             session: document.get_document("session").ok().cloned(),
         })
     }
@@ -146,6 +152,13 @@ impl Candidate {
             Some((seen, since)) if *seen == found => *since,
             Some(_) | None => now,
         };
+        if found.mark != self.holder.mark && !self.holder.mark.is_empty() && !found.mark.is_empty()
+        {
+            return Err(StoreError::Mark {
+                database: self.driver.database.place.clone(),
+                holder: found.held_by(),
+            });
+        }
         let is_over = now.duration_since(since) >= LEASE;
         self.seen = Some((found.clone(), since));
         match found.holder.clone() {
@@ -245,10 +258,15 @@ impl Candidate {
     fn take(&mut self, seen: Option<&Lease>) -> Result<Look, StoreError> {
         let (database, place) = (self.driver.database.clone(), &self.driver.database.place);
         let (schema, holder) = (i64::from(self.options.schema), self.holder.document());
+        let mark = self.holder.mark.clone();
         let seen = seen.cloned();
         let taken = self.driver.wait("open", async move {
             let session = database.client.start_session().await?;
-            let mine = doc! {"schema": schema, "holder": holder, "session": session.id().clone()};
+            let mut mine =
+                doc! {"schema": schema, "holder": holder, "session": session.id().clone()};
+            if !mark.is_empty() {
+                mine.insert("mark", mark);
+            }
             let taken = database.take(seen.as_ref(), mine).await?;
             Ok((taken, session))
         });

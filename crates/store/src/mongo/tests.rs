@@ -65,6 +65,7 @@ impl Rig {
         let holder = Holder {
             name: name.to_owned(),
             url: format!("http://{name}.example"),
+            mark: String::new(),
         };
         Candidate::connect(&self.url(database), "root", options, holder)
     }
@@ -136,6 +137,29 @@ fn a_lease_is_of_one_and_is_given_back_at_the_end() {
     let store = taken(second.look().unwrap());
     assert_eq!(store.term(), 2);
     assert_eq!(store.load().unwrap().len(), 1);
+}
+
+#[test]
+fn who_takes_turns_has_what_the_others_have() {
+    let Some(rig) = Rig::required() else { return };
+    let marked = |mark: &str| {
+        let holder = Holder {
+            name: format!("of {mark}"),
+            mark: mark.to_owned(),
+            ..Holder::default()
+        };
+        Candidate::connect(&rig.url("marked"), "root", Options::default(), holder).unwrap()
+    };
+    let first = taken(marked("one").look().unwrap());
+    let stranger = marked("two").look().unwrap_err();
+    assert!(matches!(&stranger, StoreError::Mark { holder, .. } if holder == "of one"));
+    assert!(matches!(marked("one").look().unwrap(), Look::Held(_)));
+    // It stays so when nobody has it, and for whom it does not matter.
+    drop(first);
+    assert!(matches!(marked("two").look(), Err(StoreError::Mark { .. })));
+    drop(taken(marked("").look().unwrap()));
+    assert!(matches!(marked("two").look(), Err(StoreError::Mark { .. })));
+    drop(taken(marked("one").look().unwrap()));
 }
 
 #[test]
