@@ -4,6 +4,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,12 +19,38 @@ pub struct Mongod {
     port: u16,
     dir: PathBuf,
     is_set: bool,
+    /// The file by which its servers know each other, where users have to say who they are.
+    key: Option<PathBuf>,
 }
 
 impl Mongod {
     /// A server with a primary, whose data is in that directory.
     pub fn start(dir: &Path) -> Self {
-        let this = Self::begin(dir, true);
+        Self::begin(dir, true, None).initiated()
+    }
+
+    /// The same, where only those are let in that say who they are; this one may do everything.
+    pub fn locked(dir: &Path, (user, password): (&str, &str)) -> Self {
+        let key = dir.join("key");
+        std::fs::write(&key, "a key that all servers of the set have").expect("a file");
+        let for_its_owner = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&key, for_its_owner).expect("its rights");
+        let this = Self::begin(dir, true, Some(key)).initiated();
+        let role = bson(&[string("role", "root"), string("db", "admin")]);
+        // The first user may be made from the machine itself.
+        let reply = this.ask(&bson(&[
+            string("createUser", user),
+            string("pwd", password),
+            nested(4, "roles", &bson(&[nested(3, "0", &role)])),
+            string("$db", "admin"),
+        ]));
+        let reply = String::from_utf8_lossy(&reply);
+        assert!(!reply.contains("errmsg"), "no user was made: {reply}");
+        this
+    }
+
+    fn initiated(self) -> Self {
+        let this = self;
         let member = bson(&[
             int("_id", 0),
             string("host", &format!("127.0.0.1:{}", this.port)),
@@ -44,10 +71,10 @@ impl Mongod {
 
     /// A server that is no replica set.
     pub fn alone(dir: &Path) -> Self {
-        Self::begin(dir, false)
+        Self::begin(dir, false, None)
     }
 
-    fn begin(dir: &Path, is_set: bool) -> Self {
+    fn begin(dir: &Path, is_set: bool, key: Option<PathBuf>) -> Self {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = free.local_addr().expect("its port").port();
         drop(free);
@@ -56,6 +83,7 @@ impl Mongod {
             port,
             dir: dir.to_owned(),
             is_set,
+            key,
         };
         this.launch();
         this
@@ -76,6 +104,9 @@ impl Mongod {
         command.args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
         if self.is_set {
             command.args(["--replSet", "rs0"]);
+        }
+        if let Some(key) = &self.key {
+            command.arg("--keyFile").arg(key);
         }
         command
             .stdout(Stdio::null())

@@ -60,7 +60,7 @@ impl FromStr for MongoUrl {
         }
         let rest = text.strip_prefix(SCHEME).ok_or(UrlError::Scheme)?;
         // A password may hold any character but these, which are written as %xx there.
-        let (before, options) = rest.split_once('?').unwrap_or((rest, ""));
+        let (before, _options) = rest.split_once('?').unwrap_or((rest, ""));
         let (servers, name) = before.split_once('/').unwrap_or((before, ""));
         let hosts = servers.rsplit_once('@').map_or(servers, |(_, hosts)| hosts);
         if hosts.is_empty() || hosts.split(',').any(str::is_empty) {
@@ -71,13 +71,9 @@ impl FromStr for MongoUrl {
         if name.len() > 63 || !name.chars().all(allowed) {
             return Err(UrlError::Name(name.to_owned()));
         }
-        let options = if options.is_empty() {
-            String::new()
-        } else {
-            format!("?{options}")
-        };
         Ok(Self {
-            whole: format!("{SCHEME}{servers}/{name}{options}"),
+            // As it was given: where it names no database, users are those of `admin`.
+            whole: text.to_owned(),
             shown: format!("{SCHEME}{hosts}/{name}"),
             name: name.to_owned(),
         })
@@ -117,7 +113,8 @@ mod tests {
             assert_eq!(format!("{url:?}"), shown);
         }
         let url: MongoUrl = "mongodb://u:p@h?tls=true".parse().unwrap();
-        assert_eq!(url.whole(), "mongodb://u:p@h/edgeio?tls=true");
+        assert_eq!(url.whole(), "mongodb://u:p@h?tls=true");
+        assert_eq!(url.name(), "edgeio");
     }
 
     #[test]

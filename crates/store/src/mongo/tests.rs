@@ -348,6 +348,70 @@ fn a_server_that_cannot_keep_a_store_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_user_that_may_read_and_write_one_database_is_enough() {
+    let locked = |dir: &std::path::Path| Mongod::locked(dir, ("admin", "secret"));
+    let Some(rig) = Rig::started_by(locked) else {
+        return;
+    };
+    let address = rig.server.url("");
+    let address = address.trim_start_matches("mongodb://");
+    let connect = |before: &str, after: &str| {
+        let url = format!("mongodb://{before}{address}{after}")
+            .parse()
+            .unwrap();
+        Candidate::connect(&url, "root", Options::default(), Holder::default())
+    };
+    let made = tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let admin = format!("mongodb://admin:secret@{address}");
+        let admin = mongodb::Client::with_uri_str(admin).await?;
+        let role = doc! {"role": "readWrite", "db": "edgeio"};
+        let user = doc! {"createUser": "edgeio", "pwd": "p@ss/word", "roles": [role]};
+        admin.database("admin").run_command(user).await
+    });
+    made.unwrap();
+    // Without a database in the URL users are those of `admin`, and the database is `edgeio`.
+    let password = "edgeio:p%40ss%2Fword@";
+    for (before, after) in [
+        ("", "edgeio"),
+        ("edgeio:wrong@", "?replicaSet=rs0"),
+        // A user of another database.
+        (password, "edgeio?replicaSet=rs0"),
+        // It may write no other one.
+        (password, "other?authSource=admin"),
+    ] {
+        let refused = connect(before, after).unwrap_err();
+        let said = refused.to_string();
+        assert!(
+            said.contains("refuses this login"),
+            "{before}{after}: {said}"
+        );
+        assert!(!said.contains("p%40ss"), "{said}");
+    }
+    let first = taken(
+        connect(password, "?replicaSet=rs0")
+            .unwrap()
+            .look()
+            .unwrap(),
+    );
+    first.commit(&put(1, 1)).unwrap();
+    // What takes over from one that died in the middle of a commit needs no more than that.
+    let (database, session) = (first.driver.database.clone(), Arc::clone(&first.session));
+    let left_open = first.driver.wait("begin", async move {
+        let mut session = session.lock().await;
+        session.start_transaction().await?;
+        let counted = doc! {"$inc": {"commits": 1_i64}};
+        let written = database.leases.update_one(doc! {"_id": lease::ID}, counted);
+        written.session(&mut *session).await
+    });
+    left_open.unwrap().unwrap();
+    let _first = asleep(first);
+    let mut second = connect(password, "edgeio?authSource=admin").unwrap();
+    let (store, after) = wait_for(&mut second);
+    assert!(after < LEASE + Duration::from_secs(2), "{after:?}");
+    assert_eq!(store.load().unwrap().len(), 1);
+}
+
+#[test]
 fn a_server_that_is_not_there_is_an_error_in_a_moment() {
     if Rig::started_by(Mongod::alone).is_none() {
         return;
