@@ -48,9 +48,12 @@ impl State {
         }
     }
 
-    /// Nothing is known any more of failures on that class.
+    /// Nothing is known any more of failures on that class. What the root took elsewhere for them may come back: it remembers
+    /// with which capacity a slot was refused, and that counts as another one.
     pub(crate) fn forgive(&mut self, class: &str) {
         self.faulted.remove(class);
+        self.capacity_revision += 1;
+        self.aggregate_changed = true;
         if self.classes.contains_key(class) {
             self.questions.reconsider();
             self.awake.insert(class.to_owned());
