@@ -81,7 +81,7 @@ pub fn migrate(
     from: &StoreAt,
     to: &StoreAt,
 ) -> Result<Moved, MigrateError> {
-    if from.kind() == to.kind() && from == to {
+    if from == to {
         return Err(MigrateError::Places(format!(
             "the store is in {from} already; name another place with --to"
         )));

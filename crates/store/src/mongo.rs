@@ -173,30 +173,19 @@ impl Store for Mongo {
                 .commit(&mut session, &changes, (term, commits))
                 .await
         })?;
-        match committed {
-            Ok(()) => {
-                *known = Some(commits + 1);
-                *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-                Ok(())
-            }
-            Err(Failed::Untouched(error)) => {
-                *known = Some(commits);
-                Err(failure::of(&error, "commit to", self.place()))
-            }
-            Err(Failed::Driver(error)) => Err(failure::of(&error, "commit to", self.place())),
-            Err(Failed::NotOurs(holder)) => {
-                let superseded = StoreError::Superseded {
-                    database: self.place().to_owned(),
-                    holder,
-                };
-                self.lost.send_replace(Some(superseded.clone()));
-                Err(superseded)
-            }
-            Err(Failed::Overtaken) => Err(StoreError::Unknown {
-                database: self.place().to_owned(),
-            }),
-            Err(Failed::Content(reason)) => Err(failure::foreign(self.place(), reason)),
+        let Err(failed) = committed else {
+            *known = Some(commits + 1);
+            *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            return Ok(());
+        };
+        if matches!(failed, Failed::Untouched(_)) {
+            *known = Some(commits);
         }
+        let error = failed.of("commit to", self.place());
+        if matches!(error, StoreError::Superseded { .. }) {
+            self.lost.send_replace(Some(error.clone()));
+        }
+        Err(error)
     }
 
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

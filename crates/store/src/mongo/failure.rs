@@ -35,7 +35,7 @@ impl From<Error> for Failed {
 }
 
 impl Failed {
-    /// Of something that only reads.
+    /// What a store says of it.
     pub(super) fn of(self, operation: &'static str, place: &str) -> StoreError {
         match self {
             Self::Driver(error) | Self::Untouched(error) => of(&error, operation, place),

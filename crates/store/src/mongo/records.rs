@@ -5,7 +5,7 @@ use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
 use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Binary, Bson, Document, RawDocumentBuf, doc};
+use mongodb::bson::{Binary, Bson, Document, RawDocument, RawDocumentBuf, doc};
 use mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT;
 use mongodb::{ClientSession, SessionCursor};
 
@@ -129,7 +129,7 @@ pub(super) fn document(record: &Record) -> mongodb::error::Result<RawDocumentBuf
 }
 
 /// A document as the record it is.
-fn record(document: &RawDocumentBuf) -> Result<Record, Failed> {
+fn record(document: &RawDocument) -> Result<Record, Failed> {
     let read = || {
         let id = document.get_document("_id").ok()?;
         Some(Record {
@@ -149,7 +149,7 @@ impl Database {
         let mut cursor = self.sorted(&mut session).await?;
         let mut records = Vec::new();
         while cursor.advance(&mut session).await? {
-            records.push(record(&cursor.current().to_owned())?);
+            records.push(record(cursor.current())?);
         }
         Ok((lease, records))
     }
@@ -195,7 +195,7 @@ impl Database {
         let mut cursor = self.records.find(filter).sort(order).limit(limit).await?;
         let mut records = Vec::new();
         while cursor.advance().await? {
-            records.push(record(&cursor.current().to_owned())?);
+            records.push(record(cursor.current())?);
         }
         Ok(records)
     }
@@ -298,7 +298,7 @@ pub(super) struct Stream {
 impl Stream {
     async fn next(&mut self) -> Result<Option<Record>, Failed> {
         if self.cursor.advance(&mut self.session).await? {
-            return record(&self.cursor.current().to_owned()).map(Some);
+            return record(self.cursor.current()).map(Some);
         }
         Ok(None)
     }

@@ -110,6 +110,19 @@ fn put(key: u8, value: u8) -> [Op; 1] {
     [Op::put(JOBS, [key], [value])]
 }
 
+/// A commit of that program goes as far as its first write, and no further.
+fn left_open(store: &Mongo) {
+    let (database, session) = (store.driver.database.clone(), Arc::clone(&store.session));
+    let written = store.driver.wait("begin", async move {
+        let mut session = session.lock().await;
+        session.start_transaction().await?;
+        let counted = doc! {"$inc": {"commits": 1_i64}};
+        let counting = database.leases.update_one(doc! {"_id": lease::ID}, counted);
+        counting.session(&mut *session).await
+    });
+    written.unwrap().unwrap();
+}
+
 #[test]
 fn a_lease_is_of_one_and_is_given_back_at_the_end() {
     let Some(rig) = Rig::required() else { return };
@@ -210,16 +223,7 @@ fn a_commit_that_was_open_when_its_holder_died_keeps_nobody_waiting() {
     first.commit(&put(1, 1)).unwrap();
     let mut second = rig.connect("open", "second").unwrap();
     assert!(matches!(second.look().unwrap(), Look::Held(_)));
-    // As far as its first write, and no further.
-    let (database, session) = (first.driver.database.clone(), Arc::clone(&first.session));
-    let left_open = first.driver.wait("begin", async move {
-        let mut session = session.lock().await;
-        session.start_transaction().await?;
-        let counted = doc! {"$inc": {"commits": 1_i64}};
-        let written = database.leases.update_one(doc! {"_id": lease::ID}, counted);
-        written.session(&mut *session).await
-    });
-    left_open.unwrap().unwrap();
+    left_open(&first);
     let first = asleep(first);
     let (store, after) = wait_for(&mut second);
     assert!(after < LEASE + Duration::from_secs(2), "{after:?}");
@@ -395,15 +399,7 @@ fn a_user_that_may_read_and_write_one_database_is_enough() {
     );
     first.commit(&put(1, 1)).unwrap();
     // What takes over from one that died in the middle of a commit needs no more than that.
-    let (database, session) = (first.driver.database.clone(), Arc::clone(&first.session));
-    let left_open = first.driver.wait("begin", async move {
-        let mut session = session.lock().await;
-        session.start_transaction().await?;
-        let counted = doc! {"$inc": {"commits": 1_i64}};
-        let written = database.leases.update_one(doc! {"_id": lease::ID}, counted);
-        written.session(&mut *session).await
-    });
-    left_open.unwrap().unwrap();
+    left_open(&first);
     let _first = asleep(first);
     let mut second = connect(password, "edgeio?authSource=admin").unwrap();
     let (store, after) = wait_for(&mut second);
