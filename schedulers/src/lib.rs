@@ -21,7 +21,7 @@ mod worker;
 pub use algorithm::{Algorithm, FAULT_LABEL, UnknownAlgorithm};
 pub use cluster::ClusterCandidate;
 pub use offer::{Offer, Question, Workers};
-pub use policy::{DEADLINE, LONGEST, Policy, PolicyError, Remote};
+pub use policy::{DEADLINE, LONGEST, Policy, PolicyError, Remote, is_queue};
 pub use questions::{Answer, Asks, Look, Note, OPEN, Questions, TRIES};
 pub use remote::NotChosen;
 pub use worker::{PortKey, WorkerCandidate, fixed_ports};

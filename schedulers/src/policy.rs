@@ -12,23 +12,27 @@ pub const DEADLINE: Duration = Duration::from_secs(2);
 pub const LONGEST: Duration = Duration::from_mins(1);
 /// Bytes of a URL at most.
 const URL: usize = 512;
+/// The beginning of what names a queue.
+const QUEUE: &str = "queue:";
+/// Characters of a queue's name at most.
+const QUEUE_NAME: usize = 63;
 
 /// Who chooses a place.
 ///
-/// As text a built-in algorithm is its name, and a remote scheduler its URL, with what differs from the defaults behind it:
-/// `http://127.0.0.1:10005/location deadline=500ms fallback=none`.
+/// As text a built-in algorithm is its name, and a remote scheduler its URL or `queue:` and the name of its queue, with what differs
+/// from the defaults behind it: `http://127.0.0.1:10005/location deadline=500ms fallback=none`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Policy {
     /// An algorithm of this program.
     BuiltIn(Algorithm),
-    /// A program that is asked over HTTP.
+    /// Programs that are asked, over HTTP or by a queue.
     Remote(Remote),
 }
 
 /// A scheduler elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
-    /// Where questions are posted.
+    /// Where questions are posted: a URL, or `queue:NAME`.
     pub url: String,
     /// How long an answer may take.
     pub deadline: Duration,
@@ -40,14 +44,19 @@ pub struct Remote {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     /// Neither an algorithm nor a URL.
-    #[error("{0}, or the URL of a scheduler, for example http://127.0.0.1:10005")]
+    #[error("{0}, or the URL of a scheduler, for example http://127.0.0.1:10005, or queue:NAME")]
     Name(UnknownAlgorithm),
+    /// A queue's name cannot be one.
+    #[error(
+        "{0:?} names no queue of schedulers; one looks like queue:edgeio, with 1 to 63 characters of a-z 0-9 - behind the colon"
+    )]
+    Queue(String),
     /// A URL that cannot be dialled.
     #[error("{0:?} is no URL of a scheduler; one looks like http://127.0.0.1:10005")]
     Url(String),
     /// Something else behind a URL.
     #[error(
-        "{0:?} cannot stand behind the URL of a scheduler; there may be deadline=TIME, of 1ms to 60s, and fallback=NAME or fallback=none"
+        "{0:?} cannot stand behind a scheduler elsewhere; there may be deadline=TIME, of 1ms to 60s, and fallback=NAME or fallback=none"
     )]
     Setting(String),
 }
@@ -85,11 +94,17 @@ impl Policy {
 }
 
 impl Remote {
-    /// One of that URL, with the defaults.
+    /// One of that URL, or of the queue that `queue:NAME` names, with the defaults.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is neither.
     pub fn at(url: &str) -> Result<Self, PolicyError> {
+        if let Some(name) = url.strip_prefix(QUEUE) {
+            if !is_queue(name) {
+                return Err(PolicyError::Queue(url.to_owned()));
+            }
+            return Ok(Self::called(url));
+        }
         let rest = url
             .strip_prefix("http://")
             .or_else(|| url.strip_prefix("https://"));
@@ -101,12 +116,27 @@ impl Remote {
         if !fits {
             return Err(PolicyError::Url(url.to_owned()));
         }
-        Ok(Self {
+        Ok(Self::called(url))
+    }
+
+    /// The name of the queue by which it is asked, if it is by one.
+    pub fn queue(&self) -> Option<&str> {
+        self.url.strip_prefix(QUEUE)
+    }
+
+    fn called(url: &str) -> Self {
+        Self {
             url: url.to_owned(),
             deadline: DEADLINE,
             fallback: Some(Algorithm::default()),
-        })
+        }
     }
+}
+
+/// Whether a text may name a queue of schedulers.
+pub fn is_queue(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=QUEUE_NAME).contains(&name.len()) && name.chars().all(allowed)
 }
 
 impl fmt::Display for Policy {
@@ -132,7 +162,7 @@ impl FromStr for Policy {
     fn from_str(text: &str) -> Result<Self, PolicyError> {
         let mut words = text.split_ascii_whitespace();
         let name = words.next().unwrap_or_default();
-        if !name.contains("://") {
+        if !name.contains("://") && !name.starts_with(QUEUE) {
             let algorithm = text.parse().map_err(PolicyError::Name)?;
             return Ok(Self::BuiltIn(algorithm));
         }
@@ -184,6 +214,8 @@ mod tests {
             "https://scheduler.example/best deadline=500ms",
             "http://[::1]:1/a/b deadline=60000ms fallback=location",
             "http://a fallback=none",
+            "queue:edgeio",
+            "queue:gpu-2 deadline=500ms fallback=none",
         ] {
             assert_eq!(read(text).unwrap().to_string(), text);
         }
@@ -191,12 +223,18 @@ mod tests {
             panic!("it is remote");
         };
         assert_eq!(remote, Remote::at("http://a").unwrap());
+        assert_eq!(remote.queue(), None);
+        assert_eq!(Remote::at("queue:a").unwrap().queue(), Some("a"));
     }
 
     #[test]
     fn what_is_no_policy_is_refused_with_what_may_stand_there() {
         for (text, remedy) in [
             ("", "first-fit"),
+            ("queue", "queue:NAME"),
+            ("queue:", "queue:edgeio"),
+            ("queue:A", "queue:edgeio"),
+            ("queue:a retries=5", "fallback=none"),
             ("best-guess", "first-fit, location"),
             ("first-fit fallback=none", "first-fit, location"),
             ("ftp://a", "http://127.0.0.1:10005"),

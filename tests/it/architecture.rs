@@ -152,13 +152,14 @@ const MAY_IMPORT: [(&str, &[&str]); 27] = [
 ];
 
 /// A library's name in sources, and the beginnings of the paths where it may stand.
-const ONLY_IN: [(&str, &[&str]); 12] = [
+const ONLY_IN: [(&str, &[&str]); 13] = [
     ("rcgen", &["crates/identity/src/"]),
     ("x509_parser", &["crates/identity/src/"]),
     ("hpke", &["crates/secrets/src/"]),
     ("chacha20poly1305", &["crates/secrets/src/"]),
     ("redb", &["crates/store/src/"]),
     ("mongodb", &["crates/store/src/mongo"]),
+    ("redis", &["crates/orchestrator/src/queue"]),
     ("rumqttc", &["crates/mqtt/src/"]),
     ("rmqtt_codec", &["crates/mqtt/src/"]),
     ("bollard", &["node-engine/src/runtime/"]),

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use edgeio_tests::harness::{
-    Client, Copy, Done, Mongod, Program, Settings, System, alone, edgeio, required, together,
-    wait_until,
+    Client, Copy, Done, Mongod, Program, Redis, Settings, System, alone, edgeio, required,
+    together, wait_until,
 };
 
 use crate::broker::{Mosquitto, files_of};
@@ -71,22 +71,39 @@ fn wait_all_once(system: &System, number: usize) -> BTreeSet<Copy> {
     })
 }
 
+/// `edgeio-scheduler` at the queue in that Redis.
+fn scheduler(directory: &Path, name: &str, redis: &str) -> Program {
+    let args = ["--http", "127.0.0.1:0", "--redis", redis].map(str::to_owned);
+    Program::start("edgeio-scheduler", name, directory, &args, None)
+}
+
 #[test]
-fn two_hundred_jobs_run_once_each_on_mongodb_and_mosquitto_though_each_part_dies_meanwhile() {
-    if !required("mongod") || !required("mosquitto") {
+fn two_hundred_jobs_run_once_each_on_mongodb_redis_and_mosquitto_though_each_part_dies_meanwhile() {
+    if ["mongod", "redis", "mosquitto"]
+        .iter()
+        .any(|part| !required(part))
+    {
         return;
     }
     let _turn = alone();
     let scratch = tempfile::tempdir().unwrap();
     let (mut server, of_root, of_cluster) = databases(scratch.path());
-    let mut system = System::start_with(Settings::QUICK, "127.0.0.1", None, &["--store", &of_root]);
+    let mut redis = Redis::start(scratch.path());
+    let url = redis.url();
+    // Both tiers ask elsewhere, and nobody chooses in place of that.
+    let queues = ["--redis", &url, "--scheduler", "queue:edgeio fallback=none"];
+    let queues = [&queues[..], &["--scheduler-pause", "500ms"]].concat();
+    let of_root = [&queues[..], &["--store", &of_root]].concat();
+    let mut system = System::start_with(Settings::QUICK, "127.0.0.1", None, &of_root);
     let port = {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().port()
     };
     let broker = format!("mqtts://127.0.0.1:{port}");
-    system.add_cluster("munich", &["--store", &of_cluster, "--broker", &broker]);
+    let of_cluster = ["--store", &of_cluster, "--broker", &broker];
+    system.add_cluster("munich", &[&queues[..], &of_cluster].concat());
     let directory = system.directory().to_owned();
+    let mut schedulers = ["one", "another"].map(|name| scheduler(&directory, name, &url));
     let folder = directory.join("mosquitto");
     files_of(&directory.join("munich"), &folder, port);
     let mut mosquitto = Some(Mosquitto::start(&folder));
@@ -120,9 +137,17 @@ fn two_hundred_jobs_run_once_each_on_mongodb_and_mosquitto_though_each_part_dies
                 system.root.kill();
                 system.root.again();
             }
+            // All that it has in memory with it.
+            150 => redis.kill(),
+            155 => redis.restart(),
             160 => {
                 system.clusters[0].kill();
                 system.clusters[0].again();
+            }
+            170 => schedulers[0].kill(),
+            180 => {
+                schedulers[1].kill();
+                schedulers[0].again();
             }
             _ => {}
         }

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::documents::sleeper;
 
+mod queue;
 mod root;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -96,9 +97,15 @@ fn broken(answer: Option<&'static str>) -> String {
 
 /// A cluster whose scheduler is that, with a small worker in Munich and a large one elsewhere.
 fn system(scheduler: &str) -> System {
+    system_with(&["--scheduler", scheduler])
+}
+
+fn system_with(options: &[&str]) -> System {
     let mut system = System::start(Settings::QUICK);
-    let options = ["--scheduler", scheduler, "--scheduler-pause", "1s"];
-    system.add_cluster("cluster-1", &options);
+    system.add_cluster(
+        "cluster-1",
+        &[options, &["--scheduler-pause", "1s"]].concat(),
+    );
     let worker = |label, capacity| {
         [
             "--runtimes",
@@ -145,6 +152,30 @@ fn wait_placed(cluster: &Client, name: &str) -> (String, String) {
     })
 }
 
+/// Jobs arrive while `location` and that one take turns: how often.
+fn exchange_while_jobs_arrive(cluster: &Client, scheduler: &str) -> usize {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let exchanging = scope.spawn(|| {
+            let mut exchanges = 0;
+            while !done.load(Ordering::Relaxed) {
+                exchange(
+                    cluster,
+                    &format!("scheduler: {}", ["location", scheduler][exchanges % 2]),
+                );
+                exchanges += 1;
+                pause(Duration::from_millis(50));
+            }
+            exchanges
+        });
+        for number in 0..ARRIVE {
+            submit(cluster, &format!("job-{number}"));
+        }
+        done.store(true, Ordering::Relaxed);
+        exchanging.join().unwrap()
+    })
+}
+
 #[track_caller]
 fn runs_by(cluster: &Client, name: &str, worker: &str, words: &str) {
     submit(cluster, name);
@@ -168,24 +199,7 @@ fn a_scheduler_in_python_decides_and_is_exchanged_while_jobs_arrive() {
     let chose = format!("{} chose worker large", python.url());
     runs_by(&cluster, "by-python", "large", &chose);
 
-    let done = AtomicBool::new(false);
-    let exchanges = thread::scope(|scope| {
-        let exchanging = scope.spawn(|| {
-            let mut exchanges = 0;
-            while !done.load(Ordering::Relaxed) {
-                let scheduler = ["location".to_owned(), python.url()][exchanges % 2].clone();
-                exchange(&cluster, &format!("scheduler: {scheduler}"));
-                exchanges += 1;
-                pause(Duration::from_millis(50));
-            }
-            exchanges
-        });
-        for number in 0..ARRIVE {
-            submit(&cluster, &format!("job-{number}"));
-        }
-        done.store(true, Ordering::Relaxed);
-        exchanging.join().unwrap()
-    });
+    let exchanges = exchange_while_jobs_arrive(&cluster, &python.url());
     let placed: Vec<_> = (0..ARRIVE)
         .map(|number| wait_placed(&cluster, &format!("job-{number}")))
         .collect();

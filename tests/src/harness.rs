@@ -24,6 +24,8 @@ mod namespace;
 mod processes;
 mod program;
 mod programs;
+#[path = "../support/redis.rs"]
+mod redis;
 mod sampler;
 mod system;
 mod turn;
@@ -38,6 +40,7 @@ pub use namespace::inside;
 pub use processes::{Copy, copies, copies_at_once, copies_in, end_all_in, listening};
 pub use program::{Program, TOKEN, token_file};
 pub use programs::{crash_points, directory as programs};
+pub use redis::Redis;
 pub use sampler::{Sampler, Sampling};
 pub use system::{Settings, System, Worker};
 pub use turn::{Turn, alone, together};

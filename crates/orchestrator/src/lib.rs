@@ -5,7 +5,7 @@
 //! - [`Controller`] owns the state, commits what was decided, and hands what follows to the program's [`Outlets`].
 //! - [`Handle`] is how everybody else reaches the state.
 //! - [`access`] owns users and members, and is asked before anything is done; [`audited`] writes down what was.
-//! - [`keys`] is what an orchestrator proves itself with.
+//! - [`keys`] is what an orchestrator proves itself with. [`scheduler`] asks elsewhere where something is to run, also by a [`queue`].
 //! - [`record`] keeps what both store, [`http`] serves what both serve, [`streams`] carries answers
 //!   in chunks, [`tunnels`] connections of workers through the root, [`Metrics`] counts what both count.
 //! - [`backup`] is what a store is carried away as, and what is made of it again; [`migrate`] carries it to another place.
@@ -20,6 +20,7 @@ pub mod clock;
 pub mod http;
 pub mod keys;
 pub mod migrate;
+pub mod queue;
 pub mod record;
 pub mod scheduler;
 pub mod streams;

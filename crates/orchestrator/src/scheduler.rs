@@ -2,7 +2,8 @@
 //!
 //! # Flow
 //! A core's question goes to the URL of the scheduler as one POST of a [`PlaceRequest`], over a connection of its own, and the
-//! [`PlaceAnswer`] back to the core as an [`Answer`]. The core bounds how many are under way.
+//! [`PlaceAnswer`] back to the core as an [`Answer`]; or the same by a queue ([`crate::queue`]). The core bounds how many are
+//! under way.
 //!
 //! # Guarantees
 //! - Each question has an answer within its deadline, whatever the scheduler does: the last one is [`Answer::Silence`].
@@ -29,6 +30,7 @@ use rustls::ClientConfig;
 use schedulers::{Algorithm, Answer, Offer, Policy, PolicyError, Question, Remote};
 use tokio::net::TcpStream;
 
+use crate::queue::{Redis, RedisOptions};
 use crate::{Handle, Metrics, Placing, with_sources};
 pub(crate) use metrics::Asked;
 
@@ -48,8 +50,9 @@ const SCHEDULER: Dialled = Dialled {
 /// Who chooses places; `#[command(flatten)]` it.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct SchedulerOptions {
-    /// Who chooses places: first-fit, location, or the URL of a scheduler elsewhere, which may be followed by deadline=TIME (2s)
-    /// and fallback=NAME or none (first-fit), as in "http://127.0.0.1:10005 deadline=500ms". What was set last if it is not given.
+    /// Who chooses places: first-fit, location, or a scheduler elsewhere, by its URL or as queue:NAME by its queue in --redis, which may
+    /// be followed by deadline=TIME (2s) and fallback=NAME or none (first-fit), as in "http://127.0.0.1:10005 deadline=500ms". What was
+    /// set last if it is not given.
     #[arg(long, value_name = "NAME")]
     pub scheduler: Option<Policy>,
     /// Whom to believe to be a scheduler at https://…: the certificate of its authority, a file in PEM.
@@ -58,6 +61,9 @@ pub struct SchedulerOptions {
     /// After a failure of the scheduler, how long until it is asked about the same again.
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration)]
     pub scheduler_pause: Duration,
+    /// Where queues are.
+    #[command(flatten)]
+    pub redis: RedisOptions,
 }
 
 impl SchedulerOptions {
@@ -69,7 +75,8 @@ impl SchedulerOptions {
         if self.scheduler_pause < Duration::from_millis(100) {
             return Err("--scheduler-pause must be at least 100ms".to_owned());
         }
-        let client = Client::new(self.scheduler_ca.as_deref(), insecure, testing);
+        let redis = self.redis.redis(insecure)?;
+        let client = Client::new(self.scheduler_ca.as_deref(), redis, insecure, testing);
         let client = client.map_err(|error| {
             let why = with_sources(&error);
             format!("--scheduler-ca cannot be used: {why}")
@@ -160,19 +167,27 @@ pub fn body(policy: &Policy) -> SchedulerBody {
 #[derive(Debug, Clone)]
 pub struct Client {
     tls: Option<Arc<ClientConfig>>,
+    redis: Option<Redis>,
     insecure: bool,
     testing: bool,
 }
 
 impl Client {
-    /// One that believes the authority in that file, if there is one. `testing`: algorithms for tests may be asked for.
+    /// One that believes the authority in that file, if there is one, and finds queues in that Redis. `testing`: algorithms for
+    /// tests may be asked for.
     ///
     /// # Errors
     /// When the file cannot be used.
-    pub fn new(ca: Option<&Path>, insecure: bool, testing: bool) -> Result<Self, TrustError> {
+    pub fn new(
+        ca: Option<&Path>,
+        redis: Option<Redis>,
+        insecure: bool,
+        testing: bool,
+    ) -> Result<Self, TrustError> {
         let tls = ca.map(|file| Trust::file(file)?.client(None)).transpose()?;
         Ok(Self {
             tls,
+            redis,
             insecure,
             testing,
         })
@@ -188,8 +203,18 @@ impl Client {
         }
         match policy {
             Policy::BuiltIn(_) => Ok(()),
+            Policy::Remote(remote) if remote.queue().is_some() => self.queues(remote).map(drop),
             Policy::Remote(remote) => self.place(remote).map(drop),
         }
+    }
+
+    fn queues(&self, remote: &Remote) -> Result<&Redis, String> {
+        let queue = &remote.url;
+        self.redis.as_ref().ok_or_else(|| {
+            format!(
+                "the scheduler {queue} is asked through Redis; say where that is with --redis URL"
+            )
+        })
     }
 
     fn place(&self, remote: &Remote) -> Result<Place, String> {
@@ -207,12 +232,23 @@ impl Client {
     /// Asks, and waits for the answer until the deadline.
     pub async fn ask(&self, question: &Question) -> Answer {
         let remote = &question.remote;
+        if let Some(queue) = remote.queue() {
+            let answer = self.by_queue(queue, question).await;
+            return answer.unwrap_or_else(|silence| silence);
+        }
         let asked = tokio::time::timeout(remote.deadline, self.answer(question));
         if let Ok(answer) = asked.await {
             return answer.unwrap_or_else(|silence| silence);
         }
         let millis = remote.deadline.as_millis();
         Answer::Silence(format!("no answer came within {millis} ms"))
+    }
+
+    async fn by_queue(&self, queue: &str, question: &Question) -> Result<Answer, Answer> {
+        let redis = self.queues(&question.remote).map_err(Answer::Silence)?;
+        let deadline = question.remote.deadline;
+        let answer = redis.ask(queue, &body_of(question)?, deadline).await?;
+        Ok(read(StatusCode::OK, &answer))
     }
 
     async fn answer(&self, question: &Question) -> Result<Answer, Answer> {
@@ -264,13 +300,17 @@ fn unusable(what: &str) -> Answer {
 fn request(question: &Question) -> Result<Request<Body>, Answer> {
     let (_, rest) = question.remote.url.split_once("://").unwrap_or_default();
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let body = serde_json::to_vec(&place_request(question));
-    let body = body.map_err(|error| unusable(&error.to_string()))?;
+    let body = body_of(question)?;
     Request::post(format!("/{path}"))
         .header(HOST, host)
         .header(CONTENT_TYPE, "application/json")
         .body(Body::from(body))
         .map_err(|error| unusable(&error.to_string()))
+}
+
+fn body_of(question: &Question) -> Result<Vec<u8>, Answer> {
+    let body = serde_json::to_vec(&place_request(question));
+    body.map_err(|error| unusable(&error.to_string()))
 }
 
 fn read(status: StatusCode, body: &[u8]) -> Answer {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use model::units::{Bytes, Millicores, Resources};
 use orchestrator::RunError;
@@ -12,18 +13,38 @@ use protocol::rest::{HealthBody, PlaceAnswer, PlaceCandidate, PlaceRequest};
 use rest::guard::{Need, Unguarded};
 use rest::{Accept, Api, ApiError, Body, Metrics, Path, op};
 use schedulers::{Algorithm, Offer, Workers};
+use tokio::sync::watch;
 
-/// All routes, answered at `/` by one algorithm.
+/// What answers questions.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// Which algorithm answers at `/`.
+    pub algorithm: Algorithm,
+    /// Whether the queue can be read; `true` where there is none.
+    pub reached: watch::Receiver<bool>,
+}
+
+/// All routes.
 ///
 /// # Errors
 /// When the metrics cannot be made.
-pub fn router(algorithm: Algorithm) -> Result<Router, RunError> {
+pub fn router(service: Service) -> Result<Router, RunError> {
     let metrics = Metrics::register(&prometheus::Registry::new())?;
-    let router = api().serve(algorithm, Arc::new(Unguarded));
+    let router = api().serve(service, Arc::new(Unguarded));
     Ok(rest::finish(router, metrics))
 }
 
-fn api() -> Api<Algorithm> {
+/// The answer to a question that came by a queue: a [`PlaceAnswer`], or a problem.
+pub(crate) fn by_queue(algorithm: Algorithm, question: &[u8]) -> Vec<u8> {
+    let answer = match question_in(question) {
+        Ok(question) => serde_json::to_vec(&choose(algorithm, &question)),
+        Err(detail) => serde_json::to_vec(&Problem::bad_request(detail)),
+    };
+    // Both are plain records, which can always be written.
+    answer.unwrap_or_default()
+}
+
+fn api() -> Api<Service> {
     let about = "A scheduler of edgeIO. An orchestrator posts what is to be placed, with the candidates that will do, and is told \
         which of them: a root's candidates are clusters, a cluster's are workers. Whoever serves `POST` of a `PlaceRequest` at any path, in any language, is a scheduler.";
     let place = |summary| {
@@ -51,6 +72,14 @@ fn api() -> Api<Algorithm> {
                 .needs(Need::Nothing)
                 .answers::<HealthBody>(200, "It serves"),
         )
+        .get(
+            "/readyz",
+            ready,
+            op("Ask whether all of it serves")
+                .needs(Need::Nothing)
+                .answers::<HealthBody>(200, "It does")
+                .answers::<HealthBody>(503, "Something is missing: redis"),
+        )
 }
 
 async fn live(accept: Accept) -> Response {
@@ -60,12 +89,27 @@ async fn live(accept: Accept) -> Response {
     })
 }
 
+async fn ready(State(service): State<Service>, accept: Accept) -> Response {
+    let body = |status: &str, missing: &[&str]| HealthBody {
+        status: status.to_owned(),
+        missing: missing.iter().map(|&part| part.to_owned()).collect(),
+    };
+    if *service.reached.borrow() {
+        return accept.ok(&body("ready", &[]));
+    }
+    accept.answer(
+        StatusCode::SERVICE_UNAVAILABLE,
+        &body("not ready", &["redis"]),
+    )
+}
+
 async fn by_default(
-    State(algorithm): State<Algorithm>,
+    State(service): State<Service>,
     accept: Accept,
     body: Body,
 ) -> Result<Response, ApiError> {
-    Ok(accept.ok(&choose(algorithm, &read(&body)?)))
+    let question = question_in(&body.bytes).map_err(Problem::bad_request)?;
+    Ok(accept.ok(&choose(service.algorithm, &question)))
 }
 
 async fn by_name(
@@ -76,14 +120,13 @@ async fn by_name(
     let known = name.parse::<Algorithm>().ok();
     let algorithm = known.filter(|algorithm| !algorithm.is_for_tests());
     let algorithm = algorithm.ok_or_else(|| Problem::not_found("scheduler", &name))?;
-    Ok(accept.ok(&choose(algorithm, &read(&body)?)))
+    let question = question_in(&body.bytes).map_err(Problem::bad_request)?;
+    Ok(accept.ok(&choose(algorithm, &question)))
 }
 
-fn read(body: &Body) -> Result<PlaceRequest, ApiError> {
-    let read = serde_json::from_slice(&body.bytes);
-    Ok(read.map_err(|error| {
-        Problem::bad_request(format!("this is no question for a scheduler: {error}"))
-    })?)
+fn question_in(body: &[u8]) -> Result<PlaceRequest, String> {
+    let read = serde_json::from_slice(body);
+    read.map_err(|error| format!("this is no question for a scheduler: {error}"))
 }
 
 fn choose(algorithm: Algorithm, question: &PlaceRequest) -> PlaceAnswer {
@@ -136,7 +179,7 @@ fn room(cores: f64, memory_in_mb: u64, disk_in_mb: u64) -> Resources {
 #[cfg(test)]
 mod tests {
     use axum::body::to_bytes;
-    use axum::http::{Request, StatusCode};
+    use axum::http::Request;
     use serde_json::{Value, json};
     use tower::ServiceExt as _;
 
@@ -146,7 +189,12 @@ mod tests {
         let request = Request::post(path)
             .header("content-type", "application/json")
             .body(axum::body::Body::from(body.to_owned()));
-        let answer = router(Algorithm::FirstFit)
+        let (_, reached) = watch::channel(true);
+        let service = Service {
+            algorithm: Algorithm::FirstFit,
+            reached,
+        };
+        let answer = router(service)
             .unwrap()
             .oneshot(request.unwrap())
             .await
@@ -177,6 +225,15 @@ mod tests {
             assert_eq!(status, StatusCode::OK, "{path}: {answer}");
             assert_eq!(answer, json!({"choose": chosen}), "{path}");
         }
+    }
+
+    #[test]
+    fn a_queue_is_answered_as_a_post_is() {
+        let answer = by_queue(Algorithm::Location, question().to_string().as_bytes());
+        assert_eq!(answer, br#"{"choose":"2"}"#);
+        let answer: Value = serde_json::from_slice(&by_queue(Algorithm::Location, b"{")).unwrap();
+        assert_eq!(answer["status"], 400, "{answer}");
+        assert!(answer.get("choose").is_none(), "{answer}");
     }
 
     #[tokio::test]

@@ -37,7 +37,7 @@ pub fn routes<C: Placing>() -> Api<Advisor<C>> {
                 .may(Verb::Change, Realm::System)
                 .about(
                     "A built-in algorithm, or the URL of a scheduler elsewhere, which is asked by a POST of a `PlaceRequest` for \
-                     each replica. What is placed stays; what waits is tried anew. It holds until the next one, and through restarts \
+                     each replica, or `queue:NAME` of one that takes them from a queue in `--redis`. What is placed stays; what waits is tried anew. It holds until the next one, and through restarts \
                      without `--scheduler`.",
                 )
                 .tag("operations")

@@ -88,7 +88,7 @@ async fn scheduler(does: Does) -> (String, oneshot::Receiver<String>) {
 }
 
 fn client() -> Client {
-    Client::new(None, false, false).unwrap()
+    Client::new(None, None, false, false).unwrap()
 }
 
 async fn asked(does: Does) -> Answer {
@@ -205,7 +205,7 @@ async fn whatever_it_does_there_is_an_answer_in_time() {
 #[test]
 fn who_may_not_be_asked_is_said_with_the_remedy() {
     let check = |text: &str, insecure| {
-        let client = Client::new(None, insecure, false).unwrap();
+        let client = Client::new(None, None, insecure, false).unwrap();
         client.check(&text.parse().unwrap())
     };
     assert_eq!(check("location", false), Ok(()));

@@ -15,7 +15,7 @@ const DEADLINE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct SchedulerBody {
-    /// A built-in algorithm, `first-fit` or `location`, or the URL of a scheduler elsewhere.
+    /// A built-in algorithm, `first-fit` or `location`, or a scheduler elsewhere: its URL, or `queue:NAME`.
     pub scheduler: String,
     /// How long a scheduler elsewhere has for an answer, for example `500ms`; 1 ms to 60 s, and 2 s if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]

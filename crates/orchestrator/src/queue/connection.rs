@@ -1,0 +1,75 @@
+//! A connection to Redis.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use daemon::dial::Remote as Place;
+use identity::{Server, Trust};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, IntoConnectionInfo as _, RedisConnectionInfo, RedisError};
+use rustls::ClientConfig;
+use tokio::io::{AsyncReadExt as _, join, split};
+use tokio::net::TcpStream;
+
+use super::url::{REDIS, RedisUrl};
+use crate::with_sources;
+
+const PORT: u16 = 6379;
+
+/// By what Redis is reached.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    url: RedisUrl,
+    place: Place,
+    login: RedisConnectionInfo,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl Redis {
+    pub(super) fn new(url: &RedisUrl, ca: Option<&Path>, insecure: bool) -> Result<Self, String> {
+        let place = REDIS.read(url.shown(), insecure);
+        let place = place.map_err(|error| error.to_string())?;
+        let trust = ca.map(|file| Trust::file(file)?.client(None)).transpose();
+        let tls = trust.map_err(|error| {
+            let why = with_sources(&error);
+            format!("--redis-ca cannot be used: {why}")
+        })?;
+        if place.secure && tls.is_none() {
+            return Err(format!(
+                "--redis {url} is to be reached by TLS; say whom to believe with --redis-ca FILE"
+            ));
+        }
+        // TLS is ours, so the driver is told of the rest alone.
+        let plain = url.whole().replacen("rediss://", "redis://", 1);
+        let read = plain.as_str().into_connection_info();
+        let read = read.map_err(|error| format!("--redis {url}: {error}"))?;
+        Ok(Self {
+            login: read.redis_settings().clone().set_skip_set_lib_name(),
+            tls: tls.filter(|_| place.secure),
+            place,
+            url: url.clone(),
+        })
+    }
+
+    /// Where it is, without what is secret.
+    pub fn url(&self) -> &RedisUrl {
+        &self.url
+    }
+
+    /// A connection of which no more than so many bytes are read. It waits for answers as long as they take, and ends with what
+    /// is returned.
+    pub(super) async fn connect(&self, limit: u64) -> Result<MultiplexedConnection, RedisError> {
+        let port = self.place.port.unwrap_or(PORT);
+        let stream = TcpStream::connect((self.place.host.as_str(), port)).await?;
+        stream.set_nodelay(true)?;
+        let stream = identity::secured(stream, self.tls.clone(), Server::Orchestrator).await?;
+        let (read, write) = split(stream);
+        let stream = join(read.take(limit), write);
+        let patient = AsyncConnectionConfig::new().set_response_timeout(None);
+        let connected = MultiplexedConnection::new_with_config(&self.login, stream, patient);
+        let (connection, driver) = connected.await?;
+        // It ends with the last clone of the connection.
+        tokio::spawn(driver);
+        Ok(connection)
+    }
+}
