@@ -9,11 +9,13 @@ use daemon::notify::Notifier;
 use daemon::value::{duration, listen_address};
 use model::location::Location;
 use model::name::Name;
-use orchestrator::StoreAt;
 use orchestrator::access::{ADMIN_TOKEN, RateOptions};
 use orchestrator::keys::Brought;
 use orchestrator::scheduler::{Client, SchedulerOptions};
+use orchestrator::traces::{Collector, TraceOptions};
+use orchestrator::{Core as _, StoreAt};
 
+use crate::tier::Cluster;
 use crate::{ClusterError, Ready};
 
 /// A broker that is not the own endpoint.
@@ -118,6 +120,9 @@ pub struct Config {
     /// Accepts `image_runtime: noop` in documents and `--scheduler faulty`, for tests.
     #[arg(long, hide = true)]
     pub allow_noop: bool,
+    /// Where traces go.
+    #[command(flatten)]
+    pub traces: TraceOptions,
     /// How often each may ask.
     #[command(flatten)]
     pub rates: RateOptions,
@@ -171,6 +176,8 @@ pub(crate) struct Checked {
     pub(crate) broker: Option<BrokerAddress>,
     /// By what a scheduler elsewhere is asked.
     pub(crate) scheduler: Client,
+    /// Who is told of traces.
+    pub(crate) collector: Option<Collector>,
 }
 
 impl Config {
@@ -203,16 +210,21 @@ impl Config {
         let brought = Brought::check(self.tls_cert.as_deref(), self.tls_key.as_deref());
         faults.extend(brought.err().map(|error| error.to_string()));
         let scheduler = self.scheduling.client(self.insecure, self.allow_noop);
+        let collector = self.traces.collector(Cluster::TIER, self.insecure);
         let broker = self.broker_address();
         let name = self.cluster_name();
-        match (name, broker, scheduler) {
-            (Ok(name), Ok(broker), Ok(scheduler)) if faults.is_empty() => Ok(Checked {
-                core: self.core(name),
-                broker,
-                scheduler,
-            }),
-            (name, broker, scheduler) => {
+        match (name, broker, scheduler, collector) {
+            (Ok(name), Ok(broker), Ok(scheduler), Ok(collector)) if faults.is_empty() => {
+                Ok(Checked {
+                    core: self.core(name),
+                    broker,
+                    scheduler,
+                    collector,
+                })
+            }
+            (name, broker, scheduler, collector) => {
                 faults.extend(scheduler.err());
+                faults.extend(collector.err());
                 let more = [name.err(), broker.err()];
                 faults.extend(more.into_iter().flatten().map(|error| error.to_string()));
                 Err(ClusterError::config(&faults))

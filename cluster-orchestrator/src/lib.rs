@@ -47,6 +47,7 @@ use orchestrator::http::logs::Logs;
 use orchestrator::keys::{self, Brought, Keys, KeysError};
 use orchestrator::scheduler::{self, Advisor};
 use orchestrator::streams::Streams;
+use orchestrator::traces::{self, Collector, Requests};
 use orchestrator::{Controller, Lost, Opened, Tier, Wait, Waiting, open_store};
 use protocol::message::fallback::Fallback;
 use serde::Serialize;
@@ -159,6 +160,7 @@ struct Place {
     http: TcpListener,
     mqtt: Mqtt,
     scheduler: scheduler::Client,
+    collector: Option<Collector>,
 }
 
 /// Where workers are heard.
@@ -175,6 +177,7 @@ impl Place {
             core,
             broker,
             scheduler,
+            collector,
         } = config.checked()?;
         // By TLS for other machines.
         let http = bind(config.http)?;
@@ -187,6 +190,7 @@ impl Place {
             http,
             mqtt,
             scheduler,
+            collector,
         })
     }
 }
@@ -203,6 +207,7 @@ async fn begin(
         http,
         mqtt,
         scheduler,
+        collector,
     } = place;
     let metrics = Metrics::new()?;
     let mut ports = vec![local(&http)?];
@@ -233,6 +238,8 @@ async fn begin(
     };
     let (controller, handle) = orchestrator::open(store, core, metrics.common.clone()).await?;
     let root = config.root(controller.state().cluster()).await?;
+    let mut tasks = Tasks::new(shutdown.child_token());
+    let requests = traces::tell(collector, &handle, &metrics.common, &mut tasks);
     let mut site = Site {
         door: keys.door(config.insecure),
         users_door: keys.users_door(config.insecure),
@@ -244,7 +251,8 @@ async fn begin(
         metrics,
         backups,
         root,
-        tasks: Tasks::new(shutdown.child_token()),
+        requests,
+        tasks,
     };
     lost.ends(&mut site.tasks);
     let token = site.tasks.token().clone();
@@ -270,6 +278,8 @@ struct Site {
     scheduler: scheduler::Client,
     /// Whom this cluster belongs to, if to anybody.
     root: Option<Root>,
+    /// Where changes of jobs are noted for their traces.
+    requests: Requests,
     tasks: Tasks,
 }
 
@@ -491,7 +501,8 @@ impl Site {
             },
             self.backups.clone(),
             self.access.clone(),
-        );
+        )
+        .noting(self.requests.clone());
         let service = http::Service {
             handle: self.handle.clone(),
             metrics: self.metrics.clone(),

@@ -7,7 +7,7 @@ use model::brake::Engaged;
 use model::event::Event;
 use model::history::History;
 use model::id::JobId;
-use model::job::JobState;
+use model::job::{Job, JobState};
 use model::slot::Slot;
 use model::time::{Instant, Now};
 use model::view::JobView;
@@ -146,6 +146,10 @@ impl Jobs for Cluster {
 
     fn job(state: &State, now: Now, asked: &Asked, key: &str) -> Option<JobView> {
         state.job(now, asked, key)
+    }
+
+    fn own(state: &State, id: JobId) -> Option<&Job> {
+        state.own(id)
     }
 
     fn jobs(

@@ -7,11 +7,13 @@ use std::time::Duration;
 use daemon::dial::authority;
 use daemon::notify::Notifier;
 use daemon::value::{duration, listen_address};
-use orchestrator::StoreAt;
 use orchestrator::access::{ADMIN_TOKEN, RateOptions};
 use orchestrator::keys::Brought;
 use orchestrator::scheduler::{Client, SchedulerOptions};
+use orchestrator::traces::{Collector, TraceOptions};
+use orchestrator::{Core as _, StoreAt};
 
+use crate::tier::Root;
 use crate::{Ready, RootError};
 
 /// Runs the root of an edgeIO system: it takes jobs, chooses a cluster for each instance, and shows what runs where.
@@ -78,6 +80,9 @@ pub struct Config {
     /// Accepts `image_runtime: noop` in documents, for load tests.
     #[arg(long, hide = true)]
     pub allow_noop: bool,
+    /// Where traces go.
+    #[command(flatten)]
+    pub traces: TraceOptions,
     /// How often each may ask.
     #[command(flatten)]
     pub rates: RateOptions,
@@ -96,6 +101,8 @@ pub(crate) struct Checked {
     pub(crate) core: root_core::Config,
     /// By what a scheduler elsewhere is asked.
     pub(crate) scheduler: Client,
+    /// Who is told of traces.
+    pub(crate) collector: Option<Collector>,
 }
 
 impl orchestrator::Options for Config {
@@ -148,10 +155,13 @@ impl Config {
         }
         let brought = Brought::check(self.tls_cert.as_deref(), self.tls_key.as_deref());
         faults.extend(brought.err().map(|error| error.to_string()));
-        let scheduler = match self.scheduling.client(self.insecure, self.allow_noop) {
-            Ok(scheduler) if faults.is_empty() => scheduler,
-            scheduler => {
+        let scheduler = self.scheduling.client(self.insecure, self.allow_noop);
+        let collector = self.traces.collector(Root::TIER, self.insecure);
+        let (scheduler, collector) = match (scheduler, collector) {
+            (Ok(scheduler), Ok(collector)) if faults.is_empty() => (scheduler, collector),
+            (scheduler, collector) => {
                 faults.extend(scheduler.err());
+                faults.extend(collector.err());
                 return Err(RootError::config(&faults));
             }
         };
@@ -164,7 +174,11 @@ impl Config {
             scheduler_pause: self.scheduling.scheduler_pause,
             ..root_core::Config::default()
         };
-        Ok(Checked { core, scheduler })
+        Ok(Checked {
+            core,
+            scheduler,
+            collector,
+        })
     }
 }
 

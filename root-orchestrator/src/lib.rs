@@ -35,6 +35,7 @@ use orchestrator::http::logs::Logs;
 use orchestrator::keys::{self, Brought, Keys, KeysError};
 use orchestrator::scheduler::{self, Advisor};
 use orchestrator::streams::Streams;
+use orchestrator::traces::{self, Collector};
 use orchestrator::{Lost, Opened, Tier};
 use protocol::message::uplink::RelayAt;
 use root_core::Input;
@@ -124,6 +125,7 @@ pub async fn run_on(
 struct Place {
     core: Root,
     scheduler: scheduler::Client,
+    collector: Option<Collector>,
     listener: TcpListener,
     address: SocketAddr,
     /// Where workers are relayed.
@@ -132,7 +134,11 @@ struct Place {
 
 impl Place {
     fn take(config: &Config) -> Result<Self, RootError> {
-        let Checked { core, scheduler } = config.checked()?;
+        let Checked {
+            core,
+            scheduler,
+            collector,
+        } = config.checked()?;
         let core = Root {
             config: core,
             policy: config.scheduling.scheduler.clone(),
@@ -142,6 +148,7 @@ impl Place {
         Ok(Self {
             core,
             scheduler,
+            collector,
             listener,
             address,
             relay: relay.transpose()?,
@@ -168,6 +175,7 @@ async fn begin(
     let Place {
         core,
         scheduler,
+        collector,
         listener,
         address,
         relay,
@@ -189,12 +197,8 @@ async fn begin(
     let outlets = Outlets::new(links.clone(), metrics.clone(), advisor.clone());
     let controller = controller.watched_by(config.notifier.clone());
     tasks.spawn("controller", controller.run(outlets, token.clone()));
-    let common = orchestrator::http::Service::new(
-        handle.clone(),
-        documents(&config),
-        backups,
-        access.clone(),
-    );
+    let requests = traces::tell(collector, &handle, &metrics.common, &mut tasks);
+    let common = common(&config, &handle, backups, &access).noting(requests);
     let service = http::Service {
         handle: handle.clone(),
         links: links.clone(),
@@ -253,6 +257,16 @@ fn relay_at(config: &Config, address: SocketAddr) -> RelayAt {
         port: address.port(),
         tls: true,
     }
+}
+
+/// What both tiers serve.
+fn common(
+    config: &Config,
+    handle: &Handle,
+    backups: Backups,
+    access: &Access,
+) -> orchestrator::http::Service<Root> {
+    orchestrator::http::Service::new(handle.clone(), documents(config), backups, access.clone())
 }
 
 /// What documents may say here beyond the contract.

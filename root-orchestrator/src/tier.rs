@@ -6,7 +6,7 @@ use model::brake::Engaged;
 use model::event::Event;
 use model::history::History;
 use model::id::JobId;
-use model::job::JobState;
+use model::job::{Job, JobState};
 use model::slot::Slot;
 use model::time::{Instant, Now};
 use model::view::JobView;
@@ -138,6 +138,10 @@ impl Jobs for Root {
 
     fn job(state: &State, _now: Now, asked: &Asked, key: &str) -> Option<JobView> {
         state.job(asked, key)
+    }
+
+    fn own(state: &State, id: JobId) -> Option<&Job> {
+        state.own(id)
     }
 
     fn jobs(

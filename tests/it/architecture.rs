@@ -152,7 +152,7 @@ const MAY_IMPORT: [(&str, &[&str]); 27] = [
 ];
 
 /// A library's name in sources, and the beginnings of the paths where it may stand.
-const ONLY_IN: [(&str, &[&str]); 13] = [
+const ONLY_IN: [(&str, &[&str]); 14] = [
     ("rcgen", &["crates/identity/src/"]),
     ("x509_parser", &["crates/identity/src/"]),
     ("hpke", &["crates/secrets/src/"]),
@@ -160,6 +160,7 @@ const ONLY_IN: [(&str, &[&str]); 13] = [
     ("redb", &["crates/store/src/"]),
     ("mongodb", &["crates/store/src/mongo"]),
     ("redis", &["crates/orchestrator/src/queue"]),
+    ("opentelemetry", &["crates/orchestrator/src/traces/"]),
     ("rumqttc", &["crates/mqtt/src/"]),
     ("rmqtt_codec", &["crates/mqtt/src/"]),
     ("bollard", &["node-engine/src/runtime/"]),
@@ -170,7 +171,9 @@ const ONLY_IN: [(&str, &[&str]); 13] = [
             "crates/rest/src/",
             "crates/orchestrator/src/http",
             "crates/orchestrator/src/access",
+            "crates/orchestrator/src/exchange.rs",
             "crates/orchestrator/src/scheduler.rs",
+            "crates/orchestrator/src/traces/export.rs",
             "crates/orchestrator/benches/guard.rs",
             "root-orchestrator/src/http",
             "root-orchestrator/src/uplink.rs",

@@ -47,6 +47,7 @@ mod stores;
 mod supply;
 mod sweep;
 mod told;
+mod traces;
 mod traffic;
 mod update;
 mod worker_loss;

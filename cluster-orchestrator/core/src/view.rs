@@ -6,7 +6,7 @@ use model::access::{TenantPath, Usage};
 use model::book::Asked;
 use model::id::{InstanceId, JobId, NodeId};
 use model::instance::InstanceState;
-use model::job::{Job, JobState, Owner, Tally};
+use model::job::{Job, JobState, Tally};
 use model::slot::{Generation, Role, Slot};
 use model::time::Now;
 use model::view::{Explanation, InstanceView, JobView, NodeView};
@@ -485,9 +485,9 @@ impl State {
         })
     }
 
-    /// Whether this cluster itself accepted the job.
-    pub fn owns(&self, id: JobId) -> bool {
-        self.book.get(id).is_some() && matches!(self.owner(), Owner::Cluster(_))
+    /// A job that this cluster itself accepted.
+    pub fn own(&self, id: JobId) -> Option<&Job> {
+        self.book.get(id)
     }
 
     /// All that is known of a slot: for operators and checkers.

@@ -31,6 +31,7 @@ use rest::{Api, op};
 use tokio::sync::Semaphore;
 
 use crate::access::Access;
+use crate::traces::Requests;
 use crate::{Handle, Jobs};
 
 pub use backup::Backups;
@@ -49,6 +50,8 @@ pub struct Service<C: Jobs> {
     pub backups: Backups,
     /// Whose jobs are taken, and the secrets that they name.
     pub access: Access,
+    /// Where changes of jobs are noted for their traces.
+    requests: Requests,
     /// One dry run at a time.
     planning: Arc<Semaphore>,
 }
@@ -61,8 +64,15 @@ impl<C: Jobs> Service<C> {
             documents,
             backups,
             access,
+            requests: Requests::default(),
             planning: Arc::new(Semaphore::new(1)),
         }
+    }
+
+    /// The same, which notes changes of jobs there.
+    #[must_use]
+    pub fn noting(self, requests: Requests) -> Self {
+        Self { requests, ..self }
     }
 }
 

@@ -8,6 +8,7 @@
 //! - [`keys`] is what an orchestrator proves itself with. [`scheduler`] asks elsewhere where something is to run, also by a [`queue`].
 //! - [`record`] keeps what both store, [`http`] serves what both serve, [`streams`] carries answers
 //!   in chunks, [`tunnels`] connections of workers through the root, [`Metrics`] counts what both count.
+//! - [`traces`] tells a collector of OpenTelemetry how instances came to run.
 //! - [`backup`] is what a store is carried away as, and what is made of it again; [`migrate`] carries it to another place.
 //! - [`program`] is what is around all of it: options, signals, exit code.
 //!
@@ -24,6 +25,7 @@ pub mod queue;
 pub mod record;
 pub mod scheduler;
 pub mod streams;
+pub mod traces;
 pub mod tunnels;
 
 /// What is wrong with a run that is superseded, and what to do about it.
@@ -34,6 +36,7 @@ pub const SUPERSEDED: &str = "this store is a copy, and what was decided after i
 mod controller;
 mod data;
 mod error;
+mod exchange;
 mod feed;
 mod healthy;
 mod lease;

@@ -12,6 +12,7 @@ use prometheus::{
 use protocol::skew::{unknown_fields, unknown_words};
 
 use crate::scheduler::Asked;
+use crate::traces::Spans;
 use crate::{Core, Handle, Jobs};
 
 /// Rows by the word of their state.
@@ -65,6 +66,8 @@ pub struct Metrics {
     pub dropped: IntCounter,
     /// Questions to a scheduler elsewhere.
     pub(crate) asked: Asked,
+    /// What became of spans.
+    pub(crate) spans: Spans,
     /// Clients that follow events.
     pub(crate) followers: IntGauge,
     unknown_fields: IntCounter,
@@ -117,6 +120,7 @@ impl Metrics {
         Ok(Self {
             http: rest::Metrics::register(&registry)?,
             asked: Asked::register(&registry)?,
+            spans: Spans::register(&registry)?,
             dropped: counter("edgeio_messages_dropped_total", dropped)?,
             followers: gauge("edgeio_event_followers", "Clients that follow events")?,
             unknown_fields: counter("edgeio_unknown_fields_total", fields)?,

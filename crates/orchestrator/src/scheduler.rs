@@ -12,24 +12,22 @@
 
 mod metrics;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::{Request, StatusCode};
 use daemon::dial::{Dialled, Remote as Place};
 use daemon::value::duration;
-use hyper_util::rt::TokioIo;
-use identity::{Server, Trust, TrustError};
+use identity::{Trust, TrustError};
 use model::slot::Slot;
 use protocol::rest::{PlaceAnswer, PlaceCandidate, PlaceRequest, SchedulerBody};
 use rustls::ClientConfig;
 use schedulers::{Algorithm, Answer, Offer, Policy, PolicyError, Question, Remote};
-use tokio::net::TcpStream;
 
+use crate::exchange::{ExchangeError, exchange};
 use crate::queue::{Redis, RedisOptions};
 use crate::{Handle, Metrics, Placing, with_sources};
 pub(crate) use metrics::Asked;
@@ -252,43 +250,12 @@ impl Client {
     }
 
     async fn answer(&self, question: &Question) -> Result<Answer, Answer> {
-        let remote = &question.remote;
-        let place = self.place(remote).map_err(Answer::Silence)?;
-        let broken = |error: io::Error| {
-            Answer::Silence(format!("it cannot be reached: {}", with_sources(&error)))
-        };
-        let port = place.port.unwrap_or(if place.secure { 443 } else { 80 });
-        let dialled = TcpStream::connect((place.host.as_str(), port)).await;
-        let stream = dialled.map_err(broken)?;
-        stream.set_nodelay(true).map_err(broken)?;
-        let tls = self.tls.clone().filter(|_| place.secure);
-        let stream = identity::secured(stream, tls, Server::Orchestrator).await;
-        let stream = TokioIo::new(stream.map_err(broken)?);
-        let failed = |error: hyper::Error| {
-            Answer::Silence(format!("it does not speak HTTP: {}", with_sources(&error)))
-        };
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
-            .await
-            .map_err(failed)?;
-        let exchange = async {
-            let answer = sender
-                .send_request(request(question)?)
-                .await
-                .map_err(failed)?;
-            let status = answer.status();
-            let body = to_bytes(Body::new(answer.into_body()), ANSWER).await;
-            // More than that, or half of it.
-            let body = body.map_err(|_| unusable("it cannot be read to its end"))?;
-            Ok((status, body))
-        };
-        tokio::pin!(connection, exchange);
-        let exchanged = tokio::select! {
-            biased;
-            exchanged = &mut exchange => exchanged,
-            // The other side has hung up: perhaps after its answer, which then is here.
-            _ = &mut connection => exchange.await,
-        };
-        let (status, body) = exchanged?;
+        let place = self.place(&question.remote).map_err(Answer::Silence)?;
+        let exchanged = exchange(&place, self.tls.clone(), request(question)?, ANSWER).await;
+        let (status, body) = exchanged.map_err(|error| match error {
+            ExchangeError::Unread => unusable("it cannot be read to its end"),
+            error => Answer::Silence(error.to_string()),
+        })?;
         Ok(read(status, &body))
     }
 }

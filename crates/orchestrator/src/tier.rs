@@ -9,7 +9,7 @@ use model::brake::Engaged;
 use model::event::Event;
 use model::history::History;
 use model::id::JobId;
-use model::job::JobState;
+use model::job::{Job, JobState};
 use model::slot::Slot;
 use model::time::{Instant, Now};
 use model::view::JobView;
@@ -109,6 +109,8 @@ pub trait Jobs: Core {
     fn find(state: &Self::State, asked: &Asked, key: &str) -> Option<JobId>;
     /// One job by id or name.
     fn job(state: &Self::State, now: Now, asked: &Asked, key: &str) -> Option<JobView>;
+    /// A job that this tier accepted itself.
+    fn own(state: &Self::State, id: JobId) -> Option<&Job>;
     /// At most `limit` jobs of a tenant, and of all below it, by id. Deleted ones are left out unless their state is asked for.
     fn jobs(
         state: &Self::State,

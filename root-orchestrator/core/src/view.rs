@@ -72,6 +72,11 @@ impl State {
         found.ok().map(|job| self.job_view(job))
     }
 
+    /// A job by its id.
+    pub fn own(&self, id: JobId) -> Option<&Job> {
+        self.book.get(id)
+    }
+
     /// What is counted against the quotas of a tenant.
     pub fn usage(&self, tenant: &TenantPath) -> Usage {
         self.book.usage(tenant)

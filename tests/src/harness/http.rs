@@ -21,6 +21,8 @@ pub struct Client {
     namespace: Option<String>,
     /// The `Idempotency-Key` of what it sends.
     key: Option<String>,
+    /// What else it says with each request.
+    headers: Vec<(&'static str, String)>,
     /// The token that it shows.
     token: Option<String>,
     tls: Option<TlsConfig>,
@@ -44,6 +46,7 @@ impl Client {
             base: base.to_owned(),
             namespace: namespace.map(str::to_owned),
             key: None,
+            headers: Vec::new(),
             token: Some(TOKEN.to_owned()),
             tls: None,
             agent: agent(None),
@@ -75,6 +78,13 @@ impl Client {
             token: token.map(str::to_owned),
             ..self.clone()
         }
+    }
+
+    /// The same, which says that with each request.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
     }
 
     /// Another one of the same server, with connections of its own.
@@ -182,6 +192,9 @@ impl Client {
         }
         if let Some(key) = &self.key {
             request = request.header("idempotency-key", key);
+        }
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
         }
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));

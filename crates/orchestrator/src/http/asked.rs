@@ -13,6 +13,8 @@ use rest::schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::traces::Came;
+
 /// The parameter of every request that is for a tenant.
 #[derive(Debug, JsonSchema)]
 #[schemars(crate = "rest::schemars")]
@@ -38,6 +40,8 @@ pub struct Asking<Q = NoMore> {
     pub tenant: ForTenant,
     /// The other parameters.
     pub query: Q,
+    /// When, and from where.
+    pub(crate) came: Came,
 }
 
 /// For which tenant a request is, and how far it sees.
@@ -112,7 +116,9 @@ impl<Q: DeserializeOwned, S: Sync> FromRequestParts<S> for Asking<Q> {
                 Some(_) | None => others.push(part),
             }
         }
+        let parent = parts.headers.get("traceparent");
         Ok(Self {
+            came: Came::now(parent.and_then(|parent| parent.to_str().ok())),
             tenant: ForTenant::new(given, within(parts))?,
             query: read(&others.join("&"))?,
         })

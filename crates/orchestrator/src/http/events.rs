@@ -60,7 +60,7 @@ pub(super) async fn of_job<C: Jobs>(
     State(service): State<Service<C>>,
     accept: Accept,
     Path(key): Path<String>,
-    Asking { tenant, query }: Asking<EventsQuery>,
+    Asking { tenant, query, .. }: Asking<EventsQuery>,
     events: WantsEvents,
     last: LastEventId,
 ) -> Result<Response, ApiError> {
@@ -76,7 +76,7 @@ pub(super) async fn of_job<C: Jobs>(
 pub(super) async fn all<C: Jobs>(
     State(service): State<Service<C>>,
     accept: Accept,
-    Asking { tenant, query }: Asking<EventsQuery>,
+    Asking { tenant, query, .. }: Asking<EventsQuery>,
     events: WantsEvents,
     last: LastEventId,
 ) -> Result<Response, ApiError> {

@@ -22,6 +22,7 @@ use super::Service;
 use super::asked::{Asking, mismatch};
 use super::plan::plan;
 use super::refusal::{not_taken, of_job, unavailable, unexpected};
+use crate::traces::Came;
 use crate::{Handle, Jobs, clock};
 
 /// The query of the list of jobs.
@@ -71,7 +72,11 @@ impl ApplyQuery {
 pub(super) async fn submit<C: Jobs>(
     State(service): State<Service<C>>,
     accept: Accept,
-    Asking { tenant, query }: Asking<ApplyQuery>,
+    Asking {
+        tenant,
+        query,
+        came,
+    }: Asking<ApplyQuery>,
     IdempotencyKey(key): IdempotencyKey,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -95,6 +100,7 @@ pub(super) async fn submit<C: Jobs>(
         JobAnswer::Accepted(ids) => ids,
         other => return Err(of_job(&other)),
     };
+    service.requests.note("submit", &came, &ids);
     let jobs = bodies(&service.handle, asked, ids).await?;
     Ok(match Answer::of(jobs) {
         Answer::One(job) => accept.accepted(&location(&job), &job),
@@ -107,7 +113,11 @@ pub(super) async fn put<C: Jobs>(
     State(service): State<Service<C>>,
     accept: Accept,
     Path(path): Path<String>,
-    Asking { tenant, query }: Asking<ApplyQuery>,
+    Asking {
+        tenant,
+        query,
+        came,
+    }: Asking<ApplyQuery>,
     body: Body,
 ) -> Result<Response, ApiError> {
     let Documents {
@@ -125,7 +135,7 @@ pub(super) async fn put<C: Jobs>(
         let plan = plans.first().ok_or_else(Problem::internal)?;
         return Ok(accept.ok(plan));
     }
-    change(&service, accept, asked, put).await
+    change(&service, accept, (came, asked), put).await
 }
 
 /// `POST /api/v1/jobs/{job}/scale`.
@@ -143,7 +153,13 @@ pub(super) async fn scale<C: Jobs>(
         service: service_name.map_err(|error| Problem::bad_request(error.to_string()))?,
         replicas: wanted.replicas,
     };
-    change(&service, accept, asking.tenant.asked(), scale).await
+    change(
+        &service,
+        accept,
+        (asking.came, asking.tenant.asked()),
+        scale,
+    )
+    .await
 }
 
 /// `POST /api/v1/jobs/{job}/migrate`.
@@ -162,7 +178,13 @@ pub(super) async fn migrate<C: Jobs>(
         worker: wanted.worker_node,
         strategy: wanted.strategy.map(Into::into),
     };
-    change(&service, accept, asking.tenant.asked(), migrate).await
+    change(
+        &service,
+        accept,
+        (asking.came, asking.tenant.asked()),
+        migrate,
+    )
+    .await
 }
 
 /// `POST /api/v1/jobs/{job}/restart`.
@@ -179,7 +201,13 @@ pub(super) async fn restart<C: Jobs>(
         key,
         service: service_name.map_err(|error| Problem::bad_request(error.to_string()))?,
     };
-    change(&service, accept, asking.tenant.asked(), restart).await
+    change(
+        &service,
+        accept,
+        (asking.came, asking.tenant.asked()),
+        restart,
+    )
+    .await
 }
 
 /// `DELETE /api/v1/jobs/{job}`.
@@ -200,7 +228,7 @@ pub(super) async fn delete<C: Jobs>(
 pub(super) async fn list<C: Jobs>(
     State(service): State<Service<C>>,
     accept: Accept,
-    Asking { tenant, query }: Asking<JobsQuery>,
+    Asking { tenant, query, .. }: Asking<JobsQuery>,
 ) -> Result<Response, ApiError> {
     let state = query.state.as_deref().map(state_of).transpose()?;
     let page = PageQuery {
@@ -345,14 +373,28 @@ async fn find<C: Jobs>(handle: &Handle<C>, asked: Asked, key: String) -> Result<
 async fn change<C: Jobs>(
     service: &Service<C>,
     accept: Accept,
-    asked: Asked,
+    (came, asked): (Came, Asked),
     request: JobRequest,
 ) -> Result<Response, ApiError> {
+    let what = what(&request);
     match ask(&service.handle, &asked, request).await? {
         JobAnswer::Applied(id) | JobAnswer::Replacing(id) => {
+            service.requests.note(what, &came, &[id]);
             accepted(&service.handle, accept, asked, id).await
         }
         other => Err(of_job(&other)),
+    }
+}
+
+/// What a request asks for, as its trace says.
+const fn what(request: &JobRequest) -> &'static str {
+    match request {
+        JobRequest::Submit { .. } => "submit",
+        JobRequest::Put { .. } => "apply",
+        JobRequest::Scale { .. } => "scale",
+        JobRequest::Migrate { .. } => "migrate",
+        JobRequest::Restart { .. } => "restart",
+        JobRequest::Delete { .. } => "delete",
     }
 }
 

@@ -156,7 +156,7 @@ pub fn routes<C: Jobs, H: Holders>() -> Api<Logs<C, H>> {
 async fn show<C: Jobs, H: Holders>(
     State(logs): State<Logs<C, H>>,
     Path(key): Path<String>,
-    Asking { tenant, query }: Asking<LogsQuery>,
+    Asking { tenant, query, .. }: Asking<LogsQuery>,
 ) -> Result<Response, ApiError> {
     let part = query.part()?;
     let which = Which::parse(query.instance.as_deref())?;

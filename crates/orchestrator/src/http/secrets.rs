@@ -69,7 +69,7 @@ pub fn api(access: Access) -> Api<()> {
 async fn list(
     State(access): State<Access>,
     accept: Accept,
-    Asking { tenant, query }: Asking<PageQuery>,
+    Asking { tenant, query, .. }: Asking<PageQuery>,
 ) -> Result<Response, ApiError> {
     let (limit, after) = (query.limit()?, query.after::<String>()?);
     let after = after.map(|after| position(&after)).transpose()?;

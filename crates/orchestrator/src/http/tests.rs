@@ -181,6 +181,10 @@ impl Jobs for Toy {
         None
     }
 
+    fn own(_state: &State, _id: JobId) -> Option<&model::job::Job> {
+        None
+    }
+
     fn jobs(
         _state: &State,
         _now: Now,

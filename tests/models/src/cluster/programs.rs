@@ -277,6 +277,6 @@ impl World {
 
     /// Whether the cluster has this job.
     pub(super) fn owns(&self, id: JobId) -> bool {
-        self.cluster.state.owns(id)
+        self.cluster.state.own(id).is_some()
     }
 }

@@ -1,0 +1,73 @@
+//! One request to a server elsewhere, over a connection of its own.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{Request, StatusCode};
+use daemon::dial::Remote as Place;
+use hyper_util::rt::TokioIo;
+use identity::Server;
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
+
+use crate::with_sources;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExchangeError {
+    /// It cannot be dialled, or is not who it should be.
+    #[error("it cannot be reached: {}", with_sources(.0))]
+    Unreachable(io::Error),
+    /// What came is no answer.
+    #[error("it does not speak HTTP: {}", with_sources(.0))]
+    NoHttp(hyper::Error),
+    /// Its end did not come, or is too far.
+    #[error("its answer cannot be read to its end")]
+    Unread,
+}
+
+/// Sends one request, whose URI is a path, and gives the answer; of a body no more than so many bytes are read. It takes as long as it takes.
+///
+/// # Errors
+/// When there is no whole answer.
+pub(crate) async fn exchange(
+    place: &Place,
+    tls: Option<Arc<ClientConfig>>,
+    request: Request<Body>,
+    limit: usize,
+) -> Result<(StatusCode, Bytes), ExchangeError> {
+    let stream = dial(place, tls).await.map_err(ExchangeError::Unreachable)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(ExchangeError::NoHttp)?;
+    let exchange = async {
+        let answer = sender.send_request(request).await;
+        let answer = answer.map_err(ExchangeError::NoHttp)?;
+        let status = answer.status();
+        let body = to_bytes(Body::new(answer.into_body()), limit).await;
+        Ok((status, body.map_err(|_| ExchangeError::Unread)?))
+    };
+    tokio::pin!(connection, exchange);
+    tokio::select! {
+        biased;
+        exchanged = &mut exchange => exchanged,
+        // The other side has hung up: perhaps after its answer, which then is here.
+        _ = &mut connection => exchange.await,
+    }
+}
+
+/// A stream to a server, secured where there is a configuration for it.
+///
+/// # Errors
+/// When it cannot be dialled, or is not who it should be.
+async fn dial(
+    place: &Place,
+    tls: Option<Arc<ClientConfig>>,
+) -> io::Result<impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> {
+    let port = place.port.unwrap_or(if place.secure { 443 } else { 80 });
+    let stream = TcpStream::connect((place.host.as_str(), port)).await?;
+    stream.set_nodelay(true)?;
+    let tls = tls.filter(|_| place.secure);
+    identity::secured(stream, tls, Server::Orchestrator).await
+}
