@@ -16,7 +16,7 @@ use orchestrator::traces::{Collector, TraceOptions};
 use orchestrator::{Core as _, StoreAt};
 
 use crate::tier::Cluster;
-use crate::{ClusterError, Ready};
+use crate::{ClusterError, Ready, general_broker};
 
 /// A broker that is not the own endpoint.
 const BROKER: Dialled = Dialled {
@@ -55,6 +55,10 @@ pub struct Config {
     /// `cluster-orchestrator mosquitto` writes, or mqtt://127.0.0.1:1883.
     #[arg(long, value_name = "URL")]
     pub broker: Option<String>,
+    /// Serves an MQTT broker for other applications on this machine here, a loopback address: for up to 1,000 clients that are
+    /// trusted, by MQTT 3.1.1 in plain text. Workers do not use it, unless --broker names it.
+    #[arg(long, value_name = "ADDR", value_parser = listen_address, hide = cfg!(not(feature = "general-broker")))]
+    pub general_broker: Option<SocketAddr>,
     /// The directory of the store; made if it is not there.
     #[arg(long, value_name = "DIR", default_value = "./edgeio-cluster")]
     pub data_dir: PathBuf,
@@ -207,6 +211,7 @@ impl Config {
     pub(crate) fn checked(&self) -> Result<Checked, ClusterError> {
         let mut faults = self.wrong_times();
         faults.extend(self.wrong_root()?);
+        faults.extend(general_broker::fault(self.general_broker));
         let brought = Brought::check(self.tls_cert.as_deref(), self.tls_key.as_deref());
         faults.extend(brought.err().map(|error| error.to_string()));
         let scheduler = self.scheduling.client(self.insecure, self.allow_noop);
@@ -343,6 +348,38 @@ mod tests {
             let fault = config.broker_address().unwrap_err().to_string();
             assert!(fault.contains("mqtt://127.0.0.1:1883"), "{url}");
         }
+    }
+
+    #[test]
+    fn a_general_broker_is_for_this_machine_at_a_port_that_is_named() {
+        let of = |address: &str| {
+            let config = Config {
+                general_broker: address.parse().ok(),
+                ..Config::default()
+            };
+            config.checked().err().map(|error| error.to_string())
+        };
+        let bad = [
+            ("192.0.2.1:1883", "Mosquitto"),
+            ("[::]:1883", "Mosquitto"),
+            ("127.0.0.1:0", "port"),
+        ];
+        for (address, advice) in bad {
+            let fault = of(address).unwrap();
+            let advice = if cfg!(feature = "general-broker") {
+                advice
+            } else {
+                "--features general-broker"
+            };
+            assert!(
+                fault.contains("--general-broker") && fault.contains(advice),
+                "{fault}"
+            );
+        }
+        assert_eq!(
+            of("127.0.0.1:1883").is_none(),
+            cfg!(feature = "general-broker")
+        );
     }
 
     #[test]

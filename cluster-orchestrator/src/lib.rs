@@ -8,6 +8,7 @@
 //! - `approach` says which root that is, and joins it where a token says so; `uplink` is the link to the root; workers that cannot reach the broker come through it as well, and `announcer` tells
 //!   workers of that way.
 //! - `foreign` is a broker that the operator runs, and [`mosquitto`] writes the files that hold it to the same rules.
+//! - `general_broker` is one for other applications, where the program was built with it.
 //! - `http` is what of the REST interface is not shared.
 //!
 //! [`run`] starts all of it and ends when its token is cancelled, so that the daemon and `edgeio up` are the same.
@@ -17,6 +18,7 @@ mod approach;
 mod broker;
 mod config;
 mod foreign;
+mod general_broker;
 mod http;
 mod metrics;
 pub mod mosquitto;
@@ -159,6 +161,9 @@ struct Place {
     core: cluster_core::Config,
     http: TcpListener,
     mqtt: Mqtt,
+    /// Held for the general broker until that begins.
+    #[cfg(feature = "general-broker")]
+    general_broker: Option<TcpListener>,
     scheduler: scheduler::Client,
     collector: Option<Collector>,
 }
@@ -189,6 +194,8 @@ impl Place {
             core,
             http,
             mqtt,
+            #[cfg(feature = "general-broker")]
+            general_broker: config.general_broker.map(bind).transpose()?,
             scheduler,
             collector,
         })
@@ -206,6 +213,8 @@ async fn begin(
         core,
         http,
         mqtt,
+        #[cfg(feature = "general-broker")]
+        general_broker,
         scheduler,
         collector,
     } = place;
@@ -257,6 +266,12 @@ async fn begin(
     lost.ends(&mut site.tasks);
     let token = site.tasks.token().clone();
     site.tasks.spawn("keys", keys.renew(token));
+    #[cfg(feature = "general-broker")]
+    if let Some(reserved) = general_broker {
+        let broker = general_broker::GeneralBroker::start(reserved).await?;
+        let token = site.tasks.token().clone();
+        site.tasks.spawn("general broker", broker.keep(token));
+    }
     site.serve(controller, http, mqtt, ready).await
 }
 

@@ -152,7 +152,7 @@ const MAY_IMPORT: [(&str, &[&str]); 27] = [
 ];
 
 /// A library's name in sources, and the beginnings of the paths where it may stand.
-const ONLY_IN: [(&str, &[&str]); 14] = [
+const ONLY_IN: [(&str, &[&str]); 15] = [
     ("rcgen", &["crates/identity/src/"]),
     ("x509_parser", &["crates/identity/src/"]),
     ("hpke", &["crates/secrets/src/"]),
@@ -162,6 +162,7 @@ const ONLY_IN: [(&str, &[&str]); 14] = [
     ("redis", &["crates/orchestrator/src/queue"]),
     ("opentelemetry", &["crates/orchestrator/src/traces/"]),
     ("rumqttc", &["crates/mqtt/src/"]),
+    ("rumqttd", &["cluster-orchestrator/src/general_broker.rs"]),
     ("rmqtt_codec", &["crates/mqtt/src/"]),
     ("bollard", &["node-engine/src/runtime/"]),
     ("tokio_tungstenite", &["crates/socketio/src/"]),

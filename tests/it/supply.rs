@@ -29,8 +29,11 @@ fn every_licence_is_one_that_is_allowed_and_what_is_banned_is_not_there() {
         .collect();
     assert!(banned.contains(&"openssl-sys"), "{banned:?}");
 
+    // What is optional was fetched for its own test alone (tests/general_broker).
+    let optional = cfg!(feature = "general-broker").then_some("--all-features");
     let said = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--locked"])
+        .args(optional)
         // What was fetched to build this test is enough.
         .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
         .current_dir(root)

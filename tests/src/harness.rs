@@ -39,6 +39,8 @@ pub use mongod::Mongod;
 pub use namespace::inside;
 pub use processes::{Copy, copies, copies_at_once, copies_in, end_all_in, listening};
 pub use program::{Program, TOKEN, token_file};
+#[cfg(feature = "general-broker")]
+pub use programs::with_general_broker;
 pub use programs::{crash_points, directory as programs};
 pub use redis::Redis;
 pub use sampler::{Sampler, Sampling};

@@ -83,6 +83,10 @@ impl fmt::Display for Filter {
     }
 }
 
+/// Libraries whose lines are no news of ours, such as one at `error` for each client that leaves: they are logged where the
+/// filter names them.
+const UNASKED: [&str; 1] = ["rumqttd"];
+
 /// Logs to standard error from now on. Call it once, in `main`.
 ///
 /// # Errors
@@ -111,7 +115,13 @@ where
             .with_span_list(false)
             .boxed(),
     };
-    tracing_subscriber::registry().with(lines.with_filter(filter.0.clone()))
+    let mut targets = filter.0.clone();
+    for library in UNASKED {
+        if !filter.0.iter().any(|(named, _)| named.starts_with(library)) {
+            targets = targets.with_target(library, LevelFilter::OFF);
+        }
+    }
+    tracing_subscriber::registry().with(lines.with_filter(targets))
 }
 
 #[cfg(test)]
@@ -159,6 +169,24 @@ mod tests {
             "{text}"
         );
         assert_eq!(logged("off", Format::Text), "");
+    }
+
+    #[test]
+    fn a_library_that_nobody_asked_about_is_silent() {
+        let logged = |filter: &str| {
+            let sink = Sink::default();
+            let writer = sink.clone();
+            let filter = filter.parse().unwrap();
+            let subscriber = subscriber(&filter, Format::Text, false, move || writer.clone());
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::error!(target: "rumqttd", "somebody left");
+            });
+            let bytes = sink.0.lock().unwrap().clone();
+            String::from_utf8(bytes).unwrap()
+        };
+        assert_eq!(logged("debug"), "");
+        assert!(logged("info,rumqttd=error").contains("somebody left"));
+        assert!(logged("off,rumqttd=warn").contains("somebody left"));
     }
 
     #[test]

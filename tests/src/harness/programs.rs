@@ -33,6 +33,28 @@ pub fn crash_points(program: &str) -> Option<Vec<String>> {
     output.status.success().then_some(names)
 }
 
+/// A cluster-orchestrator with a general broker, built first if need be: in a directory of its own, beside those of the
+/// profiles, since that broker's libraries choose other features of what all programs use.
+#[cfg(feature = "general-broker")]
+pub fn with_general_broker() -> PathBuf {
+    let target = profile_directory().parent().unwrap().join("general-broker");
+    let mut command = cargo();
+    command.args([
+        "build",
+        "--quiet",
+        "--locked",
+        "--package",
+        "cluster-orchestrator",
+    ]);
+    command.args(["--no-default-features", "--features", "general-broker"]);
+    // It serves for a minute: its libraries are built as fast as they can be.
+    command.args(["--config", "profile.dev.package.\"*\".opt-level=0"]);
+    command.arg("--target-dir").arg(&target);
+    let status = command.status().expect("cargo can be run");
+    assert!(status.success(), "the program does not build: {command:?}");
+    target.join("debug/cluster-orchestrator")
+}
+
 /// `target/<profile>`.
 pub(super) fn profile_directory() -> PathBuf {
     let own = std::env::current_exe().unwrap();
@@ -49,15 +71,27 @@ fn build(directory: &Path) {
     if run.is_some() && fs::read_to_string(&built_for).ok() == run {
         return;
     }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = cargo();
     command.args(["test", "--workspace", "--no-run", "--quiet", "--locked"]);
     // What `cargo test` takes of itself is in a directory of another name.
     let profile = directory.file_name().unwrap();
     if profile != "debug" {
         command.arg("--profile").arg(profile);
     }
-    command.arg("--manifest-path").arg(manifest());
+    let target = directory.parent().unwrap();
+    command.arg("--target-dir").arg(target);
+    let status = command.status().expect("cargo can be run");
+    assert!(status.success(), "the programs do not build: {command:?}");
+    if let Some(run) = run {
+        fs::write(built_for, run).unwrap();
+    }
+}
+
+/// Cargo as somebody calls it at the workspace, whose standard output is nobody's.
+fn cargo() -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
     // What cargo tells a test of its package, build scripts would take for a change of theirs, and all that depends on
     // them would be compiled once more, there and in the next build.
     for (name, _) in std::env::vars_os() {
@@ -66,20 +100,6 @@ fn build(directory: &Path) {
             command.env_remove(&name);
         }
     }
-    let target = directory.parent().unwrap();
-    command.arg("--target-dir").arg(target);
     command.stdout(Stdio::null());
-    let status = command.status().expect("cargo can be run");
-    assert!(status.success(), "the programs do not build: {command:?}");
-    if let Some(run) = run {
-        fs::write(built_for, run).unwrap();
-    }
-}
-
-/// The workspace's manifest.
-fn manifest() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .join("Cargo.toml")
+    command
 }

@@ -179,6 +179,17 @@ impl System {
         namespace: Option<&str>,
         more: &[&str],
     ) -> usize {
+        self.add_cluster_of("cluster-orchestrator", name, (address, namespace), more)
+    }
+
+    /// The same of another program: one beside the others, or by its path.
+    pub fn add_cluster_of(
+        &mut self,
+        program: &str,
+        name: &str,
+        (address, namespace): (&str, Option<&str>),
+        more: &[&str],
+    ) -> usize {
         let bind = format!("{address}:0");
         let fixed = [
             "--name",
@@ -192,13 +203,7 @@ impl System {
         let mut args = arguments(&fixed, &self.directory.path().join(name));
         args.extend(self.settings.options(true));
         add(&mut args, &joining("--root", &self.root(), more));
-        let program = Program::start(
-            "cluster-orchestrator",
-            name,
-            self.directory.path(),
-            &args,
-            namespace,
-        );
+        let program = Program::start(program, name, self.directory.path(), &args, namespace);
         self.clusters.push(program);
         let root = self.root();
         wait_until("the cluster joins", JOIN, || {
