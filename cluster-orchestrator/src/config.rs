@@ -10,7 +10,7 @@ use daemon::value::{duration, listen_address};
 use model::location::Location;
 use model::name::Name;
 use orchestrator::access::{ADMIN_TOKEN, RateOptions};
-use orchestrator::keys::Brought;
+use orchestrator::keys::{self, Brought};
 use orchestrator::scheduler::{Client, SchedulerOptions};
 use orchestrator::traces::{Collector, TraceOptions};
 use orchestrator::{Core as _, StoreAt};
@@ -25,6 +25,15 @@ const BROKER: Dialled = Dialled {
     secure: &["mqtts"],
     path: false,
     example: "mqtt://127.0.0.1:1883",
+};
+
+/// Where this cluster's users are sent.
+const ADVERTISED: Dialled = Dialled {
+    option: "--advertise-http",
+    schemes: &["http"],
+    secure: &["https"],
+    path: true,
+    example: "https://edge.example:10001",
 };
 
 /// Runs one cluster of an edgeIO system: it places instances on its workers, keeps them placed, and tells its root.
@@ -99,6 +108,10 @@ pub struct Config {
     /// The broker's host name or address that workers are told; the host that they used if it is not given.
     #[arg(long, value_name = "HOST")]
     pub advertise: Option<String>,
+    /// Where users reach --http, for example https://edge.example:10001: the root shows it, and sends there who asks for that.
+    /// Where it is not given, the host of --advertise, or the address that --http listens on.
+    #[arg(long, value_name = "URL")]
+    pub advertise_http: Option<String>,
     /// The certificate of the authority that the root's is from, for a --root of https: a file in PEM. A root has its own
     /// in identity/authority.pem of its data directory. Who joins with a token needs none.
     #[arg(long, value_name = "FILE")]
@@ -191,6 +204,19 @@ impl Config {
         given.unwrap_or_else(|| self.data_dir.join(ADMIN_TOKEN))
     }
 
+    /// The host of `--advertise-http`, which the certificate that is shown there has to name.
+    pub(crate) fn advertised_host(&self) -> Option<String> {
+        let url = self.advertise_http.as_deref()?;
+        let host = ADVERTISED.read(url, true).ok()?.host;
+        host.is_ascii().then_some(host)
+    }
+
+    /// Where users reach the REST interface, which listens there.
+    pub(crate) fn reached(&self, http: SocketAddr) -> String {
+        let told = self.advertise_http.clone();
+        told.unwrap_or_else(|| keys::reached(http, self.advertise.as_deref(), self.insecure))
+    }
+
     /// The cluster's name.
     pub(crate) fn cluster_name(&self) -> Result<Name, ClusterError> {
         if let Some(name) = &self.name {
@@ -214,6 +240,13 @@ impl Config {
         faults.extend(general_broker::fault(self.general_broker));
         let brought = Brought::check(self.tls_cert.as_deref(), self.tls_key.as_deref());
         faults.extend(brought.err().map(|error| error.to_string()));
+        let advertised = self.advertise_http.as_deref();
+        let advertised = advertised.map(|url| ADVERTISED.read(url, true));
+        faults.extend(
+            advertised
+                .and_then(Result::err)
+                .map(|error| error.to_string()),
+        );
         let scheduler = self.scheduling.client(self.insecure, self.allow_noop);
         let collector = self.traces.collector(Cluster::TIER, self.insecure);
         let broker = self.broker_address();
@@ -396,6 +429,25 @@ mod tests {
         assert!(!of("mqtt://192.0.2.1:7", false));
         assert!(of("mqtt://192.0.2.1:7", true));
         assert!(of("mqtts://192.0.2.1", false));
+    }
+
+    #[test]
+    fn users_reach_it_where_it_says_or_listens() {
+        let of = |advertise: Option<&str>, advertise_http: Option<&str>| {
+            let config = Config {
+                advertise: advertise.map(str::to_owned),
+                advertise_http: advertise_http.map(str::to_owned),
+                ..Config::default()
+            };
+            let reached = config.reached("192.0.2.1:7".parse().unwrap());
+            (reached, config.advertised_host())
+        };
+        let (host, url) = (Some("edge.example"), Some("https://users.example/one"));
+        assert_eq!(of(None, None), ("https://192.0.2.1:7".to_owned(), None));
+        assert_eq!(of(host, None), ("https://edge.example:7".to_owned(), None));
+        let (reached, named) = of(host, url);
+        assert_eq!(Some(&*reached), url);
+        assert_eq!(named.as_deref(), Some("users.example"));
     }
 
     #[test]

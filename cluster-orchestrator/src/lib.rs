@@ -223,7 +223,8 @@ async fn begin(
     if let Mqtt::Own(listener) = &mqtt {
         ports.push(local(listener)?);
     }
-    let names = keys::names(&ports, config.advertise.as_deref());
+    let mut names = keys::names(&ports, config.advertise.as_deref());
+    names.extend(config.advertised_host());
     let keys = Keys::open(config.store.kind(), &config.data_dir, Tier::Cluster, names)?;
     let brought = Brought::of(config.tls_cert.as_deref(), config.tls_key.as_deref());
     let keys = Arc::new(keys.showing_users(brought.map_err(KeysError::from)?)?);
@@ -311,10 +312,12 @@ impl Site {
         let (fallback, told) = watch::channel(None);
         let (broker, streams) = self.broker(mqtt, credentials.clone(), told.clone())?;
         let places = Places::default();
+        let common = self.common();
         let desk = uplink::Desk {
             streams: streams.clone(),
             places: places.clone(),
             access: self.access.clone(),
+            jobs: common.clone(),
         };
         let relayed = uplink::Relayed {
             endpoint: broker.link.endpoint().clone(),
@@ -352,7 +355,7 @@ impl Site {
         self.tasks.spawn("revocations", cut_off);
         let uses = self.access.clone().store_uses(token.clone());
         self.tasks.spawn("token uses", uses);
-        let io = self.http(http, &broker, logs, told);
+        let io = self.http((http, common), &broker, logs, told);
         ready(Ready {
             event: "ready",
             http: keys::url(http_address, self.config.insecure),
@@ -482,7 +485,7 @@ impl Site {
             root: self.root.clone()?,
             name: self.config.cluster_name().ok()?,
             location: self.config.location.clone(),
-            http: keys::url(http, self.config.insecure),
+            http: self.config.reached(http),
             reconnect_max: self.config.reconnect_max,
         };
         let (handle, metrics) = (self.handle.clone(), self.metrics.clone());
@@ -501,14 +504,9 @@ impl Site {
         )
     }
 
-    fn http(
-        &mut self,
-        listener: TcpListener,
-        broker: &Broker,
-        logs: Logs<Cluster, Places>,
-        fallback: watch::Receiver<Option<Fallback>>,
-    ) -> socketioxide::SocketIo {
-        let common = orchestrator::http::Service::new(
+    /// What takes jobs, from whichever side they come.
+    fn common(&self) -> orchestrator::http::Service<Cluster> {
+        orchestrator::http::Service::new(
             self.handle.clone(),
             protocol::document::Options {
                 allow_noop: self.config.allow_noop,
@@ -517,7 +515,16 @@ impl Site {
             self.backups.clone(),
             self.access.clone(),
         )
-        .noting(self.requests.clone());
+        .noting(self.requests.clone())
+    }
+
+    fn http(
+        &mut self,
+        (listener, common): (TcpListener, orchestrator::http::Service<Cluster>),
+        broker: &Broker,
+        logs: Logs<Cluster, Places>,
+        fallback: watch::Receiver<Option<Fallback>>,
+    ) -> socketioxide::SocketIo {
         let service = http::Service {
             handle: self.handle.clone(),
             metrics: self.metrics.clone(),

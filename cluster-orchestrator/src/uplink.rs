@@ -29,6 +29,7 @@ use model::telling::Telling;
 use mqtt::backoff::Backoff;
 use mqtt::endpoint;
 use orchestrator::access::Access;
+use orchestrator::http::Service;
 use orchestrator::tunnels::{Tunnels, UNDER_WAY};
 use orchestrator::{Unavailable, with_sources};
 use protocol::message::control::WireTerm;
@@ -46,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::approach::{Root, RootError};
 use crate::metrics::Metrics;
-use crate::tier::Handle;
+use crate::tier::{Cluster, Handle};
 
 use relays::Relays;
 
@@ -54,8 +55,6 @@ pub(crate) use relays::Desk;
 
 /// Messages that wait for the socket.
 const QUEUE: usize = 1_024;
-/// Bytes of a message, each way.
-const MESSAGE: usize = 1024 * 1024;
 /// For the connection, and for the answer to `register`.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Chunks of answers that wait for the socket.
@@ -120,6 +119,7 @@ pub(crate) struct Options {
     pub(crate) root: Root,
     pub(crate) name: Name,
     pub(crate) location: Location,
+    /// Where its own REST interface is reached.
     pub(crate) http: String,
     pub(crate) reconnect_max: Duration,
 }
@@ -265,7 +265,7 @@ impl Uplink {
             approach.credentials.freshen().await;
             let options = socketio::Options {
                 namespace: uplink::NAMESPACE.to_owned(),
-                max_message: MESSAGE,
+                max_message: uplink::LARGEST,
                 tls: approach.credentials.tls(),
                 tls_name: Some(identity::any_name()),
                 connect_timeout: TIMEOUT,
@@ -289,7 +289,7 @@ impl Uplink {
         self.metrics.root_connected(true);
         backoff.reset();
         let overflow = Arc::clone(&self.overflow);
-        let (handle, access) = (self.handle.clone(), self.desk.access.clone());
+        let jobs = self.desk.jobs.clone();
         let (to_root, chunks) = mpsc::channel(CHUNKS);
         let relays = Relays::new(self.desk.clone(), to_root);
         // Workers' connections end with the receiver.
@@ -297,7 +297,7 @@ impl Uplink {
         let relayed = workers::Relay::new(tunnels, self.relayed.endpoint.clone());
         let waiting = Waiting { chunks, frames };
         let ended = tokio::select! {
-            ended = receive((&handle, &access), events, relays, relayed) => ended,
+            ended = receive(&jobs, events, relays, relayed) => ended,
             ended = self.send(&client, waiting) => ended,
             () = overflow.notified() => Ended::Overflow,
         };
@@ -449,11 +449,12 @@ struct Waiting {
 
 /// Takes what the root sends, until the connection ends.
 async fn receive(
-    (handle, access): (&Handle, &Access),
+    jobs: &Service<Cluster>,
     mut events: Events,
     mut relays: Relays,
     relayed: workers::Relay,
 ) -> Ended {
+    let (handle, access) = (&jobs.handle, &jobs.access);
     let mut answering = JoinSet::new();
     let mut tidy = tokio::time::interval(TIDY);
     loop {
@@ -477,9 +478,9 @@ async fn receive(
             let Some(ack) = ack.filter(|_| answering.len() < QUESTIONS) else {
                 continue;
             };
-            let (handle, access) = (handle.clone(), access.clone());
+            let jobs = jobs.clone();
             answering.spawn(async move {
-                let reply = questions::answer(&handle, &access, &data).await;
+                let reply = questions::answer(&jobs, &data).await;
                 // A root that is gone asks again.
                 let _ = ack.send(&reply).await;
             });

@@ -8,16 +8,20 @@ mod refusal;
 #[path = "../../tests/support/rights.rs"]
 mod rights;
 pub(crate) mod standby;
+pub(crate) mod straight;
 #[cfg(test)]
 mod tests;
 
 use axum::Router;
 use model::access::Verb;
 use orchestrator::access::Access;
+use orchestrator::http::EXAMPLE;
 use orchestrator::http::logs::Logs;
 use orchestrator::scheduler::Advisor;
+use protocol::document::schema::JobDocument;
 use protocol::rest::{
-    ClusterBody, ExplainedBody, JoinTokenRequest, List, NewJoinTokenBody, NodeBody, NodePatch,
+    ClusterBody, ExplainedBody, JobBody, JoinTokenRequest, List, NewJoinTokenBody, NodeBody,
+    NodePatch, PlanBody,
 };
 use rest::guard::{Guarded, Realm};
 use rest::{Api, op};
@@ -221,6 +225,26 @@ fn nodes_api() -> Api<Service> {
 
 fn other_api() -> Api<Service> {
     Api::new("Other", "")
+        .post(
+            "/api/v1/clusters/{cluster}/jobs",
+            straight::submit,
+            op("Submit jobs to a cluster").may(Verb::Create, Realm::Jobs)
+                .tag("jobs")
+                .about(
+                    "What `POST /api/v1/jobs` does at the cluster itself: the root passes the documents on unread. The jobs are the                      cluster's own, of its own tenants, and go on without the root, which does not list them. An answer that is                      longer than a message to the root comes without `instances`.",
+                )
+                .takes::<JobDocument>()
+                .example(EXAMPLE)
+                .answers::<JobBody>(202, "The job, as the cluster has it")
+                .answers::<List<JobBody>>(202, "the jobs, where there were several documents")
+                .header(202, "Location", "Where the job, or the list of jobs, is at the cluster, where that can be reached")
+                .answers::<PlanBody>(200, "With `dry_run`: where its instances would go")
+                .answers::<List<PlanBody>>(200, "the same of several documents")
+                .empty(307, "With `Prefer: redirect`: to the cluster, where it is connected and can be reached")
+                .header(307, "Location", "The same request at the cluster")
+                .header(307, "Preference-Applied", "`redirect`")
+                .problems(&[403, 404, 409, 422, 502, 503]),
+        )
         .get(
             "/api/v1/jobs/{job}/explain",
             explain::job,

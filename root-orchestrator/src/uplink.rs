@@ -26,7 +26,8 @@ use orchestrator::streams::Streams;
 use orchestrator::tunnels::Tunnels;
 use protocol::message::uplink::relay::Frame as Relayed;
 use protocol::message::uplink::{
-    self, ADOPT, AGGREGATE, EVENTS, NAMESPACE, REGISTER, RELAY, REPLY, REPORT, RelayAt, SYNC,
+    self, ADOPT, AGGREGATE, EVENTS, LARGEST, NAMESPACE, REGISTER, RELAY, REPLY, REPORT, RelayAt,
+    SYNC,
 };
 use serde_json::Value;
 use socketioxide::SocketIo;
@@ -43,8 +44,6 @@ pub(crate) use links::{Down, Links, NoWay, Unanswered};
 
 /// Socket.IO's own path.
 const PATH: &str = "/socket.io/";
-/// Bytes of a message of a cluster at most.
-const MESSAGE: usize = 1024 * 1024;
 /// How long a peer may take to join the namespace, and then to register.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Messages of one cluster that wait for the controller; a whole report has at most 256.
@@ -78,8 +77,8 @@ struct FromPage;
 /// Adds the uplink to a router. The second value closes all its connections.
 pub(crate) fn serve(router: Router, desk: Desk) -> (Router, SocketIo) {
     let (service, io) = SocketIo::builder()
-        .max_payload(MESSAGE as u64)
-        .ws_max_message_size(MESSAGE)
+        .max_payload(LARGEST as u64)
+        .ws_max_message_size(LARGEST)
         .ws_read_buffer_size(16 * 1024)
         .connect_timeout(CONNECT)
         .ping_interval(desk.ping)

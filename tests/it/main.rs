@@ -44,6 +44,7 @@ mod scheduler;
 mod secrets;
 mod standby;
 mod stores;
+mod straight;
 mod supply;
 mod sweep;
 mod told;

@@ -2,23 +2,31 @@
 
 use model::id::{JobId, NodeId};
 use orchestrator::access::Access;
+use orchestrator::http::Service;
+use orchestrator::http::asked::ForTenant;
 use orchestrator::http::joining::make;
 use orchestrator::http::refusal::unavailable;
+use orchestrator::http::submission::{self, Outcome};
+use orchestrator::traces::Came;
 use protocol::document::Format;
-use protocol::message::uplink::{self, Question};
+use protocol::message::uplink::{self, Question, Submission};
 use protocol::problem::Problem;
 use protocol::rest::{
-    ExplanationBody, JoinTokenRequest, List, NewJoinTokenBody, NodeBody, NodePatch,
+    ExplanationBody, JoinTokenRequest, List, NewJoinTokenBody, NodeBody, NodePatch, PlanBody,
 };
-use rest::{ApiError, PageQuery};
+use rest::{ApiError, Body, PageQuery};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::http::nodes;
-use crate::tier::Handle;
+use crate::tier::{Cluster, Handle};
+
+/// The code of a refusal.
+const NO_TENANT: &str = "no_such_tenant";
 
 /// The answer to one question, ready to be sent.
-pub(super) async fn answer(handle: &Handle, access: &Access, data: &Value) -> Value {
+pub(super) async fn answer(service: &Service<Cluster>, data: &Value) -> Value {
+    let (handle, access) = (&service.handle, &service.access);
     let question = match Question::decode(data) {
         Ok(question) => question,
         Err(error) => {
@@ -39,6 +47,7 @@ pub(super) async fn answer(handle: &Handle, access: &Access, data: &Value) -> Va
         Question::ForgetNode { node } => reply(nodes::give_up(handle, node).await),
         Question::RevokeNode { node } => reply(nodes::cast_out(handle, access, node).await),
         Question::CreateJoinToken { body, by } => reply(join_token(access, &body, &by).await),
+        Question::Submit(submission) => submit(service, submission).await,
         Question::Explain { job } => reply(explain(handle, &job).await),
     }
 }
@@ -63,6 +72,75 @@ async fn join_token(access: &Access, body: &Value, by: &str) -> Result<NewJoinTo
     let wanted = JoinTokenRequest::parse(text.as_bytes(), Format::Json);
     let wanted = wanted.map_err(Problem::bad_document)?;
     make(access, &format!("{by} at the root"), wanted).await
+}
+
+/// Takes what was passed on unread: by the rules of this cluster, for whom the root let in.
+async fn submit(service: &Service<Cluster>, passed_on: Submission) -> Value {
+    let (by, dry_run) = (passed_on.by.clone(), passed_on.dry_run);
+    let outcome = Box::pin(taken(service, passed_on)).await;
+    let status = match &outcome {
+        Ok(_) if dry_run => 200,
+        Ok(_) => 202,
+        Err(refused) => refused.problem.status,
+    };
+    let asked = ("create jobs", "POST /api/v1/jobs");
+    service.access.asked_at_the_root(&by, asked, status);
+    match outcome {
+        Ok(outcome) => rendered(outcome),
+        Err(error) => uplink::reply(Err(whose_tenants(*error.problem))),
+    }
+}
+
+async fn taken(service: &Service<Cluster>, passed_on: Submission) -> Result<Outcome, ApiError> {
+    let tenant = ForTenant::new(passed_on.tenant, passed_on.within)?;
+    let body = Body {
+        bytes: passed_on.document.into(),
+        format: passed_on.format.into(),
+    };
+    let submission = submission::Submission {
+        came: Came::now(None),
+        tenant,
+        dry_run: passed_on.dry_run,
+        key: passed_on.key,
+        body,
+    };
+    submission::submit(service, submission).await
+}
+
+/// Who asked the root may see there what is not here.
+fn whose_tenants(mut problem: Problem) -> Problem {
+    if problem.code == NO_TENANT {
+        problem.detail += "; the tenants of a cluster are its own, and those of its root are others: ask an administrator of the cluster to make it there";
+    }
+    problem
+}
+
+/// As the REST interface has it; what is longer than a message comes without the rows of instances.
+fn rendered(mut outcome: Outcome) -> Value {
+    let whole = written(&outcome);
+    if whole.to_string().len() <= uplink::LARGEST_QUESTION {
+        return whole;
+    }
+    match &mut outcome {
+        Outcome::Job(job) => job.instances.clear(),
+        Outcome::Jobs(jobs) => jobs.items.iter_mut().for_each(|job| job.instances.clear()),
+        Outcome::Plan(plan) => hide(plan),
+        Outcome::Plans(plans) => plans.items.iter_mut().for_each(hide),
+    }
+    written(&outcome)
+}
+
+fn hide(plan: &mut PlanBody) {
+    plan.not_shown += std::mem::take(&mut plan.instances).len() as u32;
+}
+
+fn written(outcome: &Outcome) -> Value {
+    match outcome {
+        Outcome::Job(job) => reply(Ok(job)),
+        Outcome::Jobs(jobs) => reply(Ok(jobs)),
+        Outcome::Plan(plan) => reply(Ok(plan)),
+        Outcome::Plans(plans) => reply(Ok(plans)),
+    }
 }
 
 async fn explain(handle: &Handle, job: &str) -> Result<List<ExplanationBody>, ApiError> {

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use model::id::NodeId;
 use orchestrator::access::Access;
+use orchestrator::http::Service;
 use orchestrator::streams::{Relay, Streams};
 use protocol::message::question::{Logs, RequestId, Stream};
 use protocol::message::reply::{Chunk, End};
 use tokio::sync::mpsc;
 
 use crate::places::Places;
-use crate::tier::Handle;
+use crate::tier::{Cluster, Handle};
 
 /// Where chunks for the root wait; what is granted bounds their bytes.
 pub(super) type ToRoot = mpsc::Sender<(RequestId, Chunk)>;
@@ -22,6 +23,8 @@ pub(crate) struct Desk {
     pub(crate) places: Places,
     /// Who may join this cluster.
     pub(crate) access: Access,
+    /// What takes documents.
+    pub(crate) jobs: Service<Cluster>,
 }
 
 /// The open questions of one connection. They end with it.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cluster_orchestrator::Config;
+use model::access::TenantPath;
 use model::desired::{Desired, JobHead};
 use model::id::{ClusterId, InstanceId, JobId};
 use model::job::{OnPartition, Owner, PlacementRules, ServiceSpec};
@@ -13,8 +14,9 @@ use model::time::Wall;
 use model::units::{Bytes, Resources};
 use model::workload::{Pull, Restart, RuntimeKind, Workload};
 use protocol::message::parts::Assembler;
-use protocol::message::uplink::{self, Question, Standing, Welcome};
+use protocol::message::uplink::{self, Question, Standing, Submission, Welcome, Written};
 use protocol::message::{AssignmentEntry, SlotEntry, assignment_entry};
+use protocol::problem::Problem;
 use serde_json::Value;
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, Data, SocketRef};
@@ -96,11 +98,15 @@ impl Root {
     }
 
     async fn question(&self, question: &Question) -> Value {
+        self.asked(question).await.unwrap()
+    }
+
+    async fn asked(&self, question: &Question) -> Result<Value, Problem> {
         let answer = self
             .socket()
             .emit_with_ack::<_, Value>(uplink::QUESTION, &question.encode())
             .unwrap();
-        uplink::read_reply(&answer.await.unwrap()).unwrap().unwrap()
+        uplink::read_reply(&answer.await.unwrap()).unwrap()
     }
 }
 
@@ -290,5 +296,86 @@ async fn a_cluster_that_lost_its_root_goes_on_and_comes_back_under_its_id() {
     })
     .await;
     assert_eq!(worker.disk.lock().unwrap().started.len(), 2);
+    site.stop().await;
+}
+
+/// As the root passes documents on.
+fn submit(document: &str, dry_run: bool) -> Question {
+    Question::Submit(Submission {
+        document: document.to_owned(),
+        format: Written::Yaml,
+        dry_run,
+        key: Some("once".to_owned()),
+        tenant: None,
+        within: TenantPath::root(),
+        by: "alice".to_owned(),
+    })
+}
+
+#[tokio::test]
+async fn documents_that_the_root_passes_on_are_the_clusters_own_jobs() {
+    let root = Root::start().await;
+    let config = Config {
+        root: Some(root.url.clone()),
+        ..config()
+    };
+    let site = Site::start(config, Arc::new(Memory::new())).await;
+    root.until("registered", |known| known.socket.is_some())
+        .await;
+    let registered = root.known.lock().unwrap().registered[0].clone();
+    assert_eq!(registered["http"], site.ready.http.as_str());
+
+    let document = "api_version: v0.1\njob_name: straight\nimage_runtime: native\ncommand: [/bin/sleep, '9']\n";
+    let planned = root.question(&submit(document, true)).await;
+    assert_eq!(planned["dry_run"], true, "{planned}");
+    let taken = root.question(&submit(document, false)).await;
+    assert_eq!(
+        (&taken["job_name"], &taken["owner"]),
+        (&"straight".into(), &"garching".into())
+    );
+    let again = root.question(&submit(document, false)).await;
+    assert_eq!(again["job_id"], taken["job_id"]);
+    let own = site.get("/api/v1/jobs").await;
+    assert_eq!(own["items"].as_array().unwrap().len(), 1, "{own}");
+
+    let bad = root.asked(&submit("job_name: [", false)).await.unwrap_err();
+    assert_eq!((bad.status, bad.code.as_str()), (400, "bad_document"));
+    assert!(!bad.errors.is_empty(), "{bad:?}");
+    let hidden = Question::Submit(Submission {
+        document: format!("{document}tenant: university\n"),
+        format: Written::Yaml,
+        dry_run: false,
+        key: None,
+        tenant: None,
+        within: TenantPath::new("company").unwrap(),
+        by: "alice".to_owned(),
+    });
+    let hidden = root.asked(&hidden).await.unwrap_err();
+    assert_eq!(
+        (hidden.status, hidden.code.as_str()),
+        (404, "no_such_tenant")
+    );
+    assert!(hidden.detail.contains("are its own"), "{hidden:?}");
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_longer_than_a_message_comes_without_its_rows() {
+    let root = Root::start().await;
+    let config = Config {
+        root: Some(root.url.clone()),
+        ..config()
+    };
+    let site = Site::start(config, Arc::new(Memory::new())).await;
+    root.until("registered", |known| known.socket.is_some())
+        .await;
+    let document = "api_version: v0.1\njob_name: many\nimage_runtime: native\ncommand: [/bin/sleep, '9']\nreplicas: 10000\n";
+    let taken = root.question(&submit(document, false)).await;
+    assert_eq!(
+        (&taken["job_name"], &taken["instances"]),
+        (&"many".into(), &serde_json::json!([]))
+    );
+    let whole = site.get("/api/v1/jobs/many").await;
+    assert_eq!(whole["instances"].as_array().unwrap().len(), 10_000);
     site.stop().await;
 }

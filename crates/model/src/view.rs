@@ -138,6 +138,8 @@ pub struct ClusterView {
     pub aggregate: Aggregate,
     /// Which scheduler it runs.
     pub scheduler: String,
+    /// Where its own REST interface is reached, as far as it says so.
+    pub http: Option<String>,
     /// When it was last heard.
     pub last_seen: Option<Wall>,
 }

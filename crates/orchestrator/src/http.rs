@@ -14,6 +14,7 @@ mod plan;
 pub mod refusal;
 pub mod scheduler;
 pub mod secrets;
+pub mod submission;
 #[cfg(test)]
 mod tests;
 
@@ -37,7 +38,7 @@ use crate::{Handle, Jobs};
 pub use backup::Backups;
 
 /// A document to begin with.
-const EXAMPLE: &str = r#"{"api_version": "v0.1", "job_name": "hello", "image_runtime": "native", "command": ["/bin/sleep", "1000"]}"#;
+pub const EXAMPLE: &str = r#"{"api_version": "v0.1", "job_name": "hello", "image_runtime": "native", "command": ["/bin/sleep", "1000"]}"#;
 
 /// What the shared handlers use.
 #[derive(Debug, Clone)]
@@ -51,7 +52,7 @@ pub struct Service<C: Jobs> {
     /// Whose jobs are taken, and the secrets that they name.
     pub access: Access,
     /// Where changes of jobs are noted for their traces.
-    requests: Requests,
+    pub(crate) requests: Requests,
     /// One dry run at a time.
     planning: Arc<Semaphore>,
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::dial;
 use daemon::network::addresses;
 use identity::authority::{Authority, IssueError, Life};
 use identity::door::{Door, Plain};
@@ -353,6 +354,16 @@ pub fn places(port: SocketAddr, advertised: Option<&str>) -> Vec<String> {
     places
 }
 
+/// The URL by which others reach a port: the likeliest of its [`places`].
+pub fn reached(port: SocketAddr, advertised: Option<&str>, insecure: bool) -> String {
+    let place = places(port, advertised).into_iter().next();
+    let place = place.unwrap_or_default();
+    let host = dial::authority(&place).map(|(host, _port)| host);
+    let plain = host.is_none_or(|host| dial::plain_allowed(&host, insecure));
+    let scheme = if plain { "http" } else { "https" };
+    format!("{scheme}://{place}")
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -374,6 +385,28 @@ mod tests {
         std::fs::remove_file(&key).unwrap();
         let error = open(dir.path()).unwrap_err().to_string();
         assert!(error.contains("authority.key is not there"), "{error}");
+    }
+
+    #[test]
+    fn others_reach_a_port_where_it_is_advertised_or_listens() {
+        let of =
+            |port: &str, advertised, insecure| reached(port.parse().unwrap(), advertised, insecure);
+        assert_eq!(of("127.0.0.1:7", None, false), "http://127.0.0.1:7");
+        assert_eq!(of("[::1]:7", None, false), "http://[::1]:7");
+        assert_eq!(of("192.0.2.1:7", None, false), "https://192.0.2.1:7");
+        assert_eq!(of("192.0.2.1:7", None, true), "http://192.0.2.1:7");
+        assert_eq!(
+            of("[2001:db8::1]:7", None, false),
+            "https://[2001:db8::1]:7"
+        );
+        let advertised = Some("edge.example");
+        assert_eq!(
+            of("127.0.0.1:7", advertised, false),
+            "https://edge.example:7"
+        );
+        assert_eq!(of("0.0.0.0:7", advertised, true), "http://edge.example:7");
+        let anywhere = of("0.0.0.0:7", None, false);
+        assert!(!anywhere.contains("0.0.0.0"), "{anywhere}");
     }
 
     #[test]

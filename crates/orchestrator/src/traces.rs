@@ -106,7 +106,7 @@ pub fn tell<C: Jobs>(
 
 /// How a request came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Came {
+pub struct Came {
     /// When its handling began.
     pub(crate) at: Wall,
     /// Its header `traceparent`, as it was sent.
@@ -115,7 +115,7 @@ pub(crate) struct Came {
 
 impl Came {
     /// Now, with that header.
-    pub(crate) fn now(parent: Option<&str>) -> Self {
+    pub fn now(parent: Option<&str>) -> Self {
         Self {
             at: clock::now().wall,
             parent: parent.map(str::to_owned),

@@ -207,6 +207,15 @@ fn nodes(body: &[u8], format: Format, faults: &mut Faults) -> Vec<Node> {
     nodes
 }
 
+/// A body as text, for who passes it on unread.
+///
+/// # Errors
+/// Where no document can be read from it, whatever it says.
+pub fn text(body: &[u8]) -> Result<&str, Vec<Fault>> {
+    let mut faults = Faults::default();
+    decode(body, &mut faults).ok_or_else(|| faults.finish(1))
+}
+
 /// The body as text: small enough, UTF-8 without a byte-order mark, and without NUL.
 fn decode<'a>(body: &'a [u8], faults: &mut Faults) -> Option<&'a str> {
     let mut refuse = |at: Position, message: String| faults.add("", at, message);

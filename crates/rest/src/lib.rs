@@ -3,7 +3,7 @@
 //! - [`Api`] takes routes together with their description, and serves both.
 //! - [`serve`] serves a router with the timeouts that keep slow clients from holding sockets.
 //! - [`Body`], [`Path`] and [`Query`] are extractors whose refusals are problems (RFC 9457).
-//! - [`IdempotencyKey`], [`LastEventId`] and [`WantsEvents`] read headers.
+//! - [`IdempotencyKey`], [`LastEventId`], [`PrefersRedirect`] and [`WantsEvents`] read headers.
 //! - [`Accept`] renders an answer in the form that the client asked for.
 //! - [`ApiError`] is every refusal.
 //! - [`guard`] is asked before each handler, whether that may be done.
@@ -24,6 +24,7 @@ mod metrics;
 mod page;
 mod path;
 mod patience;
+mod prefer;
 mod router;
 mod serve;
 
@@ -36,6 +37,7 @@ pub use key::IdempotencyKey;
 pub use metrics::{Metrics, render as render_metrics};
 pub use page::{Cursor, DEFAULT_LIMIT, MAX_LIMIT, PageQuery};
 pub use path::{Path, Query};
+pub use prefer::PrefersRedirect;
 pub use router::finish;
 pub use schemars;
 pub use serve::{Limits, PASSED_ON_CERTIFICATE, PASSED_ON_FROM, Shown, serve, serve_with};

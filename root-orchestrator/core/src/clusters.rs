@@ -79,6 +79,7 @@ impl State {
         let record = ClusterRecord {
             name: name.clone(),
             location: registration.location.clone(),
+            http: registration.http.clone(),
             scheduling: known.map(|known| known.scheduling).unwrap_or_default(),
             run: registration
                 .run()

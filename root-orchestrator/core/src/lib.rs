@@ -87,6 +87,8 @@ pub struct Registration {
     pub name: Name,
     /// Where it is.
     pub location: Location,
+    /// Where its own REST interface is reached, as far as it says so.
+    pub http: Option<String>,
     /// The id on its disk.
     pub saved: Option<ClusterId>,
     /// The id that it gets if it has none; minted by the shell.

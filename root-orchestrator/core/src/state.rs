@@ -151,6 +151,8 @@ pub struct ClusterRecord {
     pub name: Name,
     /// Where it is.
     pub location: Location,
+    /// Where its own REST interface is reached, as far as it says so.
+    pub http: Option<String>,
     /// Whether it gets new work.
     pub scheduling: Scheduling,
     /// The last run of its store that was let in.

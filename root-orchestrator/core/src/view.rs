@@ -501,6 +501,7 @@ fn cluster_view(id: ClusterId, cluster: &Cluster) -> ClusterView {
         location: cluster.record.location.clone(),
         aggregate: cluster.aggregate.clone(),
         scheduler: cluster.scheduler.clone(),
+        http: cluster.record.http.clone(),
         last_seen: cluster.last_seen,
     }
 }

@@ -90,6 +90,7 @@ mod tests {
                 record: Box::new(ClusterRecord {
                     name: name("c1"),
                     location: Location::default(),
+                    http: None,
                     scheduling: Scheduling::Open,
                     run: None,
                     synced: None,

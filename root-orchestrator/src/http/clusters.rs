@@ -216,7 +216,11 @@ pub(super) async fn revoke_node(
     ask(&service, accept, key, Question::RevokeNode { node }).await
 }
 
-async fn find(service: &Service, key: String) -> Result<ClusterView, ApiError> {
+/// The cluster of that id or name.
+///
+/// # Errors
+/// 404 where there is none.
+pub(super) async fn find(service: &Service, key: String) -> Result<ClusterView, ApiError> {
     let wanted = key.clone();
     let view = service
         .handle

@@ -31,9 +31,10 @@ pub(crate) fn refused(answer: &Answer) -> ApiError {
 pub(crate) fn unanswered(reason: Unanswered) -> ApiError {
     match reason {
         Unanswered::Refused(problem) => ApiError::from(*problem),
-        Unanswered::NotConnected | Unanswered::Silent => {
+        Unanswered::NotConnected | Unanswered::Silent(_) | Unanswered::Broken => {
             Problem::new(503, "cluster_unreachable", reason.to_string()).into()
         }
+        Unanswered::TooLong { .. } => Problem::new(413, "too_large", reason.to_string()).into(),
         Unanswered::Unreadable => Problem::new(502, "bad_answer", reason.to_string()).into(),
     }
 }

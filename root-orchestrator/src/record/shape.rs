@@ -109,6 +109,8 @@ pub(super) struct Cluster {
     latitude: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     longitude: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    http: Option<String>,
     #[serde(default)]
     scheduling: Scheduling,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -155,6 +157,7 @@ impl From<&ClusterRecord> for Cluster {
             country: location.country,
             latitude: location.latitude,
             longitude: location.longitude,
+            http: record.http.clone(),
             scheduling: record.scheduling,
             run: record.run.map(StoreRun::from),
             synced: record.synced,
@@ -173,6 +176,7 @@ impl From<Cluster> for ClusterRecord {
                 latitude: cluster.latitude,
                 longitude: cluster.longitude,
             },
+            http: cluster.http,
             scheduling: cluster.scheduling,
             run: cluster.run.map(Run::from),
             synced: cluster.synced,

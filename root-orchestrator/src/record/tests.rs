@@ -70,6 +70,7 @@ fn cluster(id: u128, cordoned: bool) -> Write {
         record: Box::new(ClusterRecord {
             name: Name::new(&format!("cluster-{id}")).unwrap(),
             location: Location::parse("city=Garching,country=DE,lat=48.25,lon=11.65").unwrap(),
+            http: cordoned.then(|| "https://192.0.2.1:10001".to_owned()),
             scheduling: if cordoned {
                 Scheduling::Cordoned
             } else {

@@ -9,7 +9,7 @@ use model::telling::Stamp;
 use orchestrator::tunnels::{Full, Tunnel, Tunnels};
 use protocol::message::AssignmentEntry;
 use protocol::message::question::{Ask, Stream};
-use protocol::message::uplink::{self, QUESTION, Question};
+use protocol::message::uplink::{self, LARGEST_QUESTION, QUESTION, Question};
 use protocol::problem::Problem;
 use serde_json::Value;
 use socketioxide::extract::SocketRef;
@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a cluster may take to answer a question.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The same of documents: they are stored, and dry runs wait for one another.
+const PATIENCE_OF_DOCUMENTS: Duration = Duration::from_secs(8);
 /// What is said about answers in chunks and waits for one cluster.
 const STREAMS: usize = 1_024;
 /// Messages that wait for one cluster. Few: a change goes out again only when it was not acknowledged.
@@ -41,9 +43,20 @@ pub(crate) enum Unanswered {
     /// Nobody to ask.
     #[error("the cluster is not connected now; try again when it is ACTIVE")]
     NotConnected,
-    /// It took too long, or the connection broke.
-    #[error("the cluster did not answer within {}s; try again", PATIENCE.as_secs())]
-    Silent,
+    /// It took too long.
+    #[error("the cluster did not answer within {}s; try again", .0.as_secs())]
+    Silent(Duration),
+    /// The connection broke.
+    #[error("the connection to the cluster broke before it answered; try again")]
+    Broken,
+    /// It is more than goes over the connection at a time.
+    #[error(
+        "it takes {bytes} bytes to pass this on to the cluster, and at most {LARGEST_QUESTION} can be; send it to the cluster itself, or in several requests"
+    )]
+    TooLong {
+        /// What it takes.
+        bytes: usize,
+    },
     /// What came is no answer: another version.
     #[error("the cluster's answer cannot be read; update the older of the two programs")]
     Unreadable,
@@ -190,24 +203,47 @@ impl Links {
         question: &Question,
     ) -> Result<Value, Unanswered> {
         let link = self.open().links.get(&cluster).cloned();
-        let socket = link.ok_or(Unanswered::NotConnected)?.socket;
-        let answer = socket
-            .timeout(PATIENCE)
-            .emit_with_ack::<_, Value>(QUESTION, &question.encode())
-            .map_err(|error| {
-                tracing::debug!(cluster.id = %cluster, %error, "a question was not sent");
-                Unanswered::NotConnected
-            })?
-            .await
-            .map_err(|error| {
-                tracing::debug!(cluster.id = %cluster, %error, "a question was not answered");
-                Unanswered::Silent
-            })?;
+        let link = link.ok_or(Unanswered::NotConnected)?;
+        let (message, patience) = (question.encode(), patience(question));
+        let bytes = message.to_string().len();
+        if bytes > LARGEST_QUESTION {
+            return Err(Unanswered::TooLong { bytes });
+        }
+        let asked = link
+            .socket
+            .timeout(patience)
+            .emit_with_ack::<_, Value>(QUESTION, &message);
+        let asked = asked.map_err(|error| {
+            tracing::debug!(cluster.id = %cluster, %error, "a question was not sent");
+            Unanswered::NotConnected
+        })?;
+        // Cancel-safe: whichever comes first is the end of it.
+        let answer = tokio::select! {
+            answer = asked => answer,
+            () = link.gone.cancelled() => return Err(Unanswered::Broken),
+        };
+        let answer = answer.map_err(|error| {
+            tracing::debug!(cluster.id = %cluster, %error, "a question was not answered");
+            Unanswered::Silent(patience)
+        })?;
         uplink::read_reply(&answer)
             .map_err(|error| {
                 tracing::warn!(cluster.id = %cluster, error = &error as &dyn std::error::Error, "an answer cannot be read");
                 Unanswered::Unreadable
             })?
             .map_err(|problem| Unanswered::Refused(Box::new(problem)))
+    }
+}
+
+const fn patience(question: &Question) -> Duration {
+    match question {
+        Question::Submit(_) => PATIENCE_OF_DOCUMENTS,
+        Question::Nodes { .. }
+        | Question::Node { .. }
+        | Question::PatchNode { .. }
+        | Question::ForgetNode { .. }
+        | Question::RevokeNode { .. }
+        | Question::CreateJoinToken { .. }
+        | Question::Explain { .. } => PATIENCE,
     }
 }

@@ -21,6 +21,7 @@ use protocol::message::uplink::{
     Welcome,
 };
 use protocol::message::{MessageError, SlotEntry};
+use rest::guard::from;
 use root_core::{Answer, Beat, Input, Registration, Report, State};
 use secrets::PublicKey;
 use serde_json::Value;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::links::Outbound;
 use super::{CONNECT, Desk, Down};
+use crate::http::straight::kept;
 
 /// How long a cluster may take nothing before it is disconnected.
 const STUCK: Duration = Duration::from_secs(10);
@@ -168,6 +170,7 @@ impl Session {
         let registration = Box::new(Registration {
             name: request.name,
             location,
+            http: kept(request.http, from(self.socket.req_parts())),
             saved: request.cluster_id,
             fresh: ClusterId::from_bits(fresh),
             boot: request.boot,

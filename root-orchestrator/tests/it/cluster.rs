@@ -26,6 +26,11 @@ use tokio::task::JoinHandle;
 
 use crate::root::PATIENCE;
 
+/// Where it says that its own REST interface is.
+pub(crate) const HTTP: &str = "http://127.0.0.1:7";
+/// A document that has this in it is taken, and not answered: the connection ends.
+pub(crate) const LOST: &str = "lost";
+
 /// What it does with assignments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
@@ -178,7 +183,7 @@ async fn live(
         start: boot,
         incarnation: None,
         term: None,
-        http: None,
+        http: Some(HTTP.to_owned() + "/"),
         join_token: None,
         sealing_key: None,
     };
@@ -250,7 +255,15 @@ impl Connection {
                     }
                 }
             },
-            uplink::QUESTION => return Some(self.answer(&Question::decode(data).unwrap())),
+            uplink::QUESTION => {
+                let question = Question::decode(data).unwrap();
+                let answer = self.answer(&question);
+                if matches!(&question, Question::Submit(sent) if sent.document.contains(LOST)) {
+                    self.client.close();
+                    return None;
+                }
+                return Some(answer);
+            }
             other => panic!("nobody knows the event {other}"),
         }
         None
@@ -267,6 +280,12 @@ impl Connection {
             Question::RevokeNode { .. } | Question::CreateJoinToken { .. } => {
                 Err(Problem::unavailable("this cluster has no members"))
             }
+            Question::Submit(sent) if sent.dry_run => Ok(json!({"dry_run": true})),
+            Question::Submit(sent) if sent.document == "{[" => Err(Problem::unprocessable(
+                "mine",
+                "it is the cluster that reads",
+            )),
+            Question::Submit(_) => Ok(json!({"job_id": "job_of_its_own"})),
             Question::Explain { job } => {
                 Ok(json!({"items": [{"message": format!("{} has {job}", self.name)}]}))
             }

@@ -23,4 +23,6 @@ mod restart;
 #[cfg(test)]
 mod root;
 #[cfg(test)]
+mod straight;
+#[cfg(test)]
 mod submit;

@@ -90,6 +90,10 @@ const LINES: &[(&str, &str)] = &[
         "--keep-alive|1h",
     ),
     (
+        "cluster-orchestrator --name bad --advertise-http edge.example:10001 --data-dir {}/zero",
+        "--advertise-http|https://edge.example:10001",
+    ),
+    (
         "cluster-orchestrator --name bad --root nonsense --data-dir {}/zero",
         "--root|http://",
     ),

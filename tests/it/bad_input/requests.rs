@@ -292,6 +292,43 @@ const ROOT: &[(&str, u16, &str, &str)] = &[
         "no_such_cluster",
         "nobody",
     ),
+    (
+        "POST /api/v1/clusters/nobody/jobs",
+        404,
+        "no_such_cluster",
+        "nobody",
+    ),
+    // What is said by the cluster.
+    (
+        "POST /api/v1/clusters/cluster-1/jobs",
+        400,
+        "bad_document",
+        "the body is empty",
+    ),
+    (
+        "POST /api/v1/clusters/cluster-1/jobs?dry_run=maybe",
+        400,
+        "bad_request",
+        "dry_run",
+    ),
+    (
+        "POST /api/v1/clusters/cluster-1/jobs?tenant=a//b",
+        400,
+        "bad_request",
+        "university/lab",
+    ),
+    (
+        "POST /api/v1/clusters/cluster-1/jobs?tenant=nobody",
+        404,
+        "no_such_tenant",
+        "nobody",
+    ),
+    (
+        "GET /api/v1/clusters/cluster-1/jobs",
+        405,
+        "method_not_allowed",
+        "GET",
+    ),
     // Who is heard is not forgotten.
     ("DELETE /api/v1/clusters/cluster-1", 409, "alive", "stop"),
     (

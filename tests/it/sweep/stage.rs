@@ -319,7 +319,7 @@ impl Stage {
 
     fn send(&self, at: Tier, request: &Request) -> Result<Value, String> {
         let client = self.client(at);
-        let Answer { status, body } = match request {
+        let Answer { status, body, .. } = match request {
             Request::Submit { key, document } => client.post_under(key, "/api/v1/jobs", document),
             Request::Scale { job, replicas } => client.post(
                 &format!("/api/v1/jobs/{job}/scale"),

@@ -36,6 +36,8 @@ pub struct Answer {
     pub status: u16,
     /// The body; null if it is no JSON.
     pub body: Value,
+    /// Where it points to, if it does.
+    pub location: Option<String>,
 }
 
 impl Client {
@@ -203,7 +205,10 @@ impl Client {
         let failed = |error: ureq::Error| format!("{method} {url}: {error}");
         let mut response = self.agent.run(request).map_err(failed)?;
         let text = response.body_mut().read_to_string().map_err(failed)?;
+        let location = response.headers().get("location");
+        let location = location.and_then(|value| value.to_str().ok());
         Ok(Answer {
+            location: location.map(str::to_owned),
             status: response.status().as_u16(),
             body: serde_json::from_str(&text).unwrap_or(Value::Null),
         })
@@ -213,6 +218,8 @@ impl Client {
 fn agent(tls: Option<TlsConfig>) -> ureq::Agent {
     let mut config = ureq::Agent::config_builder()
         .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
         .timeout_global(Some(LIMIT))
         .proxy(None);
     if let Some(tls) = tls {

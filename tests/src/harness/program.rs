@@ -72,12 +72,15 @@ impl Program {
         this
     }
 
-    /// One that was not started yet. An orchestrator has [`TOKEN`] for its administrator's.
+    /// One that was not started yet. An orchestrator has [`TOKEN`] for its administrator's, unless the arguments name the file
+    /// of another one.
     pub fn prepare(program: &str, name: &str, directory: &Path, args: &[String]) -> Self {
+        let option = "--admin-token-file";
+        let has_own = args.iter().any(|arg| arg == option);
         let mut args: Vec<OsString> = args.iter().map(OsString::from).collect();
-        if program.ends_with("-orchestrator") {
+        if program.ends_with("-orchestrator") && !has_own {
             let token = token_file(directory);
-            args.extend(["--admin-token-file".into(), token.into_os_string()]);
+            args.extend([option.into(), token.into_os_string()]);
         }
         Self {
             name: name.to_owned(),

@@ -13,7 +13,7 @@ use crate::output::{self, Format};
 use crate::table;
 use crate::values;
 
-use super::{JOBS, for_each, job_path, print_answers, print_done};
+use super::{JOBS, for_each, job_path, near, place, print_answers, print_done};
 
 /// The largest file of documents, in bytes.
 const LARGEST: u64 = 16 * 1024 * 1024;
@@ -24,12 +24,14 @@ const TRIES: usize = 3;
 ///
 /// Each document of each file is applied on its own, in the order given (PUT /api/v1/jobs/NAME); one that is refused
 /// does not keep the others back. With --create all of them become new jobs in one step, or none of them does (POST
-/// /api/v1/jobs). What got no answer is sent again: neither way makes a job twice.
+/// /api/v1/jobs); with --cluster, jobs of that cluster's own, which go on without the root. What got no answer is sent again: no
+/// way makes a job twice.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   edgeio apply -f sla-examples/hello.yaml
   edgeio apply -f sla-examples/hello.yaml --dry-run
   edgeio apply -f web.yaml -f database.yaml --create
+  edgeio apply -f web.yaml --create --cluster garching
   cat job.json | edgeio apply -f -")]
 pub(crate) struct Options {
     /// A file of YAML documents, or of one JSON document; - is standard input. May be given several times.
@@ -41,6 +43,10 @@ pub(crate) struct Options {
     /// Creates all jobs or none; one whose name is in use is refused instead of changed.
     #[arg(long)]
     create: bool,
+    /// Passes them on to this cluster, unread by the root that is asked: the jobs are the cluster's own, and the root does not
+    /// list them.
+    #[arg(long, value_name = "CLUSTER", requires = "create", value_parser = values::cluster)]
+    cluster: Option<String>,
     /// The key by which the server knows the request of --create again, so that a script may send it twice; a random
     /// one where it is not given.
     #[arg(long, value_name = "KEY", requires = "create", value_parser = values::key)]
@@ -95,7 +101,12 @@ fn create(
     format: Format,
 ) -> Result<(), Failure> {
     let joined = Joined::new(documents);
-    let path = with_dry_run(JOBS.to_owned(), options.dry_run);
+    let cluster = options.cluster.as_deref();
+    let path = match cluster {
+        Some(name) => format!("{}/jobs", place::cluster_path(name)),
+        None => JOBS.to_owned(),
+    };
+    let path = with_dry_run(path, options.dry_run);
     let sent = if options.dry_run {
         retried(|| client.post(&path, joined.body()))
     } else {
@@ -105,7 +116,10 @@ fn create(
         };
         retried(|| client.post_once(&path, joined.body(), &key))
     };
-    let answer = sent.map_err(|failure| joined.locate(failure))?;
+    let answer = sent.map_err(|failure| match cluster {
+        Some(name) => near::cluster(client, name, joined.locate(failure)),
+        None => joined.locate(failure),
+    })?;
     if format.is_raw() {
         return output::value(&answer, format);
     }

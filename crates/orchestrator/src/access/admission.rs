@@ -166,6 +166,20 @@ impl Access {
         self.book().joins.member(id).is_some()
     }
 
+    /// Records what somebody asked through the root, who had the right to it there, and the status of the answer.
+    pub fn asked_at_the_root(&self, by: &str, (verb, resource): (&str, &str), status: u16) {
+        self.0.audit.record(Decided {
+            who: Who::User(format!("{by} at the root")),
+            from: None,
+            verb: verb.to_owned(),
+            resource: resource.to_owned(),
+            decision: match status {
+                400.. => Decision::Refused(format!("status {status}")),
+                _ => Decision::Granted,
+            },
+        });
+    }
+
     /// Records that a member, or somebody who would be one, was refused something.
     pub fn refused(
         &self,

@@ -53,13 +53,20 @@ pub struct ForTenant {
 }
 
 impl ForTenant {
+    /// The tenant that a request names, if it does, of one who sees that much.
+    ///
     /// # Errors
     /// 404 for a tenant that may not be seen.
-    fn new(given: Option<TenantPath>, within: TenantPath) -> Result<Self, ApiError> {
+    pub fn new(given: Option<TenantPath>, within: TenantPath) -> Result<Self, ApiError> {
         if let Some(hidden) = given.as_ref().filter(|given| !given.is_within(&within)) {
             return Err(Problem::not_found("tenant", hidden.as_str()).into());
         }
         Ok(Self { given, within })
+    }
+
+    /// As it was given: the tenant that the request names, and how far is seen.
+    pub fn parts(&self) -> (Option<TenantPath>, TenantPath) {
+        (self.given.clone(), self.within.clone())
     }
 
     /// What names mean, and what is seen.

@@ -1,29 +1,28 @@
 //! Jobs.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
 use model::access::TenantPath;
-use model::book::{Asked, Draft, JobAnswer, JobRequest, SubmitKey};
+use model::book::{Asked, JobAnswer, JobRequest};
 use model::id::JobId;
 use model::job::{JobSpec, JobState};
 use model::name::Name;
-use protocol::document::{self, Documents, Format, Options};
+use protocol::document::Documents;
 use protocol::problem::Problem;
 use protocol::rest::{JobBody, List, MigrateRequest, RestartRequest, ScaleRequest};
 use rest::schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use rest::{Accept, ApiError, Body, Cursor, IdempotencyKey, PageQuery, Path};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::Service;
 use super::asked::{Asking, mismatch};
 use super::plan::plan;
-use super::refusal::{not_taken, of_job, unavailable, unexpected};
+use super::refusal::{of_job, unavailable, unexpected};
+use super::submission::{self, ApplyQuery, Outcome, Submission, documents, draft, prepare};
 use crate::traces::Came;
-use crate::{Handle, Jobs, clock};
+use crate::{Handle, Jobs};
 
 /// The query of the list of jobs.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -53,21 +52,6 @@ impl JsonSchema for StateWord {
     }
 }
 
-/// The query of what takes documents.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(crate = "rest::schemars")]
-#[serde(deny_unknown_fields)]
-pub(super) struct ApplyQuery {
-    /// Changes nothing, and answers where the instances would go.
-    dry_run: Option<bool>,
-}
-
-impl ApplyQuery {
-    fn is_dry(&self) -> bool {
-        self.dry_run.unwrap_or_default()
-    }
-}
-
 /// `POST /api/v1/jobs`.
 pub(super) async fn submit<C: Jobs>(
     State(service): State<Service<C>>,
@@ -80,31 +64,18 @@ pub(super) async fn submit<C: Jobs>(
     IdempotencyKey(key): IdempotencyKey,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let Documents {
-        jobs,
-        tenant: named,
-    } = documents(&body, service.documents)?;
-    let asked = tenant.documents(named)?;
-    let prepared = jobs.into_iter().map(|job| prepare(&service, &asked, job));
-    let drafts = prepared.map(|job| draft(job?)).collect::<Result<_, _>>()?;
-    let key = key.map(|key| submit_key(key, &body));
-    let submit = JobRequest::Submit { drafts, key };
-    if query.is_dry() {
-        let plans = plan(&service, asked, submit).await?;
-        return Ok(match Answer::of(plans) {
-            Answer::One(plan) => accept.ok(&plan),
-            Answer::Several(plans) => accept.ok(&plans),
-        });
-    }
-    let ids = match ask(&service.handle, &asked, submit).await? {
-        JobAnswer::Accepted(ids) => ids,
-        other => return Err(of_job(&other)),
+    let submission = Submission {
+        came,
+        tenant,
+        dry_run: query.is_dry(),
+        key,
+        body,
     };
-    service.requests.note("submit", &came, &ids);
-    let jobs = bodies(&service.handle, asked, ids).await?;
-    Ok(match Answer::of(jobs) {
-        Answer::One(job) => accept.accepted(&location(&job), &job),
-        Answer::Several(jobs) => accept.accepted("/api/v1/jobs", &jobs),
+    Ok(match submission::submit(&service, submission).await? {
+        Outcome::Job(job) => accept.accepted(&location(&job), &job),
+        Outcome::Jobs(jobs) => accept.accepted("/api/v1/jobs", &jobs),
+        Outcome::Plan(plan) => accept.ok(&plan),
+        Outcome::Plans(plans) => accept.ok(&plans),
     })
 }
 
@@ -257,7 +228,7 @@ pub(super) async fn one<C: Jobs>(
     Ok(accept.ok(&job))
 }
 
-async fn ask<C: Jobs>(
+pub(super) async fn ask<C: Jobs>(
     handle: &Handle<C>,
     asked: &Asked,
     ask: JobRequest,
@@ -270,48 +241,6 @@ async fn ask<C: Jobs>(
         .ok_or_else(|| unexpected(&answer))
 }
 
-/// The answer to one document is no list.
-enum Answer<T> {
-    One(T),
-    Several(List<T>),
-}
-
-impl<T> Answer<T> {
-    fn of(mut rows: Vec<T>) -> Self {
-        match (rows.pop(), rows.is_empty()) {
-            (Some(row), true) => Self::One(row),
-            (last, _) => {
-                rows.extend(last);
-                Self::Several(List::complete(rows))
-            }
-        }
-    }
-}
-
-/// A job as a core may take it.
-///
-/// # Errors
-/// When its tenant is not there or not active, when the policy forbids it, or it names secrets that are not there.
-fn prepare<C: Jobs>(
-    service: &Service<C>,
-    asked: &Asked,
-    job: JobSpec,
-) -> Result<JobSpec, ApiError> {
-    let prepared = service.access.prepare(&asked.tenant, job);
-    prepared.map_err(|refused| not_taken(&refused))
-}
-
-fn draft(spec: JobSpec) -> Result<Draft, ApiError> {
-    let id = clock::mint().map_err(|error| {
-        tracing::error!(%error, "cannot make an id");
-        Problem::internal()
-    })?;
-    Ok(Draft {
-        id: JobId::from_bits(id),
-        spec: Arc::new(spec),
-    })
-}
-
 fn state_of(word: &str) -> Result<JobState, ApiError> {
     JobState::parse(word).ok_or_else(|| {
         let words: Vec<_> = JobState::ALL.into_iter().map(JobState::as_str).collect();
@@ -321,15 +250,6 @@ fn state_of(word: &str) -> Result<JobState, ApiError> {
 
 fn location(job: &JobBody) -> String {
     format!("/api/v1/jobs/{}", job.job_id)
-}
-
-/// What a body holds.
-///
-/// # Errors
-/// 400 with all faults.
-fn documents(body: &Body, options: Options) -> Result<Documents, ApiError> {
-    document::read(&body.bytes, body.format, options)
-        .map_err(|faults| Problem::bad_document(faults).into())
 }
 
 fn only(mut jobs: Vec<JobSpec>) -> Result<JobSpec, ApiError> {
@@ -398,19 +318,6 @@ const fn what(request: &JobRequest) -> &'static str {
     }
 }
 
-/// A submission is known by its body; how that is written is a part of what it says.
-fn submit_key(key: String, body: &Body) -> SubmitKey {
-    let format: &[u8] = match body.format {
-        Format::Json => b"json",
-        Format::Yaml => b"yaml",
-    };
-    let digest = Sha256::new().chain_update(format).chain_update(&body.bytes);
-    SubmitKey {
-        key,
-        body: digest.finalize().into(),
-    }
-}
-
 async fn accepted<C: Jobs>(
     handle: &Handle<C>,
     accept: Accept,
@@ -419,19 +326,4 @@ async fn accepted<C: Jobs>(
 ) -> Result<Response, ApiError> {
     let job = find(handle, asked, id.to_string()).await?;
     Ok(accept.accepted(&location(&job), &job))
-}
-
-async fn bodies<C: Jobs>(
-    handle: &Handle<C>,
-    asked: Asked,
-    ids: Vec<JobId>,
-) -> Result<Vec<JobBody>, ApiError> {
-    let read = move |core: &C::State, now| {
-        let views = ids
-            .iter()
-            .filter_map(|id| C::job(core, now, &asked, &id.to_string()));
-        views.collect::<Vec<_>>()
-    };
-    let views = handle.read(read).await.map_err(unavailable)?;
-    Ok(views.iter().map(JobBody::from).collect())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ::sync::{Change, Digest, Held, Incarnation, Item, StagedMark, Term, UpReport};
 use expect_test::{Expect, expect};
+use model::access::TenantPath;
 use model::aggregate::{Aggregate, Class};
 use model::desired::{
     CopyReport, Desired, InstanceReport, JobHead, NodeItem, NodeKey, NodeSettings, Offer,
@@ -518,6 +519,28 @@ fn questions() -> Vec<uplink::Question> {
         uplink::Question::ForgetNode {
             node: "worker-1".to_owned(),
         },
+        uplink::Question::CreateJoinToken {
+            body: serde_json::json!({"uses": 1, "ttl": "1h"}),
+            by: "alice".to_owned(),
+        },
+        uplink::Question::Submit(uplink::Submission {
+            document: "api_version: v1\njob_name: caf\u{e9}\n".to_owned(),
+            format: uplink::Written::Yaml,
+            dry_run: true,
+            key: Some("once".to_owned()),
+            tenant: TenantPath::new("university/lab").ok(),
+            within: TenantPath::new("university").unwrap(),
+            by: "alice".to_owned(),
+        }),
+        uplink::Question::Submit(uplink::Submission {
+            document: "{}".to_owned(),
+            format: uplink::Written::Json,
+            dry_run: false,
+            key: None,
+            tenant: None,
+            within: TenantPath::root(),
+            by: "alice".to_owned(),
+        }),
         uplink::Question::Explain {
             job: JobId::from_bits(1).to_string(),
         },

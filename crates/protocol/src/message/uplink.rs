@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use ::sync::{Change, Held, Incarnation, UpReport};
+use model::access::TenantPath;
 use model::desired::Desired;
 use model::id::{ClusterId, TokenId};
 use model::name::Name;
@@ -33,6 +34,7 @@ use super::{
     assignment_entry, at_most, control, events, hex64, instances, keys, question, reply as chunks,
     sync,
 };
+use crate::document::Format;
 use crate::problem::Problem;
 
 mod aggregate;
@@ -75,6 +77,10 @@ pub const RELAY: &str = "relay";
 pub const OVERTAKEN: &str = "overtaken";
 /// Earlier runs that a registration names at most.
 const HISTORY: usize = 64;
+/// Bytes of a message at most, each way; what is longer ends the connection.
+pub const LARGEST: usize = 1024 * 1024;
+/// Bytes of a question, or of its answer, at most: what a message holds beside its own frame.
+pub const LARGEST_QUESTION: usize = LARGEST - 1024;
 
 /// A cluster asks to join.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,7 +106,7 @@ pub struct Request {
     /// Its run of that store, with those before: of two copies of a store only one is let in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub term: Option<WireTerm>,
-    /// Where its own REST interface listens, for people.
+    /// Where its own REST interface is reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<String>,
     /// What lets it in, where the root asks for it.
@@ -422,11 +428,63 @@ pub enum Question {
         /// Who asks for it, in words.
         by: String,
     },
+    /// Documents that become jobs of its own.
+    Submit(Submission),
     /// Why the instances of a job are where they are, or nowhere.
     Explain {
         /// Its id.
         job: String,
     },
+}
+
+/// Documents as a user sent them to the root, which has not read them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    /// The text.
+    pub document: String,
+    /// How it is written.
+    pub format: Written,
+    /// Whether it is only asked where the instances would go.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// By which the cluster knows it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The tenant that the request names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantPath>,
+    /// Where the root looked at the rights of who asks, which hold below as well.
+    pub within: TenantPath,
+    /// Who asks, in words.
+    pub by: String,
+}
+
+/// How documents are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Written {
+    /// In YAML.
+    Yaml,
+    /// In JSON.
+    Json,
+}
+
+impl From<Format> for Written {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Yaml => Self::Yaml,
+            Format::Json => Self::Json,
+        }
+    }
+}
+
+impl From<Written> for Format {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Yaml => Self::Yaml,
+            Written::Json => Self::Json,
+        }
+    }
 }
 
 impl Question {

@@ -54,6 +54,9 @@ pub struct ClusterBody {
     pub number_of_jobs: u32,
     /// Which scheduler it runs.
     pub scheduler: String,
+    /// Where its own REST interface is reached, as it says; null where it does not say so, or where that leads nowhere.
+    #[serde(default)]
+    pub http: Option<String>,
     /// When it was last heard.
     #[serde(default, with = "rfc3339_option")]
     #[cfg_attr(
@@ -105,6 +108,7 @@ impl From<&ClusterView> for ClusterBody {
             runtimes_degraded: aggregate.silent.iter().map(word).collect(),
             number_of_jobs: aggregate.number_of_jobs,
             scheduler: view.scheduler.clone(),
+            http: view.http.clone(),
             last_seen: view.last_seen,
         }
     }

@@ -415,6 +415,7 @@ fn a_cluster() {
             ..Aggregate::default()
         },
         scheduler: "first-fit".to_owned(),
+        http: Some("https://192.0.2.1:10001".to_owned()),
         last_seen: Some(NOON),
     };
     check(
@@ -446,6 +447,7 @@ fn a_cluster() {
           "runtimes_degraded": [],
           "number_of_jobs": 1,
           "scheduler": "first-fit",
+          "http": "https://192.0.2.1:10001",
           "last_seen": "2026-11-05T12:00:00.000Z"
         }"#]],
     );

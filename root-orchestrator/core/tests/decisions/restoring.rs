@@ -103,6 +103,7 @@ fn registers(world: &mut World, incarnation: u128, term: &Term) -> Answer {
     let registration = Box::new(Registration {
         name: name("north"),
         location: Location::default(),
+        http: None,
         saved: Some(ClusterId::from_bits(7)),
         fresh: ClusterId::from_bits(8),
         boot: term.number,

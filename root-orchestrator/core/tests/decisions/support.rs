@@ -250,6 +250,7 @@ impl World {
         let registration = Box::new(Registration {
             name: cluster.name.clone(),
             location: Location::parse(&format!("city=City{number}")).unwrap(),
+            http: None,
             saved,
             fresh: ClusterId::from_bits(u128::from(number)),
             boot: cluster.observer.boot(),

@@ -93,6 +93,7 @@ impl World {
         let registration = root_core::Registration {
             name: users::new_name(&format!("cluster-{index}")),
             location: model::location::Location::default(),
+            http: None,
             saved,
             fresh,
             boot,

@@ -495,6 +495,9 @@ fn small_messages() {
         {"method":"node","node":"worker-1","version":1}
         {"body":{"labels":{"room":null}},"method":"patch_node","node":"worker-1","version":1}
         {"method":"forget_node","node":"worker-1","version":1}
+        {"body":{"ttl":"1h","uses":1},"by":"alice","method":"create_join_token","version":1}
+        {"by":"alice","document":"api_version: v1\njob_name: café\n","dry_run":true,"format":"yaml","key":"once","method":"submit","tenant":"university/lab","version":1,"within":"university"}
+        {"by":"alice","document":"{}","format":"json","method":"submit","version":1,"within":"default"}
         {"job":"job_00000000000000000000000001","method":"explain","version":1}
         {"answer":{"items":[]},"version":1}
         {"problem":{"code":"no_such_node","detail":"no node has the id or name \"x\"","status":404,"title":"Not Found","type":"urn:edgeio:problem:no_such_node"},"version":1}
