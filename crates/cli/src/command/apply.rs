@@ -17,6 +17,8 @@ use super::{JOBS, for_each, job_path, near, place, print_answers, print_done};
 
 /// The largest file of documents, in bytes.
 const LARGEST: u64 = 16 * 1024 * 1024;
+/// The code of a refusal: a cluster was asked, and its answer did not come.
+const LOST: &str = "answer_lost";
 /// How often what got no answer is sent.
 const TRIES: usize = 3;
 
@@ -158,13 +160,18 @@ fn with_dry_run(path: String, dry_run: bool) -> String {
     }
 }
 
-/// Sends it again when the connection broke before the answer was there; the request must count once all the same.
+/// Sends it again when the connection broke before the answer was there, this one's or that of the root to the cluster; the
+/// request must count once all the same.
 fn retried(mut send: impl FnMut() -> Result<Value, Failure>) -> Result<Value, Failure> {
     let mut tries = 1;
     loop {
         match send() {
             Err(Failure::Broken { source, .. }) if tries < TRIES => {
                 output::notice(&format!("no answer ({source}); sending it again"));
+                tries += 1;
+            }
+            Err(failure) if failure.has_code(LOST) && tries < TRIES => {
+                output::notice("the cluster did not answer the root; sending it again");
                 tries += 1;
             }
             result => return result,

@@ -23,6 +23,7 @@ pub(crate) fn cluster(cluster: &ClusterBody) -> Vec<String> {
             with_scheduling(&cluster.state, &cluster.scheduling),
         ),
         ("Location", format!("{}{degrees}", location.text)),
+        ("Address", cluster.http.clone().unwrap_or_default()),
         ("Scheduler", cluster.scheduler.clone()),
         ("Runtimes", cluster.technology.join(", ")),
         (

@@ -324,6 +324,42 @@ fn what_got_no_answer_is_sent_again_under_the_same_key() {
 }
 
 #[test]
+fn documents_for_a_cluster_go_to_its_path_until_it_has_answered() {
+    let lost = r#"{"type":"x","title":"x","status":503,"code":"answer_lost","detail":"it may have been taken"}"#;
+    let script = vec![(
+        "POST /api/v1/clusters/garching/jobs",
+        vec![
+            Answer::new(503, lost),
+            Answer::Hangup,
+            Answer::new(202, &job("REQUESTED", "null")),
+        ],
+    )];
+    let server = Server::start(script);
+    let args = ["apply", "-f", "-", "--create", "--cluster", "garching"];
+    let output = edgeio_with(&server.url, &args, &[], "job_name: hello\nimage: x\n");
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert_eq!(out(&output), "job/hello created\n");
+    assert_eq!(err(&output).matches("sending it again").count(), 2);
+    let requests = server.requests();
+    let key = |head: &str| {
+        let mut lines = head.lines();
+        let line = lines.find(|line| line.starts_with("idempotency-key: "));
+        line.unwrap().to_owned()
+    };
+    let keys: Vec<_> = requests.iter().map(|request| key(&request.head)).collect();
+    assert!(
+        keys.len() == 3 && keys.iter().all(|it| *it == keys[0]),
+        "{keys:?}"
+    );
+
+    // Nothing is put there.
+    let args = ["apply", "-f", "-", "--cluster", "garching"];
+    let output = edgeio_with(&server.url, &args, &[], "job_name: hello\nimage: x\n");
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("--create"), "{}", err(&output));
+}
+
+#[test]
 fn an_application_is_put_again_when_no_answer_came() {
     let server = Server::start(vec![(
         "PUT /api/v1/jobs/a",

@@ -107,7 +107,7 @@ fn cluster() -> String {
         r#"{{"cluster_id":"cl_{ID}","cluster_name":"cluster-1","state":"ACTIVE","scheduling":"CORDONED",
         "location":{{"text":"Garching"}},"number_of_nodes":2,"cpu_cores":4.0,"free_cores":3.5,"cumulative_memory_in_mb":8000,
         "memory_free_in_mb":7900,"cpu_percent":1.0,"memory_percent":2.0,"technology":["native"],"number_of_jobs":1,
-        "scheduler":"first-fit","last_seen":null}}"#
+        "scheduler":"first-fit","http":"https://192.0.2.1:10001","last_seen":null}}"#
     )
 }
 

@@ -98,6 +98,7 @@ fn clusters_and_workers_are_described_with_what_is_on_them() {
         Id:        cl_01JBZ0000000000000000000AA
         State:     ACTIVE,CORDONED
         Location:  Garching
+        Address:   https://192.0.2.1:10001
         Scheduler: first-fit
         Runtimes:  native
         Workers:   2, 0 of them take work
