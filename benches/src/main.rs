@@ -20,6 +20,7 @@ mod profile;
 mod program;
 mod programs;
 mod samples;
+mod schedulers;
 mod secured;
 mod sockets;
 mod stores;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         | What::Heal(_)
         | What::Secured(_)
         | What::Stores(_)
+        | What::Schedulers(_)
         | What::All => measure(&options),
     };
     match outcome {
@@ -91,6 +93,7 @@ async fn sections(options: &Options, programs: &program::Programs) -> anyhow::Re
         What::Heal(wanted) => Box::pin(heal::measure(programs, wanted)).await?,
         What::Secured(wanted) => Box::pin(secured::measure(programs, wanted)).await?,
         What::Stores(wanted) => Box::pin(stores::measure(programs, wanted)).await?,
+        What::Schedulers(wanted) => Box::pin(schedulers::measure(programs, wanted)).await?,
         What::All => return Box::pin(all(programs)).await,
         What::FloorServer => return Ok(done),
     };
@@ -107,6 +110,7 @@ async fn all(programs: &program::Programs) -> anyhow::Result<Vec<Section>> {
         "deploy",
         "secured",
         "stores",
+        "schedulers",
         "programs",
         "idle",
         "heal",
@@ -122,6 +126,13 @@ async fn all(programs: &program::Programs) -> anyhow::Result<Vec<Section>> {
             "deploy" => Box::pin(deploy::measure(programs, &options::Deploy::default())).await,
             "secured" => Box::pin(secured::measure(programs, &options::Secured::default())).await,
             "stores" => Box::pin(stores::measure(programs, &options::Stores::default())).await,
+            "schedulers" => {
+                Box::pin(schedulers::measure(
+                    programs,
+                    &options::Schedulers::default(),
+                ))
+                .await
+            }
             "programs" => Box::pin(programs::measure(&options::Programs::default())).await,
             "idle" => Box::pin(idle::measure(programs, &options::Idle::default())).await,
             _ => Box::pin(heal::measure(programs, &options::Heal::default())).await,

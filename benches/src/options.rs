@@ -40,6 +40,8 @@ pub(crate) enum What {
     Secured(Secured),
     /// What a store in MongoDB costs beside the embedded one.
     Stores(Stores),
+    /// What a scheduler elsewhere costs, over HTTP and by a queue in Redis.
+    Schedulers(Schedulers),
     /// All of them, with their defaults.
     All,
     /// The floor of `placements`: a bare HTTP server.
@@ -176,6 +178,23 @@ pub(crate) struct Stores {
     pub(crate) rounds: u32,
 }
 
+/// Options of `schedulers`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Schedulers {
+    /// Deploys one at a time, of each way to ask.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) deploys: u32,
+    /// Deploys at once, in each round.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) many: u32,
+    /// Over how many connections those are sent.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) connections: u32,
+    /// How often each way is measured with many.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub(crate) rounds: u32,
+}
+
 /// The defaults of a subcommand's options.
 #[derive(Debug, Parser)]
 struct Alone<T: Args> {
@@ -219,6 +238,12 @@ impl Default for Secured {
 }
 
 impl Default for Stores {
+    fn default() -> Self {
+        defaults()
+    }
+}
+
+impl Default for Schedulers {
     fn default() -> Self {
         defaults()
     }

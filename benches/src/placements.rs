@@ -299,7 +299,7 @@ async fn wait_last(fleet: &Fleet, sent: &Sent) -> anyhow::Result<()> {
 }
 
 /// Waits until the root counts so many RUNNING, and says when it did.
-async fn wait_running(fleet: &Fleet, count: u32) -> anyhow::Result<Instant> {
+pub(crate) async fn wait_running(fleet: &Fleet, count: u32) -> anyhow::Result<Instant> {
     let deadline = Instant::now() + LIMIT;
     let mut root = Connection::tcp(fleet.url()).await?;
     loop {
@@ -328,7 +328,7 @@ pub(crate) fn series(text: &str, name: &str) -> f64 {
     text.lines().find_map(of_line).unwrap_or(0.0)
 }
 
-fn rate(count: u32, took: Duration) -> f64 {
+pub(crate) fn rate(count: u32, took: Duration) -> f64 {
     f64::from(count) / took.as_secs_f64()
 }
 

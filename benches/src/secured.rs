@@ -31,15 +31,15 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Between two looks at a job.
 const LOOK: Duration = Duration::from_micros(200);
 /// Deploys before those that count.
-const WARM: u32 = 10;
+pub(crate) const WARM: u32 = 10;
 
 /// What a connection may be over.
-trait Stream: AsyncRead + AsyncWrite + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 /// A connection, in plain text or over TLS.
-type Way = Connection<Box<dyn Stream>>;
+pub(crate) type Way = Connection<Box<dyn Stream>>;
 
 /// Measures it.
 pub(crate) async fn measure(programs: &Programs, options: &Secured) -> anyhow::Result<Section> {
@@ -103,7 +103,7 @@ async fn deploys(
 }
 
 /// From the request to the answer that says that it runs; the job is gone when this returns.
-async fn deploy(way: &mut Way, name: &str) -> anyhow::Result<Duration> {
+pub(crate) async fn deploy(way: &mut Way, name: &str) -> anyhow::Result<Duration> {
     let document = format!("api_version: v0.1\njob_name: {name}\nimage_runtime: noop\n");
     let body = Some(("application/yaml", document.as_bytes()));
     let path = format!("/api/v1/jobs/{name}");
@@ -177,7 +177,7 @@ async fn requests(
     Ok(())
 }
 
-async fn over_tcp(url: &str) -> anyhow::Result<Way> {
+pub(crate) async fn over_tcp(url: &str) -> anyhow::Result<Way> {
     Ok(Connection::over(Box::new(dial(url).await?)))
 }
 

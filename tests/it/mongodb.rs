@@ -13,6 +13,7 @@ use edgeio_tests::harness::{
 use crate::broker::{Mosquitto, files_of};
 use crate::documents::sleeper;
 use crate::joining::{join_token, worker};
+use crate::stores::faults::{Disk, large};
 
 const LIMIT: Duration = Duration::from_mins(1);
 /// Jobs that arrive while everything dies once.
@@ -178,6 +179,14 @@ fn a_database_that_is_away_is_told_and_comes_back_by_itself() {
     let root = system.root();
     submit(&root, "before");
     server.kill();
+    // Though nothing was to be stored meanwhile.
+    wait_until("it is not ready", LIMIT, || {
+        let answer = root.get("/readyz")?;
+        let missing = answer.body["missing"][0] == "the store";
+        (answer.status == 503 && missing)
+            .then_some(())
+            .ok_or_else(|| answer.body.to_string())
+    });
     // Nothing is accepted that is only in memory.
     let refused = wait_until("it is refused", LIMIT, || {
         let answer = root.post("/api/v1/jobs", &sleeper("lost", ""));
@@ -187,13 +196,6 @@ fn a_database_that_is_away_is_told_and_comes_back_by_itself() {
         }
     });
     assert!(refused["detail"].is_string(), "{refused}");
-    wait_until("it is not ready", LIMIT, || {
-        let answer = root.get("/readyz")?;
-        let missing = answer.body["missing"][0] == "the store";
-        (answer.status == 503 && missing)
-            .then_some(())
-            .ok_or_else(|| answer.body.to_string())
-    });
     server.restart();
     wait_until("it is ready again", LIMIT, || {
         let answer = root.get("/readyz")?;
@@ -212,6 +214,52 @@ fn a_database_that_is_away_is_told_and_comes_back_by_itself() {
         names.contains("before") && names.contains("after"),
         "{names:?}"
     );
+}
+
+/// As large as a mongod needs, and some.
+const DISK: &str = "600m";
+
+#[test]
+fn a_database_whose_disk_is_full_has_all_that_was_accepted_when_there_is_room_again() {
+    if !required("mongod") || !required("netns") {
+        return;
+    }
+    let _turn = alone();
+    let scratch = tempfile::tempdir().unwrap();
+    let disk = Disk::mount(&scratch.path().join("mongod"), DISK);
+    let mut server = Mongod::start(&scratch.path().join("mongod"));
+    let store = ["--store", &server.url("root")];
+    let system = System::start_with(Settings::QUICK, "127.0.0.1", None, &store);
+    let root = system.root();
+    submit(&root, "before");
+    disk.fill();
+    let mut accepted = vec!["before".to_owned()];
+    let refused = loop {
+        let name = format!("large-{}", accepted.len());
+        let answer = root.post("/api/v1/jobs", &large(&name));
+        match answer {
+            Ok(answer) if answer.status == 202 => accepted.push(name),
+            Ok(answer) => break answer,
+            Err(error) => panic!("{error}"),
+        }
+        assert!(accepted.len() < 2_000, "it is never full");
+    };
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    eprintln!("{} jobs were accepted on a full disk", accepted.len() - 1);
+    disk.free();
+    // It ends itself where it cannot write; whoever watches it starts it again.
+    server.restart();
+    wait_until("it is ready again", LIMIT, || {
+        let answer = root.get("/readyz")?;
+        (answer.status == 200)
+            .then_some(())
+            .ok_or_else(|| answer.body.to_string())
+    });
+    for job in &accepted {
+        assert!(root.job(job).is_ok(), "{job}: {:?}", root.job(job));
+    }
+    submit(&root, "after");
+    drop((system, server, disk));
 }
 
 fn migrate(tier: &str, dir: &str, from: &str, to: &str) -> Done {

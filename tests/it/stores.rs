@@ -1,6 +1,6 @@
 //! Stores that are emptied, restored from a backup, and put back by hand, under real programs.
 
-mod faults;
+pub(crate) mod faults;
 mod resumed;
 
 use std::collections::BTreeSet;

@@ -4,8 +4,8 @@ mod brought;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use daemon::dial;
 use daemon::network::addresses;
@@ -46,6 +46,8 @@ pub struct Keys {
     tls: Arc<ServerConfig>,
     secrets: Keyring,
     for_users: Option<ForUsers>,
+    /// What [`Keys::as_root`] gave last, and when that was made.
+    as_root: Mutex<Option<(Instant, Arc<ClientConfig>)>>,
 }
 
 /// What the REST interface shows to users, where that was made elsewhere.
@@ -125,6 +127,7 @@ impl Keys {
             tls,
             secrets,
             for_users: None,
+            as_root: Mutex::default(),
         })
     }
 
@@ -180,13 +183,23 @@ impl Keys {
         }
     }
 
-    /// TLS by which a root passes on to another one of the same authority what came to it.
+    /// TLS by which a root passes on to another one of the same authority what came to it: the same one until its certificate is to
+    /// be exchanged.
     ///
     /// # Errors
     /// When a certificate cannot be made.
     pub fn as_root(&self) -> Result<Arc<ClientConfig>, KeysError> {
+        // What it holds is set as a whole, so a panic in between leaves it true.
+        let mut made = self.as_root.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, tls)) = made.as_ref()
+            && at.elapsed() < EXCHANGED
+        {
+            return Ok(Arc::clone(tls));
+        }
         let own = self.authority.client(Holder::Root, life())?;
-        Ok(Trust::authority(&self.authority.certificate())?.client(Some(&own))?)
+        let tls = Trust::authority(&self.authority.certificate())?.client(Some(&own))?;
+        *made = Some((Instant::now(), Arc::clone(&tls)));
+        Ok(tls)
     }
 
     /// Exchanges what the ports show in time, until the token is cancelled; what was made elsewhere as soon as its files

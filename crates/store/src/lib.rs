@@ -148,6 +148,12 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// A page of one table.
     fn range(&self, page: &Page<'_>) -> Result<Vec<Record>, StoreError>;
 
+    /// Whether the next commit can be expected to succeed, as far as is known without trying: not where it goes to a database that
+    /// has not been heard for a while.
+    fn is_sure(&self) -> bool {
+        true
+    }
+
     /// All records as they are now, to be read in slices while commits go on.
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
         Ok(Box::new(snapshot::Loaded::new(self.load()?)))

@@ -112,13 +112,6 @@ impl Mongo {
         self.lost.subscribe()
     }
 
-    /// Whether the lease is this program's for certain: it was renewed a moment ago. When it could not be, somebody else may
-    /// have taken it, and what is read here may be old.
-    pub fn is_sure(&self) -> bool {
-        let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-        self.lost.borrow().is_none() && renewed.elapsed() < LEASE
-    }
-
     /// The number of this lease; each one that is taken has a greater one.
     pub fn term(&self) -> u64 {
         self.term.unsigned_abs()
@@ -210,6 +203,13 @@ impl Store for Mongo {
             async move { database.range(filter, order, limit).await },
         );
         found?.map_err(|failed| failed.of("read", self.place()))
+    }
+
+    /// The lease is this program's for certain: it was renewed a moment ago. When it could not be, somebody else may have taken
+    /// it, and what is read here may be old.
+    fn is_sure(&self) -> bool {
+        let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.lost.borrow().is_none() && renewed.elapsed() < LEASE
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {

@@ -13,18 +13,19 @@ use edgeio_tests::harness::{
 use super::{LIMIT, all_copies, data, still_there, wait_copies, wait_running};
 use crate::documents::sleeper;
 
-/// A file system in memory that is as large as this.
+/// What an orchestrator's disk has.
 const SIZE: &str = "12m";
 /// Three files of so many bytes are nearly what a document may have, and fill a store soon.
 const LARGE: usize = 60_000;
 
 /// A small disk of its own; unmounted when this is dropped, which must be before its directory is removed.
-struct Disk(PathBuf);
+pub(crate) struct Disk(PathBuf);
 
 impl Disk {
-    fn mount(at: &Path) -> Self {
+    /// A file system in memory, as large as `size` says.
+    pub(crate) fn mount(at: &Path, size: &str) -> Self {
         fs::create_dir_all(at).unwrap();
-        let options = format!("size={SIZE},mode=700");
+        let options = format!("size={size},mode=700");
         run(Command::new("mount")
             .args(["-t", "tmpfs", "-o", &options, "edgeio-test"])
             .arg(at));
@@ -32,13 +33,13 @@ impl Disk {
     }
 
     /// Takes what is left, to the last byte.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut ballast = File::create(self.0.join("ballast")).unwrap();
         let block = [7; 4_096];
         while ballast.write_all(&block).is_ok() {}
     }
 
-    fn free(&self) {
+    pub(crate) fn free(&self) {
         fs::remove_file(self.0.join("ballast")).unwrap();
     }
 }
@@ -56,7 +57,7 @@ fn run(command: &mut Command) {
 }
 
 /// A job that runs nothing and takes room in the store.
-fn large(name: &str) -> String {
+pub(crate) fn large(name: &str) -> String {
     let text = "x".repeat(LARGE);
     let files = format!("files: {{a: \"{text}\", b: \"{text}\", c: \"{text}\"}}");
     sleeper(name, &format!("replicas: 0\n{files}\n"))
@@ -131,7 +132,7 @@ fn survives_a_full_disk(system: &System, client: &Client, disk: &Disk) {
 fn with_a_small_disk(program: &str) -> (System, Disk) {
     let mut disk = None;
     let mut system = System::start_in(Settings::QUICK, "127.0.0.1", None, |directory| {
-        disk = Some(Disk::mount(&directory.join(program)));
+        disk = Some(Disk::mount(&directory.join(program), SIZE));
     });
     system.add_cluster("cluster-1", &[]);
     system.add_worker(

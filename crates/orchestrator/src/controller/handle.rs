@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::time::Now;
+use store::Store;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Message;
@@ -31,6 +32,7 @@ pub struct Handle<C: Core> {
     queue: mpsc::Sender<Message<C>>,
     requests: Arc<AtomicU64>,
     feed: Feed,
+    store: Arc<dyn Store>,
     storing: Arc<AtomicBool>,
     fenced: Arc<AtomicBool>,
 }
@@ -39,20 +41,22 @@ impl<C: Core> Handle<C> {
     pub(super) fn new(
         queue: mpsc::Sender<Message<C>>,
         feed: Feed,
+        store: Arc<dyn Store>,
         (storing, fenced): (Arc<AtomicBool>, Arc<AtomicBool>),
     ) -> Self {
         Self {
             queue,
             requests: Arc::default(),
             feed,
+            store,
             storing,
             fenced,
         }
     }
 
-    /// Whether changes can be stored, as far as is known: not since a commit failed, until one succeeds.
+    /// Whether changes can be stored, as far as is known: not since a commit failed, until one succeeds, nor while the store says so.
     pub(crate) fn is_storing(&self) -> bool {
-        self.storing.load(Ordering::Relaxed)
+        self.storing.load(Ordering::Relaxed) && self.store.is_sure()
     }
 
     /// Whether a later run of this store is known, as of the last commit.

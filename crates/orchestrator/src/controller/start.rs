@@ -47,7 +47,7 @@ pub async fn open<C: Core>(
     core: C,
     metrics: Metrics,
 ) -> Result<(Controller<C>, Handle<C>), StartError> {
-    let writer = Writer::start(store)?;
+    let writer = Writer::start(Arc::clone(&store))?;
     let records = writer.load().await?;
     crashpoint!("start.loaded");
     let mut begun = begin(&core, &records)?;
@@ -81,7 +81,10 @@ pub async fn open<C: Core>(
         storing: Arc::clone(&storing),
         fenced: Arc::clone(&fenced),
     };
-    Ok((controller, Handle::new(sender, feed, (storing, fenced))))
+    Ok((
+        controller,
+        Handle::new(sender, feed, store, (storing, fenced)),
+    ))
 }
 
 /// A state that was loaded, and how its term begins.

@@ -13,6 +13,7 @@ use daemon::dial::Remote as Place;
 use identity::Trust;
 use model::event::Tier;
 use model::id::JobId;
+use model::time::Instant;
 use opentelemetry::KeyValue;
 use opentelemetry_http::{Bytes, HttpClient, HttpError};
 use opentelemetry_otlp::{
@@ -22,7 +23,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::deployments::{Deployment, Deployments};
@@ -30,13 +31,15 @@ use super::spans::{self, Named, Told};
 use super::{COLLECTOR, Noted, Requested, TraceOptions};
 use crate::clock::{self, NoRandom};
 use crate::exchange::exchange;
-use crate::feed::Coming;
+use crate::feed::{Coming, Feed};
 use crate::{Handle, Jobs, with_sources};
 
 /// Between two looks at what ended.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a collector has for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long what is left may take when the program ends.
+const LAST: Duration = Duration::from_secs(3);
 /// Bytes of its answer that are read.
 const ANSWER: usize = 64 * 1024;
 /// Spans in one message.
@@ -128,8 +131,18 @@ impl Collector {
             spans: spans::Spans::default(),
             messages,
         };
-        let sending = send(self.0, waiting, counted);
-        tokio::join!(gathering.run(shutdown), sending);
+        let last = async {
+            shutdown.cancelled().await;
+            sleep(LAST).await;
+        };
+        let sending = async {
+            tokio::select! {
+                () = send(self.0, waiting, counted) => {}
+                // Nobody waits for a collector that does not answer.
+                () = last => {}
+            }
+        };
+        tokio::join!(gathering.run(shutdown.clone()), sending);
     }
 }
 
@@ -182,7 +195,8 @@ impl<C: Jobs> Gathering<C> {
     async fn run(mut self, shutdown: CancellationToken) {
         let mut feed = self.handle.feed().clone();
         let mut position = feed.end();
-        let mut ended = Vec::new();
+        // What ended since the last look, and before it.
+        let (mut since, mut before) = (Vec::new(), Vec::new());
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -193,31 +207,39 @@ impl<C: Jobs> Gathering<C> {
             };
             let now = clock::now().steady;
             feed.mark();
-            match feed.read(position) {
+            since.extend(self.hear(now, &feed, &mut position));
+            if is_look {
+                since.extend(self.deployments.quiet(now));
+                // One look later, so that its request was noted in any case.
+                let due = std::mem::replace(&mut before, std::mem::take(&mut since));
+                self.tell(due).await;
+            }
+        }
+        before.append(&mut since);
+        self.tell(before).await;
+    }
+
+    /// Takes all events behind a position, and gives what ended by them.
+    fn hear(&mut self, now: Instant, feed: &Feed, position: &mut u64) -> Vec<Deployment> {
+        let mut ended = Vec::new();
+        loop {
+            match feed.read(*position) {
                 Coming::Lost => {
                     // What is under way has gaps now.
                     self.deployments.forget();
-                    position = feed.end();
+                    *position = feed.end();
                 }
+                Coming::Events(_, next) if next == *position => return ended,
                 Coming::Events(events, next) => {
                     let heard = events.iter().map(|event| self.deployments.hear(now, event));
                     ended.extend(heard.flatten());
-                    if next != position {
-                        // There may be more.
-                        look.reset_immediately();
-                    }
-                    position = next;
+                    *position = next;
                 }
             }
-            if is_look {
-                ended.extend(self.deployments.quiet(now));
-                self.tell(std::mem::take(&mut ended)).await;
-            }
         }
-        self.tell(ended).await;
     }
 
-    /// What ended, with the requests that were noted until now: who notes one does so when its first events are there already.
+    /// What ended, with the requests that were noted until now.
     async fn tell(&mut self, ended: Vec<Deployment>) {
         let mut requests = Vec::new();
         while let Ok(requested) = self.noted.requests.try_recv() {
