@@ -167,6 +167,15 @@ fn two_hundred_jobs_run_once_each_on_mongodb_redis_and_mosquitto_though_each_par
     assert_eq!(wait_all_once(&system, JOBS), before);
 }
 
+fn wait_ready(root: &Client) {
+    wait_until("it is ready again", LIMIT, || {
+        let answer = root.get("/readyz")?;
+        (answer.status == 200)
+            .then_some(())
+            .ok_or_else(|| answer.body.to_string())
+    });
+}
+
 #[test]
 fn a_database_that_is_away_is_told_and_comes_back_by_itself() {
     if !required("mongod") {
@@ -197,12 +206,7 @@ fn a_database_that_is_away_is_told_and_comes_back_by_itself() {
     });
     assert!(refused["detail"].is_string(), "{refused}");
     server.restart();
-    wait_until("it is ready again", LIMIT, || {
-        let answer = root.get("/readyz")?;
-        (answer.status == 200)
-            .then_some(())
-            .ok_or_else(|| answer.body.to_string())
-    });
+    wait_ready(&root);
     submit(&root, "after");
     let names: BTreeSet<String> = root
         .list("/api/v1/jobs")
@@ -249,12 +253,7 @@ fn a_database_whose_disk_is_full_has_all_that_was_accepted_when_there_is_room_ag
     disk.free();
     // It ends itself where it cannot write; whoever watches it starts it again.
     server.restart();
-    wait_until("it is ready again", LIMIT, || {
-        let answer = root.get("/readyz")?;
-        (answer.status == 200)
-            .then_some(())
-            .ok_or_else(|| answer.body.to_string())
-    });
+    wait_ready(&root);
     for job in &accepted {
         assert!(root.job(job).is_ok(), "{job}: {:?}", root.job(job));
     }

@@ -69,7 +69,7 @@ pub fn begin(
     return armed::begin(arguments, variable, points);
     #[cfg(not(feature = "crash-points"))]
     {
-        let _nothing = (arguments, variable, points);
+        let _ = (arguments, variable, points);
         None
     }
 }

@@ -1,17 +1,51 @@
-//! One request to a server elsewhere, over a connection of its own.
+//! Servers elsewhere that options name: how they are reached, and one request to them over a connection of its own.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, StatusCode};
-use daemon::dial::Remote as Place;
+use daemon::dial::{Dialled, Remote as Place};
 use hyper_util::rt::TokioIo;
-use identity::Server;
+use identity::{Server, Trust};
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 
 use crate::with_sources;
+
+/// Where the server of an option is, and the TLS towards it where its URL asks for that, which believes the authority in the
+/// file of `ca`, an option and its value. `insecure`: in plain text on another machine, too.
+///
+/// # Errors
+/// What is wrong with the options.
+#[cfg_attr(
+    not(any(feature = "otlp", feature = "redis")),
+    expect(dead_code, reason = "there is none that would be named so")
+)]
+pub(crate) fn reach(
+    dialled: &Dialled,
+    url: &str,
+    ca: (&str, Option<&Path>),
+    insecure: bool,
+) -> Result<(Place, Option<Arc<ClientConfig>>), String> {
+    let place = dialled.read(url, insecure);
+    let place = place.map_err(|error| error.to_string())?;
+    let (option, file) = ca;
+    let trust = |file: &Path| Trust::file(file)?.client(None);
+    let tls = file.map(trust).transpose().map_err(|error| {
+        let why = with_sources(&error);
+        format!("{option} cannot be used: {why}")
+    })?;
+    if place.secure && tls.is_none() {
+        let named = dialled.option;
+        return Err(format!(
+            "{named} {url} is to be reached by TLS; say whom to believe with {option} FILE"
+        ));
+    }
+    let tls = tls.filter(|_| place.secure);
+    Ok((place, tls))
+}
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

@@ -71,6 +71,7 @@ impl Lost {
 }
 
 #[cfg(not(feature = "mongodb"))]
+#[expect(clippy::unused_async, reason = "as with the feature")]
 pub(crate) async fn take(
     database: &MongoUrl,
     _tier: Tier,

@@ -22,7 +22,6 @@ mod spans;
 use std::path::PathBuf;
 
 use daemon::Tasks;
-use daemon::dial::Dialled;
 use model::id::JobId;
 use model::time::Wall;
 use prometheus::{IntCounterVec, Opts, Registry};
@@ -38,14 +37,6 @@ pub use export::Collector;
 
 /// Requests that were noted and not looked at yet, at most.
 const NOTED: usize = 1_024;
-
-pub(crate) const COLLECTOR: Dialled = Dialled {
-    option: "--otlp",
-    schemes: &["http"],
-    secure: &["https"],
-    path: true,
-    example: "http://127.0.0.1:4318",
-};
 
 /// Where traces go; `#[command(flatten)]` it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
@@ -125,7 +116,6 @@ impl Came {
 
 /// A request that changed jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "nobody is told"))]
 pub(crate) struct Requested {
     /// What was asked for, as `submit`.
     pub(crate) what: &'static str,
@@ -165,7 +155,9 @@ impl Requests {
 
 /// What became of spans. Clones count together.
 #[derive(Debug, Clone)]
-pub(crate) struct Spans(IntCounterVec);
+pub(crate) struct Spans(
+    #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "nobody is told"))] IntCounterVec,
+);
 
 impl Spans {
     pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {

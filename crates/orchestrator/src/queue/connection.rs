@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use daemon::dial::Remote as Place;
-use identity::{Server, Trust};
+use identity::Server;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, IntoConnectionInfo as _, RedisConnectionInfo, RedisError};
 use rustls::ClientConfig;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, join, split};
 use tokio::net::TcpStream;
 
 use super::url::{REDIS, RedisUrl};
-use crate::with_sources;
+use crate::exchange::reach;
 
 const PORT: u16 = 6379;
 
@@ -27,26 +27,15 @@ pub struct Redis {
 
 impl Redis {
     pub(super) fn new(url: &RedisUrl, ca: Option<&Path>, insecure: bool) -> Result<Self, String> {
-        let place = REDIS.read(url.shown(), insecure);
-        let place = place.map_err(|error| error.to_string())?;
-        let trust = ca.map(|file| Trust::file(file)?.client(None)).transpose();
-        let tls = trust.map_err(|error| {
-            let why = with_sources(&error);
-            format!("--redis-ca cannot be used: {why}")
-        })?;
-        if place.secure && tls.is_none() {
-            return Err(format!(
-                "--redis {url} is to be reached by TLS; say whom to believe with --redis-ca FILE"
-            ));
-        }
+        let (place, tls) = reach(&REDIS, url.shown(), ("--redis-ca", ca), insecure)?;
         // TLS is ours, so the driver is told of the rest alone.
         let plain = url.whole().replacen("rediss://", "redis://", 1);
         let read = plain.as_str().into_connection_info();
         let read = read.map_err(|error| format!("--redis {url}: {error}"))?;
         Ok(Self {
             login: read.redis_settings().clone().set_skip_set_lib_name(),
-            tls: tls.filter(|_| place.secure),
             place,
+            tls,
             url: url.clone(),
         })
     }

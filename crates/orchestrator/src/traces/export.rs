@@ -1,7 +1,6 @@
 //! What happens is gathered, and told to the collector.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +8,7 @@ use axum::body::Body;
 use axum::http::header::HOST;
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderValue, Request, Response, Uri};
-use daemon::dial::Remote as Place;
-use identity::Trust;
+use daemon::dial::{Dialled, Remote as Place};
 use model::event::Tier;
 use model::id::JobId;
 use model::time::Instant;
@@ -28,11 +26,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::deployments::{Deployment, Deployments};
 use super::spans::{self, Named, Told};
-use super::{COLLECTOR, Noted, Requested, TraceOptions};
+use super::{Noted, Requested, TraceOptions};
 use crate::clock::{self, NoRandom};
-use crate::exchange::exchange;
+use crate::exchange::{exchange, reach};
 use crate::feed::{Coming, Feed};
-use crate::{Handle, Jobs, with_sources};
+use crate::{Handle, Jobs};
+
+const COLLECTOR: Dialled = Dialled {
+    option: "--otlp",
+    schemes: &["http"],
+    secure: &["https"],
+    path: true,
+    example: "http://127.0.0.1:4318",
+};
 
 /// Between two looks at what ended.
 const LOOK: Duration = Duration::from_secs(1);
@@ -62,19 +68,8 @@ impl TraceOptions {
         let Some(url) = &self.otlp else {
             return Ok(None);
         };
-        let place = COLLECTOR.read(url, insecure);
-        let place = place.map_err(|error| error.to_string())?;
-        let trust = |file: &Path| Trust::file(file)?.client(None);
-        let tls = self.otlp_ca.as_deref().map(trust).transpose();
-        let tls = tls.map_err(|error| {
-            let why = with_sources(&error);
-            format!("--otlp-ca cannot be used: {why}")
-        })?;
-        if place.secure && tls.is_none() {
-            return Err(format!(
-                "--otlp {url} is to be reached by TLS; say whom to believe with --otlp-ca FILE"
-            ));
-        }
+        let ca = ("--otlp-ca", self.otlp_ca.as_deref());
+        let (place, tls) = reach(&COLLECTOR, url, ca, insecure)?;
         let post = Post { place, tls };
         let exporter = |service: &str| {
             let exporter = exporter(&at(url), service, post.clone());
