@@ -25,14 +25,14 @@ use crate::secured::{WARM, Way, deploy, over_tcp};
     clippy::panic,
     reason = "tests use all of it, and from elsewhere; what does not start ends the benchmark"
 )]
-mod redis;
+mod queue;
 
 /// Measures it.
 pub(crate) async fn measure(programs: &Programs, options: &Schedulers) -> anyhow::Result<Section> {
     let mut section = Section::new("schedulers");
     let data = tempfile::tempdir().context("cannot make a directory for redis-server")?;
     let path = data.path().to_owned();
-    let starting = tokio::task::spawn_blocking(move || redis::Redis::start(&path));
+    let starting = tokio::task::spawn_blocking(move || queue::Redis::start(&path));
     let server = starting.await.context("redis-server did not start")?;
     let args = ["--http", "127.0.0.1:0", "--redis", &server.url()];
     let args: Vec<String> = args.map(str::to_owned).to_vec();

@@ -49,6 +49,7 @@ use crate::approach::{Root, RootError};
 use crate::metrics::Metrics;
 use crate::tier::{Cluster, Handle};
 
+use questions::Questions;
 use relays::Relays;
 
 pub(crate) use relays::Desk;
@@ -61,8 +62,6 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const CHUNKS: usize = 4_096;
 /// Between two looks at the answers under way.
 const TIDY: Duration = Duration::from_secs(1);
-/// Questions that are answered at the same time.
-const QUESTIONS: usize = 64;
 /// How long the root may take to say that a frame arrived; past that it is a matter of the pings.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
@@ -455,7 +454,7 @@ async fn receive(
     relayed: workers::Relay,
 ) -> Ended {
     let (handle, access) = (&jobs.handle, &jobs.access);
-    let mut answering = JoinSet::new();
+    let mut questions = Questions::new(jobs.clone());
     let mut tidy = tokio::time::interval(TIDY);
     loop {
         // Cancel-safe: a queue and a timer.
@@ -469,21 +468,12 @@ async fn receive(
                 continue;
             }
         };
-        while answering.try_join_next().is_some() {}
         let (name, data, ack) = match event {
             Event::Message { name, data, ack } => (name, data, ack),
             Event::Closed { reason } => return Ended::Closed(reason),
         };
         if name == uplink::QUESTION {
-            let Some(ack) = ack.filter(|_| answering.len() < QUESTIONS) else {
-                continue;
-            };
-            let jobs = jobs.clone();
-            answering.spawn(async move {
-                let reply = questions::answer(&jobs, &data).await;
-                // A root that is gone asks again.
-                let _ = ack.send(&reply).await;
-            });
+            questions.take(data, ack);
             continue;
         }
         if name == uplink::RELAY {

@@ -1,5 +1,7 @@
 //! Questions that the root asks for a user: answered with the bodies of this cluster's own REST interface.
 
+use std::sync::Arc;
+
 use model::id::{JobId, NodeId};
 use orchestrator::access::Access;
 use orchestrator::http::Service;
@@ -17,15 +19,57 @@ use protocol::rest::{
 use rest::{ApiError, Body, PageQuery};
 use serde::Serialize;
 use serde_json::Value;
+use socketio::AckReply;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::http::nodes;
 use crate::tier::{Cluster, Handle};
 
+/// What is said where documents come faster than they are taken; an operator's questions must not wait behind them.
+const BUSY: &str =
+    "the cluster is taking other documents that its root passed on; nothing was taken, try again";
 /// The code of a refusal.
 const NO_TENANT: &str = "no_such_tenant";
 
+/// Questions that are answered at the same time.
+const QUESTIONS: usize = 64;
+/// Of these, documents that were passed on.
+const SUBMISSIONS: usize = 16;
+
+/// The questions of one connection; what is under way ends with it, but for documents.
+pub(super) struct Questions {
+    service: Service<Cluster>,
+    submissions: Arc<Semaphore>,
+    answering: JoinSet<()>,
+}
+
+impl Questions {
+    pub(super) fn new(service: Service<Cluster>) -> Self {
+        Self {
+            service,
+            submissions: Arc::new(Semaphore::new(SUBMISSIONS)),
+            answering: JoinSet::new(),
+        }
+    }
+
+    /// Answers one beside the others.
+    pub(super) fn take(&mut self, data: Value, ack: Option<AckReply>) {
+        while self.answering.try_join_next().is_some() {}
+        let Some(ack) = ack.filter(|_| self.answering.len() < QUESTIONS) else {
+            return;
+        };
+        let (service, submissions) = (self.service.clone(), Arc::clone(&self.submissions));
+        self.answering.spawn(async move {
+            let reply = answer(&service, &submissions, &data).await;
+            // A root that is gone asks again.
+            let _ = ack.send(&reply).await;
+        });
+    }
+}
+
 /// The answer to one question, ready to be sent.
-pub(super) async fn answer(service: &Service<Cluster>, data: &Value) -> Value {
+async fn answer(service: &Service<Cluster>, submissions: &Arc<Semaphore>, data: &Value) -> Value {
     let (handle, access) = (&service.handle, &service.access);
     let question = match Question::decode(data) {
         Ok(question) => question,
@@ -47,7 +91,20 @@ pub(super) async fn answer(service: &Service<Cluster>, data: &Value) -> Value {
         Question::ForgetNode { node } => reply(nodes::give_up(handle, node).await),
         Question::RevokeNode { node } => reply(nodes::cast_out(handle, access, node).await),
         Question::CreateJoinToken { body, by } => reply(join_token(access, &body, &by).await),
-        Question::Submit(submission) => submit(service, submission).await,
+        Question::Submit(submission) => {
+            let Ok(turn) = Arc::clone(submissions).try_acquire_owned() else {
+                return uplink::reply(Err(Problem::unavailable(BUSY)));
+            };
+            let service = service.clone();
+            // What was taken is told in the audit log also where the root hangs up meanwhile.
+            let submitting = tokio::spawn(async move {
+                let reply = submit(&service, submission).await;
+                drop(turn);
+                reply
+            });
+            let submitted = submitting.await;
+            submitted.unwrap_or_else(|_panicked| uplink::reply(Err(Problem::internal())))
+        }
         Question::Explain { job } => reply(explain(handle, &job).await),
     }
 }

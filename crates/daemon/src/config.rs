@@ -318,6 +318,23 @@ fn one_line(error: &clap::Error) -> String {
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
         .filter(|line| !line.is_empty())
         .collect();
-    let line = lines.join(" ");
+    let line = without_logins(&lines.join(" "));
     line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+}
+
+/// What stands between `://` and `@` in a value is nobody's business: who one is to a database, and the password.
+fn without_logins(line: &str) -> String {
+    let mut parts = line.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        shown.push_str("://");
+        // A value ends with its quote.
+        let value = part.split_once("' ").map_or(part, |(value, _)| value);
+        let from = value.rfind('@');
+        if from.is_some() {
+            shown.push('…');
+        }
+        shown.push_str(part.get(from.unwrap_or_default()..).unwrap_or_default());
+    }
+    shown
 }

@@ -367,8 +367,9 @@ pub fn places(port: SocketAddr, advertised: Option<&str>) -> Vec<String> {
     places
 }
 
-/// The URL by which others reach a port: the likeliest of its [`places`].
+/// The URL by which others reach a port: the likeliest of its [`places`]. What is advertised does not lead to one on loopback.
 pub fn reached(port: SocketAddr, advertised: Option<&str>, insecure: bool) -> String {
+    let advertised = advertised.filter(|_| !port.ip().to_canonical().is_loopback());
     let place = places(port, advertised).into_iter().next();
     let place = place.unwrap_or_default();
     let host = dial::authority(&place).map(|(host, _port)| host);
@@ -414,9 +415,11 @@ mod tests {
         );
         let advertised = Some("edge.example");
         assert_eq!(
-            of("127.0.0.1:7", advertised, false),
+            of("192.0.2.1:7", advertised, false),
             "https://edge.example:7"
         );
+        // Nobody listens there for others.
+        assert_eq!(of("127.0.0.1:7", advertised, false), "http://127.0.0.1:7");
         assert_eq!(of("0.0.0.0:7", advertised, true), "http://edge.example:7");
         let anywhere = of("0.0.0.0:7", None, false);
         assert!(!anywhere.contains("0.0.0.0"), "{anywhere}");

@@ -2,7 +2,7 @@
 //!
 //! # Flow
 //! 1. Who asks adds an entry to the stream `edgeio:schedulers:NAME`: the question, how long it stands, and the key of a list
-//!    for its answer. It waits at that list until its deadline, and then takes the question back.
+//!    for its answer. It waits at that list until its deadline, and then takes the question back, where Redis still hears it.
 //! 2. A scheduler reads the stream as one consumer of the group `schedulers`, so each question is with one of them. It puts the
 //!    answer into the list and removes the question, in one transaction.
 //! 3. What a scheduler took and did not answer within [`CLAIMED`] is taken over by the others.
@@ -37,6 +37,9 @@ pub const KEPT: Duration = Duration::from_mins(1);
 /// Bytes of an answer that are read.
 #[cfg(feature = "redis")]
 const ANSWER: usize = 64 * 1024;
+/// The beginning of the name of each list for an answer.
+#[cfg(feature = "redis")]
+const ANSWERS: &str = "edgeio:answers:";
 /// Questions that may wait in a queue; older ones are forgotten.
 #[cfg(feature = "redis")]
 const LONGEST: usize = 10_000;

@@ -186,10 +186,10 @@ fn lost(cluster: &ClusterView, reason: &Unanswered, has_key: bool) -> Option<Api
 }
 
 /// What is kept of the address that a cluster told, which connects from there: one on loopback means something only where it
-/// is on this machine itself.
+/// is on this machine itself, and plain text with another machine nobody is sent to.
 pub(crate) fn kept(told: Option<String>, cluster: Option<SocketAddr>) -> Option<String> {
     let told = told?;
-    let host = TOLD.read(&told, true).ok()?.host;
+    let host = TOLD.read(&told, false).ok()?.host;
     let anywhere = host.parse::<IpAddr>();
     if anywhere.is_ok_and(|host| host.is_unspecified()) || !leads(&told, cluster) {
         return None;
@@ -230,6 +230,7 @@ mod tests {
             assert_eq!(of(&format!("{told}/"), THERE).as_deref(), Some(told));
         }
         for told in [
+            "http://192.0.2.1:10001",
             "https://0.0.0.0:10001",
             "https://[::]:10001",
             "ftp://192.0.2.1",

@@ -253,6 +253,31 @@ fn all_faults_of_all_sources_are_listed_together() {
 }
 
 #[test]
+fn a_fault_in_a_url_does_not_say_its_password() {
+    for (value, shown) in [
+        (
+            "redis://:secret@h/jobs",
+            "invalid value 'redis://…@h/jobs' for",
+        ),
+        (
+            "a://u:se@cret@h b://secret@i",
+            "invalid value 'a://…@h b://…@i' for",
+        ),
+        ("http://h/x", "invalid value 'http://h/x' for"),
+    ] {
+        let case = Case {
+            env: &[("EDGEIO_HTTP", value)],
+            ..Case::default()
+        };
+        let faults = case.faults().join("\n");
+        assert!(
+            faults.contains(shown) && !faults.contains("cret"),
+            "{faults}"
+        );
+    }
+}
+
+#[test]
 fn an_option_whose_value_is_faulty_is_not_called_missing_too() {
     let case = Case {
         file: Some("name = ['n']"),

@@ -1,7 +1,7 @@
 //! How everybody else reaches the state.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use model::time::Now;
@@ -32,7 +32,8 @@ pub struct Handle<C: Core> {
     queue: mpsc::Sender<Message<C>>,
     requests: Arc<AtomicU64>,
     feed: Feed,
-    store: Arc<dyn Store>,
+    /// A handle keeps no store open.
+    store: Weak<dyn Store>,
     storing: Arc<AtomicBool>,
     fenced: Arc<AtomicBool>,
 }
@@ -41,14 +42,14 @@ impl<C: Core> Handle<C> {
     pub(super) fn new(
         queue: mpsc::Sender<Message<C>>,
         feed: Feed,
-        store: Arc<dyn Store>,
+        store: &Arc<dyn Store>,
         (storing, fenced): (Arc<AtomicBool>, Arc<AtomicBool>),
     ) -> Self {
         Self {
             queue,
             requests: Arc::default(),
             feed,
-            store,
+            store: Arc::downgrade(store),
             storing,
             fenced,
         }
@@ -56,7 +57,8 @@ impl<C: Core> Handle<C> {
 
     /// Whether changes can be stored, as far as is known: not since a commit failed, until one succeeds, nor while the store says so.
     pub(crate) fn is_storing(&self) -> bool {
-        self.storing.load(Ordering::Relaxed) && self.store.is_sure()
+        let store = self.store.upgrade();
+        self.storing.load(Ordering::Relaxed) && store.is_some_and(|store| store.is_sure())
     }
 
     /// Whether a later run of this store is known, as of the last commit.

@@ -83,7 +83,7 @@ pub async fn open<C: Core>(
     };
     Ok((
         controller,
-        Handle::new(sender, feed, store, (storing, fenced)),
+        Handle::new(sender, feed, &store, (storing, fenced)),
     ))
 }
 

@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, Value, cmd, from_redis_value, from_redis_value_ref, pipe};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{CLAIMED, KEPT, Redis, stream};
+use super::{ANSWERS, CLAIMED, KEPT, Redis, stream};
 use crate::clock;
 
 /// All schedulers of a queue.
@@ -21,6 +22,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const TAKEN_OVER: usize = 16;
 /// A consumer that has not looked for so long, and has nothing, is one that died.
 const DEAD: Duration = Duration::from_hours(1);
+/// How long Redis may take for anything: longer than a look.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two attempts to reach Redis.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -44,6 +47,12 @@ impl Redis {
             stream: stream(queue),
             name: format!("{:032x}", clock::mint().map_err(io::Error::other)?),
         };
+        // Told once, until it is reached again.
+        let is_told = AtomicBool::new(false);
+        let reached = |is: bool| {
+            is_told.fetch_and(!is, Ordering::Relaxed);
+            reached(is);
+        };
         loop {
             let working = self.work(&consumer, &reached, &answer);
             let error = match shutdown.run_until_cancelled(working).await {
@@ -52,7 +61,11 @@ impl Redis {
                 Some(Err(error)) => error,
             };
             reached(false);
-            tracing::warn!(queue, redis = %self.url(), %error, "the queue cannot be read");
+            if is_told.swap(true, Ordering::Relaxed) {
+                tracing::debug!(%error, "the queue cannot be read yet");
+            } else {
+                tracing::warn!(queue, redis = %self.url(), %error, "the queue cannot be read");
+            }
             if shutdown.run_until_cancelled(sleep(AGAIN)).await.is_none() {
                 break;
             }
@@ -66,26 +79,32 @@ impl Redis {
         reached: &impl Fn(bool),
         answer: &impl Fn(&[u8]) -> Vec<u8>,
     ) -> Result<Infallible, RedisError> {
-        let mut connection = self.connect(u64::MAX).await?;
-        consumer.begin(&mut connection).await?;
+        let mut connection = soon(self.connect(u64::MAX)).await?;
+        soon(consumer.begin(&mut connection)).await?;
         reached(true);
         tracing::info!(stream = consumer.stream, redis = %self.url(), "questions are taken from a queue");
         let mut looked_at_others = Instant::now();
         loop {
-            let mut entries = consumer.next(&mut connection).await?;
+            let mut entries = soon(consumer.next(&mut connection)).await?;
             if looked_at_others.elapsed() >= LOOK {
-                entries.extend(consumer.take_over(&mut connection).await?);
+                entries.extend(soon(consumer.take_over(&mut connection)).await?);
                 looked_at_others = Instant::now();
             }
             for (id, fields) in entries {
                 let answer = fields.get("question").map(|question| answer(question));
                 let list = fields.get("answer");
-                consumer
-                    .answer(&mut connection, &id, list.zip(answer))
-                    .await?;
+                // Another one would be refused, again and again, to whoever has rights for ours alone.
+                let list = list.filter(|list| list.starts_with(ANSWERS.as_bytes()));
+                soon(consumer.answer(&mut connection, &id, list.zip(answer))).await?;
             }
         }
     }
+}
+
+/// Fails where Redis says nothing for longer than anything should take: a connection may be gone without a word.
+async fn soon<T>(what: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
+    let late = || Err(io::Error::from(io::ErrorKind::TimedOut).into());
+    timeout(PATIENCE, what).await.unwrap_or_else(|_| late())
 }
 
 struct Consumer {

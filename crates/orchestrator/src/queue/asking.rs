@@ -8,7 +8,7 @@ use redis::{RedisError, cmd};
 use schedulers::Answer;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{ANSWER, LONGEST, Redis, stream};
+use super::{ANSWER, ANSWERS, LONGEST, Redis, stream};
 use crate::clock;
 
 /// Bytes of what Redis says beside an answer.
@@ -93,7 +93,7 @@ fn take_back(mut connection: MultiplexedConnection, queue: &str, id: String) {
 
 /// A list for one answer.
 fn list() -> Result<String, clock::NoRandom> {
-    let mut list = "edgeio:answers:".to_owned();
+    let mut list = ANSWERS.to_owned();
     for byte in clock::random::<16>()? {
         // Writing into a String cannot fail.
         let _ = write!(list, "{byte:02x}");

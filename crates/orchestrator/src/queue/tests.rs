@@ -297,6 +297,33 @@ async fn who_accepts_and_says_nothing_costs_no_more_than_the_deadline() {
 }
 
 #[tokio::test]
+async fn who_accepts_and_says_nothing_is_dialled_again_by_a_scheduler() {
+    let hangs = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", hangs.local_addr().unwrap());
+    let _scheduler = Scheduler::start(&reached_by(&url, None), "says ");
+    let _first = timeout(LIMIT, hangs.accept()).await.unwrap().unwrap();
+    timeout(LIMIT, hangs.accept()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_is_no_question_of_ours_is_removed_and_holds_nobody_up() {
+    let Some(rig) = Rig::required() else { return };
+    let redis = rig.redis();
+    let mut connection = redis.connect(1 << 20).await.unwrap();
+    for fields in [["answer", "elsewhere"], ["question", "?"]] {
+        let adding = cmd("XADD")
+            .arg(stream(QUEUE))
+            .arg("*")
+            .arg(&fields)
+            .to_owned();
+        let _: String = adding.query_async(&mut connection).await.unwrap();
+    }
+    let _scheduler = Scheduler::start(&redis, "says ");
+    assert_eq!(ask(&redis, "?").await.unwrap(), "says ?");
+    assert_eq!(rig.length().await, 0);
+}
+
+#[tokio::test]
 async fn an_answer_without_an_end_is_not_read() {
     let Some(rig) = Rig::required() else { return };
     let redis = rig.redis();

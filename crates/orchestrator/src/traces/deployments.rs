@@ -16,8 +16,10 @@ const QUIET: u64 = 60_000;
 
 const RUNNING: &str = "RUNNING";
 const TERMINATED: &str = "TERMINATED";
+/// What something is in that is new.
+const NEW: [&str; 3] = ["", "REQUESTED", "SCHEDULED_CLUSTER"];
 /// What something was in that is brought back.
-const FALLEN: [&str; 3] = [RUNNING, "FAILED", "UNKNOWN"];
+const FALLEN: [&str; 2] = [RUNNING, "UNKNOWN"];
 
 /// How an instance came to run, or did not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,17 @@ pub(super) struct Deployment {
     pub(super) generation: Generation,
     /// One after the other, without gaps; never empty. The first one has no length: nobody knows here when it began.
     pub(super) steps: Vec<Step>,
+}
+
+/// What a deployment is of all that becomes of its instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// From its request on.
+    First,
+    /// What follows a part that was told before it ran.
+    Later,
+    /// It ran, and is brought back.
+    Again,
 }
 
 /// A time in one state, and what ended it.
@@ -51,10 +64,16 @@ pub(super) struct Step {
 }
 
 impl Deployment {
-    /// Whether it is of something new, and not of something that ran before.
-    pub(super) fn is_first(&self) -> bool {
-        let began = self.steps.first().map(|step| step.state);
-        began.is_some_and(|state| !FALLEN.contains(&state))
+    /// What it is of all that becomes of its instance.
+    pub(super) fn part(&self) -> Part {
+        let began = self.steps.first().map_or("", |step| step.state);
+        if NEW.contains(&began) {
+            Part::First
+        } else if FALLEN.contains(&began) {
+            Part::Again
+        } else {
+            Part::Later
+        }
     }
 
     /// The last state that is known.
@@ -181,7 +200,7 @@ mod tests {
         // The worker's clock is behind.
         let ends = event(1, 12, Tier::Worker, "SCHEDULED_NODE", "RUNNING");
         let deployment = deployments.hear(now, &ends).unwrap();
-        assert!(deployment.is_first());
+        assert_eq!(deployment.part(), Part::First);
         assert_eq!(deployment.became(), "RUNNING");
         assert_eq!(
             steps(&deployment),
@@ -204,7 +223,7 @@ mod tests {
         assert_eq!(deployments.hear(Instant(0), &falls), None);
         let rises = event(1, 30, Tier::Worker, "FAILED", "RUNNING");
         let deployment = deployments.hear(Instant(0), &rises).unwrap();
-        assert!(!deployment.is_first());
+        assert_eq!(deployment.part(), Part::Again);
         let expected = [
             ("RUNNING", 10, 10, Tier::Worker),
             ("FAILED", 10, 30, Tier::Worker),
@@ -236,14 +255,15 @@ mod tests {
         let quiet = deployments.quiet(Instant(61_000));
         assert_eq!(quiet.len(), 1);
         assert_eq!(quiet[0].became(), "NOT_DEPLOYED");
-        let mut told = 0;
+        let mut told = Vec::new();
         for at in 0..200 {
             let (from, to) = [("SCHEDULED_NODE", "FAILED"), ("FAILED", "SCHEDULED_NODE")]
                 [usize::from(at % 2 == 1)];
             let fails = event(3, at, Tier::Worker, from, to);
-            told += usize::from(deployments.hear(Instant(62_000), &fails).is_some());
+            told.extend(deployments.hear(Instant(62_000), &fails));
         }
-        assert_eq!(told, 3);
+        let parts: Vec<_> = told.iter().map(Deployment::part).collect();
+        assert_eq!(parts, [Part::Later; 3]);
     }
 
     #[test]

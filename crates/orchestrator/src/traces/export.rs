@@ -275,7 +275,7 @@ impl<C: Jobs> Gathering<C> {
         for deployment in ended {
             // Of jobs of its parent, and of those that are forgotten, nothing is told here.
             if let Some(named) = named(deployment.job) {
-                told.extend(self.spans.deployment(deployment, named)?);
+                told.extend(self.spans.deployment(now, deployment, named)?);
             }
         }
         Ok(told)

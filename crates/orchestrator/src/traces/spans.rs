@@ -16,7 +16,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::Requested;
-use super::deployments::{Deployment, Step};
+use super::deployments::{Deployment, Part, Step};
 use crate::clock::{self, NoRandom};
 
 /// Milliseconds for which deployments of a job belong to a request.
@@ -110,11 +110,13 @@ impl Spans {
     /// When the system has no random numbers.
     pub(super) fn deployment(
         &self,
+        now: Instant,
         deployment: &Deployment,
         named: &Named,
     ) -> Result<Vec<Told>, NoRandom> {
+        let part = deployment.part();
         let request = self.requests.get(&deployment.job);
-        let request = request.filter(|_| deployment.is_first());
+        let request = request.filter(|last| part == Part::First && now.0 < last.heard.0 + BELONGS);
         if request.is_some_and(|request| request.place.hidden) {
             return Ok(Vec::new());
         }
@@ -131,10 +133,10 @@ impl Spans {
         };
         // It began when the request came, if that is known.
         let began = request.map_or(first.from, |request| request.from.min(first.from));
-        let name = if deployment.is_first() {
-            "deploy"
-        } else {
-            "recover"
+        let name = match part {
+            Part::First => "deploy",
+            Part::Later => "go on",
+            Part::Again => "recover",
         };
         let mut whole = self.span(&place, name.into(), began, last.to);
         whole.parent_span_id = request.map_or(SpanId::INVALID, |request| request.place.span);
@@ -190,6 +192,7 @@ impl Spans {
 
     /// What no deployment belongs to any more, and what is too much.
     fn forget(&mut self, now: Instant) {
+        // Looking at all of them is not for each request.
         if self.requests.len() <= JOBS {
             return;
         }
