@@ -10,13 +10,12 @@ use anyhow::Context as _;
 
 use crate::figure::{Figure, Section, tell};
 use crate::fleet::{Fleet, Shape};
-use crate::http::request;
-use crate::load::Load;
 use crate::options::Schedulers;
 use crate::placements::{rate, wait_running};
 use crate::program::{Program, Programs};
 use crate::samples::Samples;
 use crate::secured::{WARM, Way, deploy, over_tcp};
+use crate::stores::submit;
 
 #[path = "../../tests/support/redis.rs"]
 #[expect(
@@ -124,22 +123,8 @@ async fn many(
     name: &str,
     sent: &mut u32,
 ) -> anyhow::Result<f64> {
-    let load = Load {
-        count: options.many,
-        connections: options.connections,
-    };
-    let name = name.to_owned();
     let begun = Instant::now();
-    let sending = load.send(fleet.url(), move |number| {
-        let document =
-            format!("api_version: v0.1\njob_name: {name}-{number}\nimage_runtime: noop\n");
-        request(
-            "POST",
-            "/api/v1/jobs",
-            Some(("application/yaml", document.as_bytes())),
-        )
-    });
-    sending.await?;
+    submit(fleet, name, options.many, options.connections).await?;
     *sent += options.many;
     let done = wait_running(fleet, *sent).await?;
     Ok(rate(options.many, done.duration_since(begun)))

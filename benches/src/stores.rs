@@ -95,14 +95,15 @@ pub(crate) async fn measure(programs: &Programs, options: &Stores) -> anyhow::Re
     Ok(section)
 }
 
-async fn submit(
+/// Submits so many documents of jobs with that name and a number.
+pub(crate) async fn submit(
     root: &Fleet,
-    name: &'static str,
+    name: &str,
     count: u32,
     connections: u32,
 ) -> anyhow::Result<crate::load::Sent> {
     let load = Load { count, connections };
-    let server = root.url().to_owned();
+    let (server, name) = (root.url().to_owned(), name.to_owned());
     load.send(&server, move |number| {
         let document =
             format!("api_version: v0.1\njob_name: {name}-{number}\nimage_runtime: noop\n");

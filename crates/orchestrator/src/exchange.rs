@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::with_sources;
 
-/// Where the server of an option is, and the TLS towards it where its URL asks for that, which believes the authority in the
+/// Where the server of an option is, and the TLS towards it, if its URL asks for that, which believes the authority in the
 /// file of `ca`, an option and its value. `insecure`: in plain text on another machine, too.
 ///
 /// # Errors
@@ -43,7 +43,6 @@ pub(crate) fn reach(
             "{named} {url} is to be reached by TLS; say whom to believe with {option} FILE"
         ));
     }
-    let tls = tls.filter(|_| place.secure);
     Ok((place, tls))
 }
 
@@ -71,7 +70,9 @@ pub(crate) async fn exchange(
     request: Request<Body>,
     limit: usize,
 ) -> Result<(StatusCode, Bytes), ExchangeError> {
-    let stream = dial(place, tls).await.map_err(ExchangeError::Unreachable)?;
+    let port = if place.secure { 443 } else { 80 };
+    let stream = dial(place, port, tls).await;
+    let stream = stream.map_err(ExchangeError::Unreachable)?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(ExchangeError::NoHttp)?;
@@ -91,15 +92,16 @@ pub(crate) async fn exchange(
     }
 }
 
-/// A stream to a server, secured where there is a configuration for it.
+/// A stream to a server, at that port where its URL names none; secured where its URL says so.
 ///
 /// # Errors
 /// When it cannot be dialled, or is not who it should be.
-async fn dial(
+pub(crate) async fn dial(
     place: &Place,
+    port: u16,
     tls: Option<Arc<ClientConfig>>,
-) -> io::Result<impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> {
-    let port = place.port.unwrap_or(if place.secure { 443 } else { 80 });
+) -> io::Result<impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + use<>> {
+    let port = place.port.unwrap_or(port);
     let stream = TcpStream::connect((place.host.as_str(), port)).await?;
     stream.set_nodelay(true)?;
     let tls = tls.filter(|_| place.secure);

@@ -1,6 +1,5 @@
 //! Who asks.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -93,10 +92,6 @@ fn take_back(mut connection: MultiplexedConnection, queue: &str, id: String) {
 
 /// A list for one answer.
 fn list() -> Result<String, clock::NoRandom> {
-    let mut list = ANSWERS.to_owned();
-    for byte in clock::random::<16>()? {
-        // Writing into a String cannot fail.
-        let _ = write!(list, "{byte:02x}");
-    }
-    Ok(list)
+    let random = u128::from_be_bytes(clock::random()?);
+    Ok(format!("{ANSWERS}{random:032x}"))
 }

@@ -4,15 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use daemon::dial::Remote as Place;
-use identity::Server;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, IntoConnectionInfo as _, RedisConnectionInfo, RedisError};
 use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt as _, join, split};
-use tokio::net::TcpStream;
 
 use super::url::{REDIS, RedisUrl};
-use crate::exchange::reach;
+use crate::exchange::{dial, reach};
 
 const PORT: u16 = 6379;
 
@@ -48,10 +46,7 @@ impl Redis {
     /// A connection of which no more than so many bytes are read. It waits for answers as long as they take, and ends with what
     /// is returned.
     pub(super) async fn connect(&self, limit: u64) -> Result<MultiplexedConnection, RedisError> {
-        let port = self.place.port.unwrap_or(PORT);
-        let stream = TcpStream::connect((self.place.host.as_str(), port)).await?;
-        stream.set_nodelay(true)?;
-        let stream = identity::secured(stream, self.tls.clone(), Server::Orchestrator).await?;
+        let stream = dial(&self.place, PORT, self.tls.clone()).await?;
         let (read, write) = split(stream);
         let stream = join(read.take(limit), write);
         let patient = AsyncConnectionConfig::new().set_response_timeout(None);

@@ -16,6 +16,8 @@ const QUIET: u64 = 60_000;
 
 const RUNNING: &str = "RUNNING";
 const TERMINATED: &str = "TERMINATED";
+/// With which a deployment is over.
+const LAST: [&str; 2] = [RUNNING, TERMINATED];
 /// What something is in that is new.
 const NEW: [&str; 3] = ["", "REQUESTED", "SCHEDULED_CLUSTER"];
 /// What something was in that is brought back.
@@ -96,7 +98,7 @@ impl Deployment {
     }
 
     fn is_over(&self) -> bool {
-        [RUNNING, TERMINATED].contains(&self.became()) || self.steps.len() >= STEPS
+        LAST.contains(&self.became()) || self.steps.len() >= STEPS
     }
 }
 
@@ -113,8 +115,7 @@ impl Deployments {
     pub(super) fn hear(&mut self, now: Instant, event: &Event) -> Option<Deployment> {
         let instance = event.instance.filter(|_| event.from != event.to)?;
         let known = self.take(instance);
-        let ends = [RUNNING, TERMINATED].contains(&event.to);
-        if known.is_none() && ends {
+        if known.is_none() && LAST.contains(&event.to) {
             return None;
         }
         let mut deployment = known.unwrap_or_else(|| Deployment {
